@@ -1,0 +1,2 @@
+//! Minds a node.
+fn main() {}

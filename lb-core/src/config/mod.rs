@@ -1,0 +1,313 @@
+//! The second floor: a document that is legal, with every default filled in.
+//!
+//! Values of these types exist only as the result of [`crate::spec::Document::validate`] (or of deserialising
+//! what was serialised from one), so nobody above re-checks them. Names and defaults are Octavia's.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ListenerId, LoadBalancerId, MemberId, PoolId};
+
+/// Most workers a document may ask for.
+pub const WORKERS_MAX: u16 = 64;
+/// Highest weight of a member (Octavia and HAProxy: 256).
+pub const WEIGHT_MAX: u16 = 256;
+
+/// One VIP with everything behind it: what one data plane serves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoadBalancer {
+    /// Identity; names the namespace on a node.
+    pub id: LoadBalancerId,
+    /// What people call it; may be empty.
+    pub name: String,
+    /// Free text.
+    pub description: String,
+    /// The tenant it belongs to; recorded, not interpreted.
+    pub project_id: Option<String>,
+    /// The address every listener binds.
+    pub vip_address: IpAddr,
+    /// Network the VIP is plugged into, when the document names one (`vip_subnet_id` or `vip_network_id`).
+    pub vip_network: Option<String>,
+    /// False: nothing is bound, the load balancer is OFFLINE.
+    pub admin_state_up: bool,
+    /// Labels; recorded, not interpreted.
+    pub tags: Vec<String>,
+    /// Data threads; `None`: one for each processor.
+    pub workers: Option<u16>,
+    /// At least none; ports are distinct.
+    pub listeners: Vec<Listener>,
+    /// Every pool once, whether written inside a listener or shared.
+    pub pools: Vec<Pool>,
+}
+
+impl LoadBalancer {
+    /// The pool of that id, if the document has one.
+    pub fn pool(&self, id: PoolId) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.id == id)
+    }
+
+    /// Where `listener` accepts.
+    pub fn socket_of(&self, listener: &Listener) -> SocketAddr {
+        SocketAddr::new(self.vip_address, listener.protocol_port)
+    }
+
+    /// Every address that must be listening while this document is served.
+    pub fn sockets(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        let up = self.admin_state_up;
+        self.listeners.iter().filter(move |l| up && l.admin_state_up).map(|l| self.socket_of(l))
+    }
+}
+
+/// What a listener speaks to clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ListenerProtocol {
+    /// Bytes, relayed.
+    Tcp,
+    /// HTTP/1.0 and 1.1.
+    Http,
+    /// TLS passed through untouched: relayed like TCP.
+    Https,
+}
+
+impl ListenerProtocol {
+    /// True where requests are read one by one; false where bytes are relayed.
+    pub fn is_http(self) -> bool {
+        self == Self::Http
+    }
+}
+
+impl fmt::Display for ListenerProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Http => "HTTP",
+            Self::Https => "HTTPS",
+        })
+    }
+}
+
+/// What a pool speaks to its members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum PoolProtocol {
+    /// Bytes, relayed.
+    Tcp,
+    /// HTTP/1.1.
+    Http,
+    /// TLS passed through untouched.
+    Https,
+}
+
+impl fmt::Display for PoolProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Http => "HTTP",
+            Self::Https => "HTTPS",
+        })
+    }
+}
+
+/// Protocol and port on the VIP, with its limits and its default pool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Listener {
+    /// Identity.
+    pub id: ListenerId,
+    /// What people call it; may be empty.
+    pub name: String,
+    /// Free text.
+    pub description: String,
+    /// What it speaks.
+    pub protocol: ListenerProtocol,
+    /// Port on the VIP, 1..=65535.
+    pub protocol_port: u16,
+    /// False: the port is not bound.
+    pub admin_state_up: bool,
+    /// Connections at once; `None`: as many as the process may open. What is over waits in the accept queue.
+    pub connection_limit: Option<u32>,
+    /// Where its traffic goes; `None`: 503, or a closed connection for TCP.
+    pub default_pool: Option<PoolId>,
+    /// How long it waits for what.
+    pub timeouts: Timeouts,
+    /// Headers it adds to what members see (HTTP only).
+    pub insert_headers: InsertHeaders,
+    /// One line for each request or connection.
+    pub log: LogSettings,
+    /// Bodies that replace the built-in page of a status.
+    pub error_pages: BTreeMap<u16, String>,
+    /// Labels; recorded, not interpreted.
+    pub tags: Vec<String>,
+}
+
+impl Listener {
+    /// Its name, or its id when it has none: what log lines and tables show.
+    pub fn label(&self) -> String {
+        label(&self.name, self.id)
+    }
+}
+
+/// Timeouts of one listener, in milliseconds. 0 means: no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeouts {
+    /// Silence of a client that should send or take bytes. Octavia's `timeout_client_data`, 50000.
+    pub client_data_ms: u64,
+    /// From the first SYN to an established connection. `timeout_member_connect`, 5000.
+    pub member_connect_ms: u64,
+    /// Silence of a member that should send or take bytes. `timeout_member_data`, 50000.
+    pub member_data_ms: u64,
+    /// A whole request head, however slowly it drips. Extension `timeout_http_request`, 10000.
+    pub http_request_ms: u64,
+    /// A kept connection between two requests. Extension `timeout_http_keep_alive`; default: the client's.
+    pub http_keep_alive_ms: u64,
+    /// Silence of both sides of a relay. Extension `timeout_tunnel`; `None`: client's and member's apply.
+    pub tunnel_ms: Option<u64>,
+}
+
+/// Octavia's `insert_headers`, for HTTP listeners.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InsertHeaders {
+    /// One more `X-Forwarded-For` line with the client's address.
+    pub x_forwarded_for: bool,
+    /// `X-Forwarded-Port` set to the listener's port, replacing any.
+    pub x_forwarded_port: bool,
+    /// `X-Forwarded-Proto` set to the listener's scheme, replacing any.
+    pub x_forwarded_proto: bool,
+}
+
+/// Where a listener's log lines go and what they look like. Extension `log`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogSettings {
+    /// Shape of a line; `None`: no line is written.
+    pub format: Option<LogFormat>,
+    /// Where lines go.
+    pub target: LogTarget,
+    /// Syslog facility (only for [`LogTarget::Syslog`]).
+    pub facility: SyslogFacility,
+    /// Program name in a syslog header.
+    pub tag: String,
+}
+
+/// Shape of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// HAProxy's `option tcplog`.
+    Tcplog,
+    /// HAProxy's `option httplog`.
+    Httplog,
+    /// One JSON object with a `reason` in words.
+    Json,
+}
+
+/// Where log lines go. Written `stderr`, `file:/path`, or `syslog:/dev/log`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogTarget {
+    /// Standard error of the data plane.
+    Stderr,
+    /// Appended to a file, opened again on SIGHUP.
+    File(PathBuf),
+    /// Datagrams to a Unix socket, RFC 3164 style.
+    Syslog(PathBuf),
+}
+
+/// Syslog facility, RFC 5424 section 6.2.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SyslogFacility(pub u8);
+
+impl SyslogFacility {
+    /// `local0`, the default here and in OpenStack's files.
+    pub const LOCAL0: Self = Self(16);
+}
+
+/// Members that serve the same thing, and how one is chosen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pool {
+    /// Identity.
+    pub id: PoolId,
+    /// What people call it; may be empty.
+    pub name: String,
+    /// Free text.
+    pub description: String,
+    /// What it speaks to members.
+    pub protocol: PoolProtocol,
+    /// How a member is chosen.
+    pub lb_algorithm: LbAlgorithm,
+    /// False: no member of it is used.
+    pub admin_state_up: bool,
+    /// In the order written; addresses (with ports) are distinct, names too.
+    pub members: Vec<Member>,
+    /// Labels; recorded, not interpreted.
+    pub tags: Vec<String>,
+}
+
+impl Pool {
+    /// Its name, or its id when it has none.
+    pub fn label(&self) -> String {
+        label(&self.name, self.id)
+    }
+}
+
+/// How a pool chooses a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum LbAlgorithm {
+    /// In turn, by weight, exactly.
+    RoundRobin,
+    /// Fewest connections in flight for its weight.
+    LeastConnections,
+    /// By the client's address, stable while the set of members is.
+    SourceIp,
+}
+
+impl fmt::Display for LbAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RoundRobin => "ROUND_ROBIN",
+            Self::LeastConnections => "LEAST_CONNECTIONS",
+            Self::SourceIp => "SOURCE_IP",
+        })
+    }
+}
+
+/// One server: an address and a port with a weight.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    /// Identity.
+    pub id: MemberId,
+    /// What people call it; may be empty.
+    pub name: String,
+    /// Where it listens.
+    pub address: IpAddr,
+    /// Where it listens, 1..=65535.
+    pub protocol_port: u16,
+    /// Share of new work, 0..=256; 0: none.
+    pub weight: u16,
+    /// Used only when no other member can be.
+    pub backup: bool,
+    /// False: not used at all.
+    pub admin_state_up: bool,
+    /// Labels; recorded, not interpreted.
+    pub tags: Vec<String>,
+}
+
+impl Member {
+    /// Where it listens.
+    pub fn socket(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.protocol_port)
+    }
+
+    /// Its name, or its id when it has none.
+    pub fn label(&self) -> String {
+        label(&self.name, self.id)
+    }
+}
+
+fn label(name: &str, id: impl fmt::Display) -> String {
+    if name.is_empty() { id.to_string() } else { name.to_owned() }
+}
