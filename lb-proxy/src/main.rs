@@ -141,8 +141,10 @@ async fn serve(options: &Options, config: Option<LoadBalancer>) -> anyhow::Resul
     }
     loop {
         tokio::select! {
-            _ = signals.reopen.recv() => writer.reopen(),
-            () = signals.end() => break,
+            wish = signals.next() => match wish {
+                Wish::Reopen => writer.reopen(),
+                Wish::End => break,
+            },
             () = instance.drain_requested() => break,
         }
     }
@@ -161,12 +163,12 @@ async fn serve(options: &Options, config: Option<LoadBalancer>) -> anyhow::Resul
 
 fn open_local_sockets(options: &Options, instance: &Arc<Instance>) -> anyhow::Result<()> {
     if let Some(path) = &options.control {
-        let listener = lb_control::socket::bind_socket(path, 0o600, None)?;
+        let listener = lb_control::server::bind_socket(path, 0o600, None)?;
         let instance = Arc::clone(instance);
         tokio::spawn(lb_control::server::serve(listener, move |request| control::handle(Arc::clone(&instance), request)));
     }
     if let Some(path) = &options.handoff {
-        let listener = lb_control::socket::bind_socket(path, 0o600, None)?;
+        let listener = lb_control::server::bind_socket(path, 0o600, None)?;
         tokio::spawn(lb_control::handoff::serve(listener, Arc::clone(instance)));
     }
     Ok(())
@@ -194,13 +196,25 @@ impl Signals {
         })
     }
 
-    /// Waits for a signal that asks for the end.
-    async fn end(&mut self) {
+    async fn next(&mut self) -> Wish {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Wish::End,
+            _ = self.interrupt.recv() => Wish::End,
+            _ = self.reopen.recv() => Wish::Reopen,
         }
     }
+
+    /// Waits for a signal that asks for the end.
+    async fn end(&mut self) {
+        while self.next().await != Wish::End {}
+    }
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    End,
+    Reopen,
 }
 
 #[expect(clippy::print_stdout, reason = "what was asked for on the command line goes to standard output")]
