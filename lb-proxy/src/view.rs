@@ -89,7 +89,7 @@ impl View {
 
     /// Drops connections that have been idle for too long; true if some are left.
     pub fn expire_idle(&self, now: lb_core::time::Millis) -> bool {
-        self.members.iter().flatten().fold(false, |left, idle| idle.expire(now) || left)
+        self.members.iter().flatten().filter(|idle| idle.expire(now)).count() > 0
     }
 }
 

@@ -79,7 +79,7 @@ impl Session {
             response: course.connected_at.map_or(-1, |c| since_whole(told.head_at.get(), c)),
             total: millis_between(request.began, now),
         };
-        self.close_books(Books {
+        self.close_books(&Books {
             ending,
             began: request.began,
             times,
@@ -153,13 +153,13 @@ impl Session {
             }
             let reused = reached.reused;
             course.reached = Some(reached);
-            return self.conclude(attempt, reused, buffer, held, told);
+            return self.conclude(&attempt, reused, buffer, held, told);
         }
     }
 
     fn conclude(
         &self,
-        attempt: Attempt,
+        attempt: &Attempt,
         reused: bool,
         buffer: &mut Buffer,
         held: Option<usize>,
@@ -227,13 +227,14 @@ impl Session {
         let (mut member_from, mut member_to) = reached.stream.split();
         let ended = match held {
             Some(body) => {
-                let work = async {
+                let mut answering = pin!(answer.pass(&mut member_from, to));
+                let work = pin!(async {
                     let mut parts = [IoSlice::new(&request.sheet.out), IoSlice::new(&buffer.filled()[..body])];
                     // A member may answer and close before it has read everything: the answer tells.
                     let _ = wire::write_all(&mut member_to, &mut parts, member).await;
                     told.body_in.set(body as u64);
-                    watched(answer.pass(&mut member_from, to), from, buffer).await
-                };
+                    watched(answering.as_mut(), from, buffer).await
+                });
                 timer.guard(deadlines, work).await
             }
             None => {
@@ -245,8 +246,9 @@ impl Session {
                     sink: member,
                     passed: &told.body_in,
                 };
-                let upload = pump.run(from, &mut member_to, buffer, &mut framing, &request.sheet.out);
-                let work = both(upload, answer.pass(&mut member_from, to), member, told);
+                let mut upload = pin!(pump.run(from, &mut member_to, buffer, &mut framing, &request.sheet.out));
+                let mut answering = pin!(answer.pass(&mut member_from, to));
+                let work = pin!(both(upload.as_mut(), answering.as_mut(), member, told));
                 timer.guard(deadlines, work).await
             }
         };
@@ -268,11 +270,10 @@ fn held_body(head: &RequestHead, buffer: &Buffer) -> Option<usize> {
 /// Runs `answer` while keeping an eye on the client: requests it sends ahead are read into `buffer` as far as
 /// there is room, and a reset ends the exchange at once.
 async fn watched(
-    answer: impl Future<Output = Result<Passed, Failed>>,
+    mut answer: Pin<&mut impl Future<Output = Result<Passed, Failed>>>,
     from: &mut ReadHalf<'_>,
     buffer: &mut Buffer,
 ) -> Attempt {
-    let mut answer = pin!(answer);
     let unused = Deadlines::default();
     let mut watch = pin!(async {
         let patience = Patience { deadlines: &unused, side: Side::Client, ms: 0 };
@@ -305,17 +306,15 @@ async fn watched(
 
 /// Runs both directions. The answer may come, and even end, before the request is through.
 async fn both(
-    upload: impl Future<Output = Result<(), Broken>>,
-    answer: impl Future<Output = Result<Passed, Failed>>,
+    mut upload: Pin<&mut impl Future<Output = Result<(), Broken>>>,
+    mut answer: Pin<&mut impl Future<Output = Result<Passed, Failed>>>,
     member: Patience<'_>,
     told: &Told,
 ) -> Attempt {
-    let mut upload = pin!(upload);
-    let mut answer = pin!(answer);
     let mut uploaded = None;
     poll_fn(|cx| {
         if uploaded.is_none()
-            && let Poll::Ready(ended) = Pin::as_mut(&mut upload).poll(cx)
+            && let Poll::Ready(ended) = upload.as_mut().poll(cx)
         {
             match ended {
                 Ok(()) => uploaded = Some(true),
@@ -327,7 +326,7 @@ async fn both(
                 member.start();
             }
         }
-        match Pin::as_mut(&mut answer).poll(cx) {
+        match answer.as_mut().poll(cx) {
             Poll::Ready(Ok(passed)) => {
                 Poll::Ready(Attempt::Passed { passed, uploaded: uploaded == Some(true) })
             }

@@ -37,7 +37,7 @@ pub async fn serve(downstream: Downstream, mut client: TcpStream) {
         }
     }
     drop(client);
-    finish(&downstream, journey.as_ref(), outcome);
+    finish(&downstream, journey.as_ref(), &outcome);
 }
 
 struct Outcome {
@@ -74,7 +74,7 @@ pub fn reset(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
-fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: Outcome) {
+fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome) {
     let worker = &downstream.worker;
     let (up, down) = (outcome.moved.up.get(), outcome.moved.down.get());
     let cell = downstream.view.listener_cell(&downstream.listener);
