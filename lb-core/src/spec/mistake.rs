@@ -44,7 +44,7 @@ pub(super) struct Findings {
 
 impl Findings {
     pub(super) fn push(&mut self, spot: Spot, message: impl Into<String>, help: impl Into<Option<String>>) {
-        if self.kept.len() >= MISTAKES_MAX {
+        if self.is_full() {
             self.dropped += 1;
             return;
         }
@@ -55,6 +55,11 @@ impl Findings {
 
     pub(super) fn is_empty(&self) -> bool {
         self.kept.is_empty()
+    }
+
+    /// True if another mistake would only be counted: no need to think about its words.
+    pub(super) fn is_full(&self) -> bool {
+        self.kept.len() >= MISTAKES_MAX
     }
 
     /// The furthest place a mistake stands at.
