@@ -165,7 +165,9 @@ fn open_local_sockets(options: &Options, instance: &Arc<Instance>) -> anyhow::Re
     if let Some(path) = &options.control {
         let listener = lb_control::server::bind_socket(path, 0o600, None)?;
         let instance = Arc::clone(instance);
-        tokio::spawn(lb_control::server::serve(listener, move |request| control::handle(Arc::clone(&instance), request)));
+        tokio::spawn(lb_control::server::serve(listener, move |request| {
+            control::handle(Arc::clone(&instance), request)
+        }));
     }
     if let Some(path) = &options.handoff {
         let listener = lb_control::server::bind_socket(path, 0o600, None)?;

@@ -122,11 +122,7 @@ impl Timer {
     /// Runs `work` until it is done or one of `deadlines` passes; then says whose.
     ///
     /// Takes a pinned reference: a future handed over by value is kept twice, and these are the large ones.
-    pub async fn guard<F: Future>(
-        &mut self,
-        deadlines: &Deadlines,
-        mut work: Pin<&mut F>,
-    ) -> Result<F::Output, Side> {
+    pub async fn guard<F: Future>(&mut self, deadlines: &Deadlines, mut work: Pin<&mut F>) -> Result<F::Output, Side> {
         poll_fn(|cx| {
             if let Poll::Ready(done) = work.as_mut().poll(cx) {
                 return Poll::Ready(Ok(done));

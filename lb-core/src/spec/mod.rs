@@ -86,7 +86,7 @@ pub fn example() -> &'static str {
 /// `None` only with at least one finding.
 fn understand(text: &str, findings: &mut Findings) -> Option<LoadBalancer> {
     let mut tree = parse(text, findings)?;
-    check::check(&mut tree, shape::document(), findings);
+    check::check(&mut tree, &shape::document(), findings);
     if tree.is_rejected(Tree::ROOT) {
         return None;
     }

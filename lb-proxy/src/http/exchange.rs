@@ -46,12 +46,7 @@ struct Course {
 
 impl Session {
     /// Serves one request.
-    pub async fn exchange(
-        &mut self,
-        mut request: Request,
-        from: &mut ReadHalf<'_>,
-        to: &mut WriteHalf<'_>,
-    ) -> After {
+    pub async fn exchange(&mut self, mut request: Request, from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>) -> After {
         let told = Told::default();
         // The buffer is there: the head was read into it.
         let mut buffer = self.buffer.take().unwrap_or_else(|| self.downstream.worker.buffers.lend());
@@ -61,9 +56,7 @@ impl Session {
         let mut course = Course { reached: None, connected_at: None, moves: 0 };
         let outcome = match &mut journey {
             None => Err(endings::NO_MEMBER),
-            Some(journey) => {
-                self.travel(&request, journey, &mut course, &mut buffer, &told, from, to).await
-            }
+            Some(journey) => self.travel(&request, journey, &mut course, &mut buffer, &told, from, to).await,
         };
         self.buffer = Some(buffer);
         let (ending, after) = match outcome {
@@ -166,7 +159,7 @@ impl Session {
         told: &Told,
     ) -> Result<After, Ending> {
         let bad = |flags: &[u8; 2], reason| Ending { flags: *flags, status: 502, reason };
-        match attempt {
+        match *attempt {
             Attempt::Passed { passed, uploaded } => {
                 buffer.consume(held.unwrap_or(0));
                 told.member_reusable.set(passed.member_reusable && uploaded);
@@ -179,7 +172,7 @@ impl Session {
             Attempt::Failed(Failed::Closed) if reused => Err(endings::MEMBER_CLOSED_KEPT),
             Attempt::Failed(Failed::Closed) => Err(endings::MEMBER_CLOSED),
             Attempt::Failed(Failed::ClosedInHead) => Err(endings::MEMBER_CLOSED_HEAD),
-            Attempt::Failed(Failed::Bad(answer)) => Err(bad(b"PH", answer.reason())),
+            Attempt::Failed(Failed::Bad(ref answer)) => Err(bad(b"PH", answer.reason())),
             Attempt::Failed(Failed::Body(Broken::SourceClosed | Broken::Source(_))) => Err(endings::MEMBER_CUT),
             Attempt::Failed(Failed::Body(Broken::Malformed)) => Err(endings::MEMBER_BAD_BODY),
             Attempt::Failed(Failed::Body(Broken::Sink(_))) => Err(endings::CLIENT_LEFT),
@@ -327,9 +320,7 @@ async fn both(
             }
         }
         match answer.as_mut().poll(cx) {
-            Poll::Ready(Ok(passed)) => {
-                Poll::Ready(Attempt::Passed { passed, uploaded: uploaded == Some(true) })
-            }
+            Poll::Ready(Ok(passed)) => Poll::Ready(Attempt::Passed { passed, uploaded: uploaded == Some(true) }),
             Poll::Ready(Err(failed)) => Poll::Ready(Attempt::Failed(failed)),
             Poll::Pending => Poll::Pending,
         }

@@ -132,9 +132,7 @@ impl Session {
         loop {
             if self.idle(from, None).await != Idle::Ready {
                 return match self.nothing_came() {
-                    Arrival::Refused(ending, began) => {
-                        Box::pin(self.refuse_unread(ending, began, to)).await
-                    }
+                    Arrival::Refused(ending, began) => Box::pin(self.refuse_unread(ending, began, to)).await,
                     _ => After::Close,
                 };
             }
@@ -194,8 +192,10 @@ impl Session {
         // The deadline is for the whole head, so single reads set none of their own.
         let unused = Deadlines::default();
         let patience = Patience { deadlines: &unused, side: Side::Client, ms: 0 };
-        let reading = std::pin::pin!(read_head(from, &mut buffer, &mut sheet, &mut search, patience));
-        let read = self.timer.guard(&self.deadlines, reading).await;
+        let read = {
+            let reading = std::pin::pin!(read_head(from, &mut buffer, &mut sheet, &mut search, patience));
+            self.timer.guard(&self.deadlines, reading).await
+        };
         self.deadlines.clear(Side::Client);
         let nothing = buffer.is_empty();
         self.buffer = Some(buffer);
@@ -288,7 +288,16 @@ impl Session {
         let told = Told::default();
         let after = self.refuse(ending, false, &told, to).await;
         let times = Times { total: millis_between(began, Instant::now()), ..Times::NONE };
-        self.close_books(&Books { ending, began, times, told: &told, journey: None, lease: None, line: b"", head_in: 0 });
+        self.close_books(&Books {
+            ending,
+            began,
+            times,
+            told: &told,
+            journey: None,
+            lease: None,
+            line: b"",
+            head_in: 0,
+        });
         after
     }
 
@@ -318,8 +327,7 @@ impl Session {
     pub fn close_books(&self, books: &Books<'_>) {
         let downstream = &self.downstream;
         let told = books.told;
-        let (bytes_in, bytes_out) =
-            (books.head_in + told.body_in.get(), told.head_bytes.get() + told.body_out.get());
+        let (bytes_in, bytes_out) = (books.head_in + told.body_in.get(), told.head_bytes.get() + told.body_out.get());
         let status = told.status.get();
         let class = (usize::from(status) / 100).wrapping_sub(1);
         let cell = downstream.view.listener_cell(&downstream.listener);

@@ -14,11 +14,13 @@ use words::{advice, expected, join, owner, title};
 
 /// Reports and rejects everything in `tree` that does not fit `shape`.
 pub(super) fn check(tree: &mut Tree, shape: &Shape, findings: &mut Findings) {
-    Checker { tree, findings }.value(Tree::ROOT, shape);
+    Checker { tree, document: shape, findings }.value(Tree::ROOT, shape);
 }
 
 struct Checker<'c> {
     tree: &'c mut Tree,
+    /// The whole shape, to say where a misplaced key belongs.
+    document: &'c Shape,
     findings: &'c mut Findings,
 }
 
@@ -98,7 +100,7 @@ impl Checker<'_> {
                 format!("`{near}` {}", later::MESSAGE)
             }
             Some(near) => format!("did you mean `{near}`?"),
-            None => match owner(super::shape::document(), key) {
+            None => match owner(self.document, key) {
                 Some(def) => format!("`{key}` belongs to {}", title(def)),
                 None => format!("{} may have: {}", title(&record.def), record.keys().collect::<Vec<_>>().join(", ")),
             },
