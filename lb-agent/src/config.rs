@@ -123,8 +123,10 @@ impl Config {
         }
         let options = serde_saphyr::Options { with_snippet: false, ..Default::default() };
         let config: Self = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-            let place = error.location().map(|at| format!("{}:{}:", at.line(), at.column())).unwrap_or_default();
-            wrong(format!("{place} {}", without_place(&error.to_string())))
+            let words = error.to_string();
+            let place = place_of_unknown(&words, text).or_else(|| error.location().map(|at| (at.line(), at.column())));
+            let place = place.map(|(line, column)| format!("{line}:{column}:")).unwrap_or_default();
+            wrong(format!("{place} {}", without_place(&words)))
         })?;
         config.check().map_err(|what| wrong(format!(" {what}")))?;
         Ok(config)
@@ -178,6 +180,14 @@ impl Config {
             }
         }
     }
+}
+
+/// serde-saphyr places an unknown key at the start of its mapping; better is where it stands.
+fn place_of_unknown(message: &str, text: &str) -> Option<(u64, u64)> {
+    let key = message.split_once("unknown field `")?.1.split('`').next()?;
+    let wanted = format!("{key}:");
+    let (line, found) = text.lines().enumerate().find_map(|(i, line)| Some((i, line.find(&wanted)?)))?;
+    Some((line as u64 + 1, found as u64 + 1))
 }
 
 /// serde-saphyr ends its messages with the place, which stands in front here.

@@ -4,8 +4,11 @@
 //! what is [`actual`], lets [`reconcile`] (pure) say what to do, and does it: [`netns`] and [`link`] make its namespace
 //! and plug its VIP, [`instance`] runs its data plane. [`api`] is how people and tools talk to the agent.
 
+pub mod actual;
 pub mod config;
+pub mod desired;
 pub mod log;
+pub mod reconcile;
 pub mod store;
 #[cfg(test)]
 mod testing;
