@@ -124,7 +124,7 @@ impl Config {
         let options = serde_saphyr::Options { with_snippet: false, ..Default::default() };
         let config: Self = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
             let words = error.to_string();
-            let place = place_of_unknown(&words, text).or_else(|| error.location().map(|at| (at.line(), at.column())));
+            let place = place_of_word(&words, text).or_else(|| error.location().map(|at| (at.line(), at.column())));
             let place = place.map(|(line, column)| format!("{line}:{column}:")).unwrap_or_default();
             wrong(format!("{place} {}", without_place(&words)))
         })?;
@@ -141,14 +141,20 @@ impl Config {
             }
             let bridge = network.bridge.as_str();
             if bridge.is_empty() || bridge.len() > LINK_NAME_LEN_MAX || bridge.contains(['/', ' ', ':']) {
-                return Err(format!("{at}: {bridge:?} cannot name a bridge (1 to {LINK_NAME_LEN_MAX} characters, no '/', ':' or blank)"));
+                return Err(format!(
+                    "{at}: {bridge:?} cannot name a bridge (1 to {LINK_NAME_LEN_MAX} characters, no '/', ':' or blank)"
+                ));
             }
             if network.gateway.is_some_and(|gateway| gateway.is_ipv4() != network.cidr.network.is_ipv4()) {
                 return Err(format!("{at}: gateway and cidr are not of one address family"));
             }
             let names = |n: &Network| [Some(n.name.clone()), n.id.clone()];
             let mine = names(network);
-            let doubled = self.networks.iter().take(i).any(|n| names(n).iter().flatten().any(|a| mine.contains(&Some(a.clone()))));
+            let doubled = self
+                .networks
+                .iter()
+                .take(i)
+                .any(|n| names(n).iter().flatten().any(|a| mine.contains(&Some(a.clone()))));
             if doubled {
                 return Err(format!("{at}: the name or id is used by an earlier network"));
             }
@@ -160,7 +166,11 @@ impl Config {
     pub fn network_of(&self, vip: IpAddr, named: Option<&str>) -> Result<&Network, NoNetwork> {
         let list = || {
             let all: Vec<String> = self.networks.iter().map(|n| format!("{} ({})", n.name, n.cidr)).collect();
-            if all.is_empty() { "this node has no networks".to_owned() } else { format!("this node has: {}", all.join(", ")) }
+            if all.is_empty() {
+                "this node has no networks".to_owned()
+            } else {
+                format!("this node has: {}", all.join(", "))
+            }
         };
         if let Some(name) = named {
             let found = self.networks.iter().find(|n| n.name == name || n.id.as_deref() == Some(name));
@@ -175,18 +185,22 @@ impl Config {
         match (holding.next(), holding.next()) {
             (Some(network), None) => Ok(network),
             (None, _) => Err(NoNetwork(format!("no network has the address {vip}; {}", list()))),
-            (Some(_), Some(_)) => {
-                Err(NoNetwork(format!("several networks have the address {vip}: name one (vip_network_id); {}", list())))
-            }
+            (Some(_), Some(_)) => Err(NoNetwork(format!(
+                "several networks have the address {vip}: name one (vip_network_id); {}",
+                list()
+            ))),
         }
     }
 }
 
-/// serde-saphyr places an unknown key at the start of its mapping; better is where it stands.
-fn place_of_unknown(message: &str, text: &str) -> Option<(u64, u64)> {
-    let key = message.split_once("unknown field `")?.1.split('`').next()?;
-    let wanted = format!("{key}:");
-    let (line, found) = text.lines().enumerate().find_map(|(i, line)| Some((i, line.find(&wanted)?)))?;
+/// serde-saphyr places an unknown key at the start of its mapping, and a value of ours nowhere; better is where the
+/// word in question stands.
+fn place_of_word(message: &str, text: &str) -> Option<(u64, u64)> {
+    let word = match message.split_once("unknown field `") {
+        Some((_, key)) => format!("{}:", key.split('`').next()?),
+        None => message.strip_prefix('"')?.split('"').next()?.to_owned(),
+    };
+    let (line, found) = text.lines().enumerate().find_map(|(i, line)| Some((i, line.find(&word)?)))?;
     Some((line as u64 + 1, found as u64 + 1))
 }
 

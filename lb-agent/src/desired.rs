@@ -53,7 +53,11 @@ impl Desired {
     }
 
     /// As [`Desired::new`], on the network the document belongs to.
-    pub fn on(networks: &crate::config::Config, document: Arc<LoadBalancer>, processors: usize) -> Result<Self, NoNetwork> {
+    pub fn on(
+        networks: &crate::config::Config,
+        document: Arc<LoadBalancer>,
+        processors: usize,
+    ) -> Result<Self, NoNetwork> {
         let network = networks.network_of(document.vip_address, document.vip_network.as_deref())?;
         Ok(Self::new(document, network, processors))
     }

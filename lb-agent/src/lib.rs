@@ -7,7 +7,10 @@
 pub mod actual;
 pub mod config;
 pub mod desired;
+pub mod instance;
+pub mod link;
 pub mod log;
+pub mod netns;
 pub mod reconcile;
 pub mod store;
 #[cfg(test)]

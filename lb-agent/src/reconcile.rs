@@ -92,7 +92,8 @@ fn build_up(desired: &Desired, actual: &Actual) -> Vec<Action> {
         actions.push(Action::Configure);
     }
 
-    let surplus: Vec<SocketAddr> = actual.sockets.keys().filter(|a| !desired.sockets.contains_key(a)).copied().collect();
+    let surplus: Vec<SocketAddr> =
+        actual.sockets.keys().filter(|a| !desired.sockets.contains_key(a)).copied().collect();
     if !surplus.is_empty() {
         actions.push(Action::CloseSockets(surplus));
     }
@@ -266,20 +267,31 @@ mod tests {
 
     /// Anything a crash, an earlier agent or somebody's hand may leave behind.
     fn any_world() -> impl Strategy<Value = Actual> {
-        let plug = (proptest::collection::btree_set(1..9u8, 0..3), any::<bool>(), any::<bool>()).prop_map(|(ips, b, ready)| {
-            let addresses = ips.into_iter().map(|ip| (IpAddr::from([20, 20, 20, ip]), 24)).collect();
-            Plugged { addresses, bridge: b.then(|| "br".to_owned()), ready }
-        });
-        (any::<bool>(), proptest::option::of(plug), 0..3u8, any_desired()).prop_map(|(namespace, plug, kind, served)| {
-            let served = served.map(|d| d.document);
-            let offered: std::collections::BTreeSet<_> = served.iter().flat_map(|d| d.sockets().collect::<Vec<_>>()).collect();
-            let sockets = offered.iter().map(|a| (*a, 2)).collect();
-            match kind {
-                0 => Actual { marked: true, namespace, plug, sockets, instance: Instance::Absent },
-                1 => Actual { marked: true, namespace, plug, instance: Instance::Found, ..Actual::default() },
-                _ => Actual { marked: true, namespace, plug, sockets, instance: Instance::Running { served, offered } },
-            }
-        })
+        let plug = (proptest::collection::btree_set(1..9u8, 0..3), any::<bool>(), any::<bool>()).prop_map(
+            |(ips, b, ready)| {
+                let addresses = ips.into_iter().map(|ip| (IpAddr::from([20, 20, 20, ip]), 24)).collect();
+                Plugged { addresses, bridge: b.then(|| "br".to_owned()), ready }
+            },
+        );
+        (any::<bool>(), proptest::option::of(plug), 0..3u8, any_desired()).prop_map(
+            |(namespace, plug, kind, served)| {
+                let served = served.map(|d| d.document);
+                let offered: std::collections::BTreeSet<_> =
+                    served.iter().flat_map(|d| d.sockets().collect::<Vec<_>>()).collect();
+                let sockets = offered.iter().map(|a| (*a, 2)).collect();
+                match kind {
+                    0 => Actual { marked: true, namespace, plug, sockets, instance: Instance::Absent },
+                    1 => Actual { marked: true, namespace, plug, instance: Instance::Found, ..Actual::default() },
+                    _ => Actual {
+                        marked: true,
+                        namespace,
+                        plug,
+                        sockets,
+                        instance: Instance::Running { served, offered },
+                    },
+                }
+            },
+        )
     }
 
     proptest! {
