@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicU32;
 use crate::balance::{Group, MemberIndex};
 use crate::config::{self, ListenerProtocol, LoadBalancer, LogSettings};
 use crate::id::{ListenerId, MemberId, PoolId};
-use crate::member::{ListenerCell, MemberCell, MemberState, PerWorker};
+use crate::member::{ListenerCell, MemberCell, MemberState, PerWorker, PoolCell};
 
 /// Place of a pool in [`Snapshot::pools`].
 pub type PoolIndex = usize;
@@ -73,6 +73,8 @@ pub struct PoolSnapshot {
     pub ordinary: Group,
     /// Those that take it when no ordinary one can.
     pub backups: Group,
+    /// Figures, one writer each.
+    pub cells: PerWorker<PoolCell>,
 }
 
 impl PoolSnapshot {
@@ -185,7 +187,8 @@ fn build_pool(pool: &config::Pool, old: Option<&PoolSnapshot>, workers: usize) -
     };
     let ordinary = group(false, old.map(|p| &p.ordinary));
     let backups = group(true, old.map(|p| &p.backups));
-    PoolSnapshot { id: pool.id, label: pool.label().into(), ordinary, backups, members }
+    let cells = old.map_or_else(|| PerWorker::new(workers), |p| p.cells.grown(workers));
+    PoolSnapshot { id: pool.id, label: pool.label().into(), ordinary, backups, members, cells }
 }
 
 fn build_member(

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lb_core::balance::{self, FlowKey, MemberIndex, Tried};
 use lb_core::member::MemberCell;
+use lb_core::time::Millis;
 use lb_core::snapshot::{MemberSlot, PoolIndex, PoolSnapshot};
 use tokio::net::TcpStream;
 
@@ -34,6 +35,7 @@ impl Lease {
         let cell = view.member_cell(pool, member);
         cell.active.inc();
         cell.total.inc();
+        view.pool_cell(pool).active.inc();
         Self { view, pool, member }
     }
 
@@ -67,6 +69,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.slot().state.leave();
         self.cell().active.dec();
+        self.view.pool_cell(self.pool).active.dec();
     }
 }
 
@@ -174,13 +177,15 @@ impl Journey {
         }
     }
 
-    /// The member took the request and then failed before a byte of an answer: may it be tried elsewhere?
-    pub fn may_move_on(&mut self, lease: &Lease) -> bool {
-        if self.retries >= RETRIES_MAX {
-            return false;
+    /// The member took the request and then failed before a byte of an answer: is there another to try?
+    pub fn may_move_on(&mut self, lease: &Lease, now: Millis) -> bool {
+        let mut not_these = self.tried;
+        not_these.note(lease.member());
+        let another = self.retries < RETRIES_MAX && balance::alternative(lease.pool(), now, &not_these);
+        if another {
+            self.note(lease.member(), lease.cell());
         }
-        self.note(lease.member(), lease.cell());
-        true
+        another
     }
 
     fn note(&mut self, member: MemberIndex, cell: &MemberCell) {

@@ -6,9 +6,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use lb_core::balance::MemberIndex;
-use lb_core::member::{ListenerCell, MemberCell, MemberState};
+use lb_core::member::{ListenerCell, MemberCell, MemberState, PoolCell};
 use lb_core::snapshot::{ListenerSnapshot, MemberSlot, PoolIndex, PoolSnapshot, Snapshot};
 
+use crate::observe::record::SinkId;
 use crate::upstream::idle::IdleConnections;
 
 /// See the module. Sessions hold the view they work with; a new one is met at the next request.
@@ -18,11 +19,19 @@ pub struct View {
     pub snapshot: Arc<Snapshot>,
     worker: usize,
     members: Box<[Box<[Rc<IdleConnections>]>]>,
+    sinks: Box<[Option<SinkId>]>,
 }
 
 impl View {
     /// The view of `snapshot`, with the kept connections of every member that stays where it was.
-    pub fn build(snapshot: Arc<Snapshot>, worker: usize, previous: Option<&Self>) -> Self {
+    ///
+    /// `sinks` tells, in the order of its listeners, where their lines go.
+    pub fn build(
+        snapshot: Arc<Snapshot>,
+        worker: usize,
+        previous: Option<&Self>,
+        sinks: Vec<Option<SinkId>>,
+    ) -> Self {
         let mut kept: HashMap<*const MemberState, &Rc<IdleConnections>> = HashMap::new();
         if let Some(old) = previous {
             for (pool, locals) in old.snapshot.pools.iter().zip(&old.members) {
@@ -40,7 +49,7 @@ impl View {
                 pool.members.iter().map(local).collect()
             })
             .collect();
-        Self { snapshot, worker, members }
+        Self { snapshot, worker, members, sinks: sinks.into() }
     }
 
     /// The pool at `index` of this view's snapshot.
@@ -61,6 +70,16 @@ impl View {
     /// This worker's figures of a listener.
     pub fn listener_cell<'a>(&self, listener: &'a ListenerSnapshot) -> &'a ListenerCell {
         listener.cells.of(self.worker)
+    }
+
+    /// This worker's figures of a pool.
+    pub fn pool_cell(&self, pool: PoolIndex) -> &PoolCell {
+        self.pool(pool).cells.of(self.worker)
+    }
+
+    /// Where lines of the listener at `place` go; `None`: it writes none.
+    pub fn sink(&self, place: usize) -> Option<SinkId> {
+        self.sinks.get(place).copied().flatten()
     }
 
     /// This worker's kept connections to a member.

@@ -81,6 +81,14 @@ pub struct MemberCell {
     pub responses: [Counter; 5],
 }
 
+/// What one worker counts for one pool.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct PoolCell {
+    /// Gauge: requests or connections in flight on its members.
+    pub active: Counter,
+}
+
 /// One cell for each worker, kept by all snapshots that know the same object.
 #[derive(Debug)]
 pub struct PerWorker<T> {

@@ -39,6 +39,11 @@ impl Fault {
         self.failures.load(Ordering::Relaxed) == 0 || now.0 >= self.avoid_until_ms.load(Ordering::Relaxed)
     }
 
+    /// True if traffic goes elsewhere because of what the member last did.
+    pub fn avoided(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) != 0 || self.stuck.load(Ordering::Relaxed) >= STUCK_CONNECTS_MAX
+    }
+
     /// Takes the right to try the member at `now`. Of many that ask after the time of avoidance, one gets it
     /// and the others are kept away for one more [`AVOID_FIRST_MS`].
     pub fn claim(&self, now: Millis) -> bool {

@@ -7,7 +7,7 @@ pub mod fault;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-pub use counters::{Counter, ListenerCell, MemberCell, PerWorker};
+pub use counters::{Counter, ListenerCell, MemberCell, PerWorker, PoolCell};
 pub use fault::Fault;
 
 /// State of one member that every worker reads and writes. On a cache line pair of its own, because two

@@ -36,10 +36,7 @@ struct Keys {
 impl Builder {
     /// True if the next scalar will be a key.
     pub(super) fn wants_key(&self) -> bool {
-        self.open
-            .last()
-            .and_then(|frame| frame.keys.as_ref())
-            .is_some_and(|keys| keys.pending.is_none())
+        self.open.last().and_then(|frame| frame.keys.as_ref()).is_some_and(|keys| keys.pending.is_none())
     }
 
     /// Where the key that waits for its value ends.
@@ -64,19 +61,8 @@ impl Builder {
     pub(super) fn scalar(&mut self, span: Span, text: String, quoted: bool) -> Result<(), Stop> {
         let is_key = self.wants_key();
         if let Some(c) = text.chars().find(|c| forbidden(*c)) {
-            self.mistake(
-                span,
-                format!(
-                    "the control character U+{:04X} is not allowed in text",
-                    u32::from(c)
-                ),
-                None,
-            );
-            return if is_key {
-                self.lost_key(span)
-            } else {
-                self.rejected(span)
-            };
+            self.mistake(span, format!("the control character U+{:04X} is not allowed in text", u32::from(c)), None);
+            return if is_key { self.lost_key(span) } else { self.rejected(span) };
         }
         if is_key {
             self.key(span, Some(text));
@@ -93,28 +79,14 @@ impl Builder {
 
     /// A value that cannot be kept: it holds its place, but nobody looks at it.
     pub(super) fn rejected(&mut self, span: Span) -> Result<(), Stop> {
-        let id = self.add(
-            span,
-            Kind::Scalar {
-                text: String::new(),
-                quoted: false,
-            },
-        )?;
+        let id = self.add(span, Kind::Scalar { text: String::new(), quoted: false })?;
         self.tree.reject(id);
         Ok(())
     }
 
     /// Reports a mistake of the text itself, here in the tree.
-    pub(super) fn mistake(
-        &mut self,
-        span: Span,
-        message: impl Into<String>,
-        help: impl Into<Option<String>>,
-    ) {
-        let path = self
-            .open
-            .last()
-            .map_or_else(String::new, |frame| self.tree.path(frame.id));
+    pub(super) fn mistake(&mut self, span: Span, message: impl Into<String>, help: impl Into<Option<String>>) {
+        let path = self.open.last().map_or_else(String::new, |frame| self.tree.path(frame.id));
         self.findings.push(Spot { span, path }, message, help);
     }
 
@@ -148,11 +120,7 @@ impl Builder {
 
     fn add(&mut self, span: Span, kind: Kind) -> Result<NodeId, Stop> {
         if self.tree.len() >= NODES_MAX {
-            self.mistake(
-                span,
-                format!("more than {NODES_MAX} values in one document"),
-                None,
-            );
+            self.mistake(span, format!("more than {NODES_MAX} values in one document"), None);
             return Err(Stop);
         }
         let Some(frame) = self.open.last_mut() else {
@@ -169,19 +137,11 @@ impl Builder {
         match (&mut self.tree.node_mut(parent).kind, pending) {
             (Kind::List(items), _) => items.push(id),
             (Kind::Map(entries), Some((Some(key), key_span))) => {
-                entries.push(Entry {
-                    key: key.clone(),
-                    key_span,
-                    value: id,
-                });
+                entries.push(Entry { key: key.clone(), key_span, value: id });
                 self.refuse_double(id, key, key_span);
             }
             (Kind::Map(entries), Some((None, key_span))) => {
-                entries.push(Entry {
-                    key: String::new(),
-                    key_span,
-                    value: id,
-                });
+                entries.push(Entry { key: String::new(), key_span, value: id });
                 self.tree.reject(id);
             }
             (Kind::Map(_), None) | (Kind::Scalar { .. }, _) => {}
@@ -197,19 +157,9 @@ impl Builder {
         let first = *keys.seen.entry(key).or_insert(span.start);
         if first != span.start {
             self.tree.reject(id);
-            let help = format!(
-                "it is already given at {}:{}; keep one",
-                first.line, first.column
-            );
+            let help = format!("it is already given at {}:{}; keep one", first.line, first.column);
             let message = format!("{name} is written twice, first on line {}", first.line);
-            self.findings.push(
-                Spot {
-                    span,
-                    path: self.tree.path(id),
-                },
-                message,
-                help,
-            );
+            self.findings.push(Spot { span, path: self.tree.path(id) }, message, help);
         }
     }
 }

@@ -26,11 +26,7 @@ impl From<Stop> for Failure {
 
 /// Reads one JSON value into `builder`.
 pub(super) fn read(text: &str, builder: &mut Builder) -> Result<(), Failure> {
-    Reader {
-        rest: text,
-        place: Place::START,
-    }
-    .document(builder)
+    Reader { rest: text, place: Place::START }.document(builder)
 }
 
 struct Reader<'t> {
@@ -58,10 +54,7 @@ impl Reader<'_> {
             match (next, self.peek()) {
                 (Next::Value | Next::ValueOrEnd, Some(open @ ('{' | '['))) => {
                     self.take();
-                    let span = Span {
-                        start,
-                        end: self.place,
-                    };
+                    let span = Span { start, end: self.place };
                     (next, _) = match open {
                         '{' => (Next::KeyOrEnd, builder.open_map(span)?),
                         _ => (Next::ValueOrEnd, builder.open_list(span)?),
@@ -69,32 +62,19 @@ impl Reader<'_> {
                     closers.push(if open == '{' { '}' } else { ']' });
                     continue;
                 }
-                (Next::ValueOrEnd | Next::KeyOrEnd | Next::CommaOrEnd, Some(c))
-                    if closers.last() == Some(&c) =>
-                {
+                (Next::ValueOrEnd | Next::KeyOrEnd | Next::CommaOrEnd, Some(c)) if closers.last() == Some(&c) => {
                     self.take();
                     closers.pop();
                     builder.close();
                 }
                 (Next::CommaOrEnd, Some(',')) => {
                     self.take();
-                    next = if closers.last() == Some(&'}') {
-                        Next::Key
-                    } else {
-                        Next::Value
-                    };
+                    next = if closers.last() == Some(&'}') { Next::Key } else { Next::Value };
                     continue;
                 }
                 (Next::Key | Next::KeyOrEnd, Some('"')) => {
                     let key = self.string()?;
-                    builder.scalar(
-                        Span {
-                            start,
-                            end: self.place,
-                        },
-                        key,
-                        true,
-                    )?;
+                    builder.scalar(Span { start, end: self.place }, key, true)?;
                     self.blank();
                     if self.peek() != Some(':') {
                         return self.fault("expected `:` after a key");
@@ -105,27 +85,11 @@ impl Reader<'_> {
                 }
                 (Next::Value | Next::ValueOrEnd, Some('"')) => {
                     let text = self.string()?;
-                    builder.scalar(
-                        Span {
-                            start,
-                            end: self.place,
-                        },
-                        text,
-                        true,
-                    )?;
+                    builder.scalar(Span { start, end: self.place }, text, true)?;
                 }
-                (Next::Value | Next::ValueOrEnd, Some(c))
-                    if c.is_ascii_alphanumeric() || c == '-' =>
-                {
+                (Next::Value | Next::ValueOrEnd, Some(c)) if c.is_ascii_alphanumeric() || c == '-' => {
                     let word = self.word()?;
-                    builder.scalar(
-                        Span {
-                            start,
-                            end: self.place,
-                        },
-                        word,
-                        false,
-                    )?;
+                    builder.scalar(Span { start, end: self.place }, word, false)?;
                 }
                 (_, None) => return self.fault("the text ends too early: a bracket is not closed"),
                 (Next::CommaOrEnd, _) => return self.fault("expected `,` or a closing bracket"),
@@ -140,29 +104,19 @@ impl Reader<'_> {
             next = Next::CommaOrEnd;
         }
         self.blank();
-        if self.peek().is_some() {
-            self.fault("nothing may follow the document")
-        } else {
-            Ok(())
-        }
+        if self.peek().is_some() { self.fault("nothing may follow the document") } else { Ok(()) }
     }
 
     /// `true`, `null`, `80`: what it means is decided with YAML's words.
     fn word(&mut self) -> Result<String, Failure> {
         let start = self.place;
         let mut word = String::new();
-        while let Some(c) = self
-            .peek()
-            .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '+' | '.'))
-        {
+        while let Some(c) = self.peek().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '+' | '.')) {
             word.push(c);
             self.take();
         }
         if super::scalar::resolve(&word) == super::scalar::Scalar::Text {
-            return Err(Failure::Fault(Fault {
-                place: start,
-                message: "expected a value; text needs double quotes",
-            }));
+            return Err(Failure::Fault(Fault { place: start, message: "expected a value; text needs double quotes" }));
         }
         Ok(word)
     }
@@ -208,8 +162,7 @@ impl Reader<'_> {
                 return self.unicode();
             }
             _ => {
-                return self
-                    .fault("unknown escape: JSON knows \\\" \\\\ \\/ \\b \\f \\n \\r \\t \\u");
+                return self.fault("unknown escape: JSON knows \\\" \\\\ \\/ \\b \\f \\n \\r \\t \\u");
             }
         };
         self.take();
@@ -224,9 +177,7 @@ impl Reader<'_> {
                 self.take();
                 self.take();
                 match self.four_digits()? {
-                    second @ 0xDC00..=0xDFFF => {
-                        0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00)
-                    }
+                    second @ 0xDC00..=0xDFFF => 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00),
                     _ => 0xD800,
                 }
             }
@@ -263,10 +214,7 @@ impl Reader<'_> {
     fn take(&mut self) {
         let mut chars = self.rest.chars();
         if chars.next() == Some('\n') {
-            self.place = Place {
-                line: self.place.line + 1,
-                column: 1,
-            };
+            self.place = Place { line: self.place.line + 1, column: 1 };
         } else {
             self.place.column += 1;
         }
@@ -274,9 +222,6 @@ impl Reader<'_> {
     }
 
     fn fault<T>(&self, message: &'static str) -> Result<T, Failure> {
-        Err(Failure::Fault(Fault {
-            place: self.place,
-            message,
-        }))
+        Err(Failure::Fault(Fault { place: self.place, message }))
     }
 }

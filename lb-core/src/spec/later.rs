@@ -7,23 +7,17 @@ use super::tree::{Kind, NodeId, Tree};
 /// True if `key` of that type is known, and not built yet.
 pub(super) fn is_key(def: &str, key: &str) -> bool {
     (def == "InsertHeaders" && key.to_ascii_lowercase().starts_with("x-ssl-"))
-        || KEYS
-            .iter()
-            .any(|(d, keys)| *d == def && keys.contains(&key))
+        || KEYS.iter().any(|(d, keys)| *d == def && keys.contains(&key))
 }
 
 /// True if `word` is a known value of that type, and not built yet.
 pub(super) fn is_word(def: &str, word: &str) -> bool {
-    WORDS
-        .iter()
-        .any(|(d, words)| *d == def && words.contains(&word))
+    WORDS.iter().any(|(d, words)| *d == def && words.contains(&word))
 }
 
 /// The keys of that type that are not built yet, for "did you mean".
 pub(super) fn keys(def: &str) -> impl Iterator<Item = &str> {
-    KEYS.iter()
-        .filter(move |(d, _)| *d == def)
-        .flat_map(|(_, keys)| keys.iter().copied())
+    KEYS.iter().filter(move |(d, _)| *d == def).flat_map(|(_, keys)| keys.iter().copied())
 }
 
 /// True if the value asks for nothing: null, an empty list, or the word that switches the thing off. Clients
@@ -43,16 +37,7 @@ pub(super) fn asks_for_nothing(tree: &Tree, key: &str, value: NodeId) -> bool {
 pub(super) const MESSAGE: &str = "is not supported by this version yet";
 
 const KEYS: &[(&str, &[&str])] = &[
-    (
-        "LoadBalancer",
-        &[
-            "additional_vips",
-            "vip_qos_policy_id",
-            "vip_sg_ids",
-            "flavor_id",
-            "availability_zone",
-        ],
-    ),
+    ("LoadBalancer", &["additional_vips", "vip_qos_policy_id", "vip_sg_ids", "flavor_id", "availability_zone"]),
     (
         "Listener",
         &[
@@ -89,17 +74,12 @@ const KEYS: &[(&str, &[&str])] = &[
 ];
 
 const WORDS: &[(&str, &[&str])] = &[
-    (
-        "ListenerProtocol",
-        &["TERMINATED_HTTPS", "UDP", "SCTP", "PROMETHEUS"],
-    ),
+    ("ListenerProtocol", &["TERMINATED_HTTPS", "UDP", "SCTP", "PROMETHEUS"]),
     ("PoolProtocol", &["PROXY", "PROXYV2", "UDP", "SCTP"]),
     ("LbAlgorithm", &["SOURCE_IP_PORT"]),
 ];
 
 #[cfg(test)]
 pub(super) fn defs() -> impl Iterator<Item = &'static str> {
-    KEYS.iter()
-        .map(|(def, _)| *def)
-        .chain(WORDS.iter().map(|(def, _)| *def))
+    KEYS.iter().map(|(def, _)| *def).chain(WORDS.iter().map(|(def, _)| *def))
 }

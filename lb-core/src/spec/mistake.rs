@@ -43,24 +43,13 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    pub(super) fn push(
-        &mut self,
-        spot: Spot,
-        message: impl Into<String>,
-        help: impl Into<Option<String>>,
-    ) {
+    pub(super) fn push(&mut self, spot: Spot, message: impl Into<String>, help: impl Into<Option<String>>) {
         if self.kept.len() >= MISTAKES_MAX {
             self.dropped += 1;
             return;
         }
         let Place { line, column } = spot.span.start;
-        let mistake = Mistake {
-            path: spot.path,
-            line,
-            column,
-            message: message.into(),
-            help: help.into(),
-        };
+        let mistake = Mistake { path: spot.path, line, column, message: message.into(), help: help.into() };
         self.kept.push((spot.span, mistake));
     }
 
@@ -79,20 +68,14 @@ impl Findings {
         let lines: Vec<&str> = text.split('\n').collect();
         let mut rendered = String::new();
         for (span, mistake) in self.kept.iter().take(DRAWN_MAX) {
-            let line = lines
-                .get(mistake.line.saturating_sub(1))
-                .copied()
-                .unwrap_or_default();
+            let line = lines.get(mistake.line.saturating_sub(1)).copied().unwrap_or_default();
             draw(&mut rendered, origin, line, *span, mistake);
         }
         let more = self.dropped + self.kept.len().saturating_sub(DRAWN_MAX);
         if more > 0 {
             let _ = writeln!(rendered, "and {more} more mistakes, not drawn");
         }
-        Mistakes {
-            mistakes: self.kept.into_iter().map(|(_, mistake)| mistake).collect(),
-            rendered,
-        }
+        Mistakes { mistakes: self.kept.into_iter().map(|(_, mistake)| mistake).collect(), rendered }
     }
 }
 
@@ -106,33 +89,19 @@ pub(super) fn shown(text: &str) -> String {
 }
 
 fn draw(out: &mut String, origin: &str, line: &str, span: Span, mistake: &Mistake) {
-    let line: Vec<char> = line
-        .trim_start_matches('\u{FEFF}')
-        .trim_end_matches('\r')
-        .chars()
-        .map(printable)
-        .collect();
+    let line: Vec<char> = line.trim_start_matches('\u{FEFF}').trim_end_matches('\r').chars().map(printable).collect();
     let from = (mistake.column - 1).min(line.len());
-    let to = if span.end.line == mistake.line {
-        (span.end.column - 1).clamp(from, line.len())
-    } else {
-        line.len()
-    };
+    let to = if span.end.line == mistake.line { (span.end.column - 1).clamp(from, line.len()) } else { line.len() };
     let (cut, excerpt, annotation) = excerpt(&line, from, to);
-    let snippet = Snippet::source(excerpt)
-        .line_start(mistake.line)
-        .annotation(annotation);
+    let snippet = Snippet::source(excerpt).line_start(mistake.line).annotation(annotation);
     let place: Vec<Element<'_>> = if cut {
         // Columns of a cut line would be counted from the cut: the header is written by hand.
-        let header = Origin::path(origin)
-            .line(mistake.line)
-            .char_column(mistake.column);
+        let header = Origin::path(origin).line(mistake.line).char_column(mistake.column);
         vec![header.into(), snippet.into()]
     } else {
         vec![snippet.path(origin).into()]
     };
-    let title =
-        Group::with_title(Level::ERROR.primary_title(mistake.message.as_str())).elements(place);
+    let title = Group::with_title(Level::ERROR.primary_title(mistake.message.as_str())).elements(place);
     let group = match &mistake.help {
         Some(help) => title.element(Level::HELP.message(help.as_str())),
         None => title,
@@ -142,11 +111,7 @@ fn draw(out: &mut String, origin: &str, line: &str, span: Span, mistake: &Mistak
 }
 
 /// The part of a line around `from..to`, and a caret under it. True if the line was too long to show whole.
-fn excerpt(
-    line: &[char],
-    from: usize,
-    to: usize,
-) -> (bool, String, annotate_snippets::Annotation<'static>) {
+fn excerpt(line: &[char], from: usize, to: usize) -> (bool, String, annotate_snippets::Annotation<'static>) {
     let cut = line.len() > LINE_MAX;
     let (first, last) = if cut {
         let first = from.saturating_sub(LINE_MAX / 3);
@@ -157,11 +122,7 @@ fn excerpt(
     let bytes = |range: &[char]| range.iter().map(|c| c.len_utf8()).sum::<usize>();
     let start = bytes(&line[first..from]);
     let end = start + bytes(&line[from..to.min(last)]);
-    (
-        cut,
-        line[first..last].iter().collect(),
-        AnnotationKind::Primary.span(start..end),
-    )
+    (cut, line[first..last].iter().collect(), AnnotationKind::Primary.span(start..end))
 }
 
 fn printable(c: char) -> char {

@@ -61,9 +61,8 @@ pub const TIMEOUT_MS_MAX: u64 = 2_073_600_000;
 /// Longest body of an error page, in bytes.
 pub const ERROR_PAGE_LEN_MAX: usize = 16 << 10;
 /// Statuses whose page a listener may replace: those a data plane answers by itself.
-pub const ERROR_PAGE_STATUSES: [u16; 16] = [
-    400, 403, 404, 405, 408, 413, 414, 417, 429, 431, 500, 501, 502, 503, 504, 505,
-];
+pub const ERROR_PAGE_STATUSES: [u16; 16] =
+    [400, 403, 404, 405, 408, 413, 414, 417, 429, 431, 500, 501, 502, 503, 504, 505];
 
 /// Reads and validates a document, YAML or JSON. `origin` names it in messages: a file's path, or `<request>`.
 pub fn read(origin: &str, text: &str) -> Result<LoadBalancer, Mistakes> {
@@ -107,14 +106,7 @@ fn understand(text: &str, findings: &mut Findings) -> Option<LoadBalancer> {
 fn parse(text: &str, findings: &mut Findings) -> Option<Tree> {
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     if let Some((place, message)) = unreadable(text) {
-        findings.push(
-            Spot {
-                span: Span::point(place),
-                path: String::new(),
-            },
-            message,
-            None,
-        );
+        findings.push(Spot { span: Span::point(place), path: String::new() }, message, None);
         return None;
     }
     if !text.trim_start().starts_with('{') {
@@ -131,12 +123,8 @@ fn parse(text: &str, findings: &mut Findings) -> Option<Tree> {
     };
     let mut flow = Builder::default();
     let done = yaml::read(text, &mut flow);
-    if done.is_err() && flow.findings.last_place() < Some(fault.place) {
-        builder.mistake(
-            Span::point(fault.place),
-            format!("this is not JSON: {}", fault.message),
-            None,
-        );
+    if done.is_err() && flow.findings.last_place() <= Some(fault.place) {
+        builder.mistake(Span::point(fault.place), format!("this is not JSON: {}", fault.message), None);
         return finish(builder, false, findings);
     }
     finish(flow, done.is_ok(), findings)
@@ -145,33 +133,19 @@ fn parse(text: &str, findings: &mut Findings) -> Option<Tree> {
 /// What makes a text no document at all, before anybody looks at its structure.
 fn unreadable(text: &str) -> Option<(Place, String)> {
     if text.len() > TEXT_LEN_MAX {
-        return Some((
-            Place::START,
-            format!("the document is longer than {TEXT_LEN_MAX} bytes"),
-        ));
+        return Some((Place::START, format!("the document is longer than {TEXT_LEN_MAX} bytes")));
     }
     let mut place = Place::START;
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
-            '\n' => {
-                place = Place {
-                    line: place.line + 1,
-                    column: 0,
-                }
-            }
+            '\n' => place = Place { line: place.line + 1, column: 0 },
             // YAML would start a new line here and editors would not: line numbers would lie.
             '\r' if chars.peek() != Some(&'\n') => {
                 return Some((place, "a carriage return without a line feed".to_owned()));
             }
             _ if build::forbidden(c) => {
-                return Some((
-                    place,
-                    format!(
-                        "the control character U+{:04X} is not allowed",
-                        u32::from(c)
-                    ),
-                ));
+                return Some((place, format!("the control character U+{:04X} is not allowed", u32::from(c))));
             }
             _ => {}
         }

@@ -45,10 +45,7 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn field(&self, key: &str) -> Option<&Shape> {
-        self.fields
-            .iter()
-            .find(|(name, _)| name == key)
-            .map(|(_, shape)| shape)
+        self.fields.iter().find(|(name, _)| name == key).map(|(_, shape)| shape)
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
@@ -73,10 +70,7 @@ pub(super) fn document() -> &'static Shape {
     static SHAPE: OnceLock<Shape> = OnceLock::new();
     SHAPE.get_or_init(|| {
         let schema = super::json_schema();
-        Compiler {
-            defs: &schema["$defs"],
-        }
-        .compile(&schema, "Document")
+        Compiler { defs: &schema["$defs"] }.compile(&schema, "Document")
     })
 }
 
@@ -97,10 +91,7 @@ impl Compiler<'_> {
             }
         }
         if let Some(words) = words(schema) {
-            return Shape::Word {
-                def: def.to_owned(),
-                words,
-            };
+            return Shape::Word { def: def.to_owned(), words };
         }
         if schema["const"] == Value::Bool(false) {
             return Shape::False;
@@ -126,33 +117,20 @@ impl Compiler<'_> {
         for alternative in alternatives.iter().filter(|a| a["type"] != "null") {
             match (self.compile(alternative, def), shapes.last_mut()) {
                 (Shape::OneOf(more), _) => shapes.extend(more),
-                (Shape::Word { words: more, .. }, Some(Shape::Word { words, .. })) => {
-                    words.extend(more)
-                }
+                (Shape::Word { words: more, .. }, Some(Shape::Word { words, .. })) => words.extend(more),
                 (shape, _) => shapes.push(shape),
             }
         }
-        if shapes.len() == 1 {
-            shapes.remove(0)
-        } else {
-            Shape::OneOf(shapes)
-        }
+        if shapes.len() == 1 { shapes.remove(0) } else { Shape::OneOf(shapes) }
     }
 
     fn record(&self, schema: &Value, def: &str) -> Shape {
         let Some(properties) = schema["properties"].as_object() else {
             return Shape::Unknown(schema.to_string());
         };
-        let fields = properties
-            .iter()
-            .map(|(key, value)| (key.clone(), self.compile(value, key)))
-            .collect();
+        let fields = properties.iter().map(|(key, value)| (key.clone(), self.compile(value, key))).collect();
         let required = strings(&schema["required"]);
-        Shape::Record(Record {
-            def: def.to_owned(),
-            fields,
-            required,
-        })
+        Shape::Record(Record { def: def.to_owned(), fields, required })
     }
 }
 
@@ -174,10 +152,7 @@ fn text(schema: &Value) -> Shape {
 fn kind(schema: &Value) -> Option<&str> {
     match &schema["type"] {
         Value::String(kind) => Some(kind),
-        Value::Array(kinds) => kinds
-            .iter()
-            .filter_map(Value::as_str)
-            .find(|kind| *kind != "null"),
+        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).find(|kind| *kind != "null"),
         _ => None,
     }
 }
@@ -191,12 +166,7 @@ fn words(schema: &Value) -> Option<Vec<String>> {
 }
 
 fn strings(list: &Value) -> Vec<String> {
-    list.as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .map(str::to_owned)
-        .collect()
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 fn bound(schema: &Value, key: &str) -> Option<usize> {
@@ -210,10 +180,7 @@ mod tests {
     fn visit(shape: &Shape, seen: &mut dyn FnMut(&Shape)) {
         seen(shape);
         match shape {
-            Shape::Record(record) => record
-                .fields
-                .iter()
-                .for_each(|(_, shape)| visit(shape, seen)),
+            Shape::Record(record) => record.fields.iter().for_each(|(_, shape)| visit(shape, seen)),
             Shape::List { items, .. } => visit(items, seen),
             Shape::OneOf(shapes) => shapes.iter().for_each(|shape| visit(shape, seen)),
             _ => {}
@@ -222,9 +189,7 @@ mod tests {
 
     #[test]
     fn the_schema_uses_only_known_words() {
-        visit(document(), &mut |shape| {
-            assert!(!matches!(shape, Shape::Unknown(_)), "{shape:?}")
-        });
+        visit(document(), &mut |shape| assert!(!matches!(shape, Shape::Unknown(_)), "{shape:?}"));
     }
 
     #[test]
@@ -234,11 +199,7 @@ mod tests {
             Shape::Record(record) => {
                 defs.push(record.def.clone());
                 for key in record.keys() {
-                    assert!(
-                        !super::super::later::is_key(&record.def, key),
-                        "{}.{key}",
-                        record.def
-                    );
+                    assert!(!super::super::later::is_key(&record.def, key), "{}.{key}", record.def);
                 }
             }
             Shape::Word { def, words } => {

@@ -32,10 +32,7 @@ pub(super) struct Span {
 impl Span {
     /// A place without width.
     pub(super) fn point(place: Place) -> Self {
-        Self {
-            start: place,
-            end: place,
-        }
+        Self { start: place, end: place }
     }
 
     pub(super) fn is_empty(self) -> bool {
@@ -107,21 +104,9 @@ impl Tree {
     }
 
     /// Adds a node under `parent`, whose list or mapping the caller extends.
-    pub(super) fn push(
-        &mut self,
-        span: Span,
-        kind: Kind,
-        parent: NodeId,
-        position: usize,
-    ) -> NodeId {
+    pub(super) fn push(&mut self, span: Span, kind: Kind, parent: NodeId, position: usize) -> NodeId {
         let id = NodeId(self.nodes.len() as u32);
-        self.nodes.push(Node {
-            span,
-            kind,
-            parent,
-            position,
-            rejected: false,
-        });
+        self.nodes.push(Node { span, kind, parent, position, rejected: false });
         id
     }
 
@@ -156,25 +141,18 @@ impl Tree {
     /// True for `key:`, `key: null` and `key: ~`: written, but the same as absent.
     pub(super) fn is_null(&self, id: NodeId) -> bool {
         match &self.node(id).kind {
-            Kind::Scalar {
-                text,
-                quoted: false,
-            } => super::scalar::is_null(text),
+            Kind::Scalar { text, quoted: false } => super::scalar::is_null(text),
             Kind::Scalar { .. } | Kind::List(_) | Kind::Map(_) => false,
         }
     }
 
     /// True if `key` was written in `map`, or something in it, and a mistake was reported there.
     pub(super) fn is_lost(&self, map: NodeId, key: &str) -> bool {
-        self.entry(map, key)
-            .is_some_and(|entry| self.is_rejected(entry.value))
+        self.entry(map, key).is_some_and(|entry| self.is_rejected(entry.value))
     }
 
     pub(super) fn spot(&self, id: NodeId) -> Spot {
-        Spot {
-            span: self.node(id).span,
-            path: self.path(id),
-        }
+        Spot { span: self.node(id).span, path: self.path(id) }
     }
 
     /// The place of a key's value; of the mapping when the key is not there.
@@ -185,10 +163,7 @@ impl Tree {
     /// The place of a key itself; of the mapping when the key is not there.
     pub(super) fn spot_of_key(&self, map: NodeId, key: &str) -> Spot {
         match self.entry(map, key) {
-            Some(entry) => Spot {
-                span: entry.key_span,
-                path: self.path(entry.value),
-            },
+            Some(entry) => Spot { span: entry.key_span, path: self.path(entry.value) },
             None => self.spot(map),
         }
     }
@@ -200,9 +175,7 @@ impl Tree {
         while at != Self::ROOT {
             let node = self.node(at);
             match &self.node(node.parent).kind {
-                Kind::Map(entries) => {
-                    steps.push(entries.get(node.position).map_or("", |e| &e.key).to_owned())
-                }
+                Kind::Map(entries) => steps.push(entries.get(node.position).map_or("", |e| &e.key).to_owned()),
                 Kind::List(_) | Kind::Scalar { .. } => steps.push(format!("[{}]", node.position)),
             }
             at = node.parent;
@@ -222,22 +195,12 @@ impl Tree {
     pub(super) fn value(&self, id: NodeId) -> Value {
         match &self.node(id).kind {
             Kind::Scalar { text, quoted: true } => Value::String(text.clone()),
-            Kind::Scalar {
-                text,
-                quoted: false,
-            } => super::scalar::resolve(text).into_value(text),
-            Kind::List(items) => items
-                .iter()
-                .filter(|i| !self.is_rejected(**i))
-                .map(|i| self.value(*i))
-                .collect(),
+            Kind::Scalar { text, quoted: false } => super::scalar::resolve(text).into_value(text),
+            Kind::List(items) => items.iter().filter(|i| !self.is_rejected(**i)).map(|i| self.value(*i)).collect(),
             Kind::Map(entries) => {
-                let present = entries
-                    .iter()
-                    .filter(|e| !self.is_rejected(e.value) && !self.is_null(e.value));
-                let mut map: Map<String, Value> = present
-                    .map(|entry| (entry.key.clone(), self.value(entry.value)))
-                    .collect();
+                let present = entries.iter().filter(|e| !self.is_rejected(e.value) && !self.is_null(e.value));
+                let mut map: Map<String, Value> =
+                    present.map(|entry| (entry.key.clone(), self.value(entry.value))).collect();
                 if id != Self::ROOT {
                     map.insert(AT.to_owned(), Value::from(id.0));
                 }

@@ -53,11 +53,8 @@ fn listener(listener: &Listener) -> Value {
             "X-Forwarded-Proto": headers.x_forwarded_proto.to_string(),
         });
         put(&mut body, "insert_headers", Some(headers));
-        let pages: BTreeMap<String, &str> = listener
-            .error_pages
-            .iter()
-            .map(|(status, page)| (status.to_string(), page.as_str()))
-            .collect();
+        let pages: BTreeMap<String, &str> =
+            listener.error_pages.iter().map(|(status, page)| (status.to_string(), page.as_str())).collect();
         put(&mut body, "error_pages", Some(json!(pages)));
     }
     Value::Object(body)

@@ -10,12 +10,7 @@ use super::tree::{Place, Span};
 
 /// Reads one YAML document into `builder`. What is wrong is reported there.
 pub(super) fn read(text: &str, builder: &mut Builder) -> Result<(), Stop> {
-    let mut reader = Reader {
-        lines: text.split('\n').collect(),
-        builder,
-        documents: 0,
-        skipping: 0,
-    };
+    let mut reader = Reader { lines: text.split('\n').collect(), builder, documents: 0, skipping: 0 };
     let mut parser: Parser<'_, StrInput<'_>> = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
         match event {
@@ -28,11 +23,7 @@ pub(super) fn read(text: &str, builder: &mut Builder) -> Result<(), Stop> {
     }
     if reader.documents == 0 {
         let span = Span::point(Place::START);
-        reader.builder.mistake(
-            span,
-            "the document is empty",
-            "it starts with `loadbalancer:`".to_owned(),
-        );
+        reader.builder.mistake(span, "the document is empty", "it starts with `loadbalancer:`".to_owned());
         return Err(Stop);
     }
     Ok(())
@@ -57,8 +48,7 @@ impl Reader<'_, '_> {
                 self.documents += 1;
                 if self.documents > 1 {
                     let help = "keep one load balancer in a document".to_owned();
-                    self.builder
-                        .mistake(span, "a second document starts here", help);
+                    self.builder.mistake(span, "a second document starts here", help);
                     return Err(Stop);
                 }
                 Ok(())
@@ -99,14 +89,9 @@ impl Reader<'_, '_> {
         self.builder.scalar(span, text.to_owned(), quoted)
     }
 
-    fn open(
-        &mut self,
-        span: Span,
-        open: fn(&mut Builder, Span) -> Result<(), Stop>,
-    ) -> Result<(), Stop> {
+    fn open(&mut self, span: Span, open: fn(&mut Builder, Span) -> Result<(), Stop>) -> Result<(), Stop> {
         if self.builder.wants_key() {
-            self.builder
-                .mistake(span, "a key must be a word, not a list or a mapping", None);
+            self.builder.mistake(span, "a key must be a word, not a list or a mapping", None);
             self.skipping = 1;
             return Ok(());
         }
@@ -135,8 +120,7 @@ impl Reader<'_, '_> {
     }
 
     fn refuse(&mut self, message: &str, span: Span) {
-        self.builder
-            .mistake(span, message, "write the value itself here".to_owned());
+        self.builder.mistake(span, message, "write the value itself here".to_owned());
     }
 
     fn syntax(&mut self, error: &ScanError) {
@@ -147,15 +131,9 @@ impl Reader<'_, '_> {
             }
             "mapping values are not allowed in this context" => (
                 "a second `:` in one value".to_owned(),
-                Some(
-                    "put text that holds `: ` or ends with `:` in quotes, or start a new line"
-                        .to_owned(),
-                ),
+                Some("put text that holds `: ` or ends with `:` in quotes, or start a new line".to_owned()),
             ),
-            "recursion limit exceeded" => (
-                format!("nested deeper than {} levels", super::DEPTH_MAX),
-                None,
-            ),
+            "recursion limit exceeded" => (format!("nested deeper than {} levels", super::DEPTH_MAX), None),
             info => (format!("this is not YAML: {info}"), None),
         };
         self.builder.mistake(Span::point(place), message, help);
@@ -175,10 +153,7 @@ impl Reader<'_, '_> {
             for (column, c) in line.chars().enumerate().skip(skipped) {
                 match c {
                     '-' => {
-                        return Some(Place {
-                            line: index + 1,
-                            column: column + 1,
-                        });
+                        return Some(Place { line: index + 1, column: column + 1 });
                     }
                     '#' => break,
                     _ if c.is_whitespace() || c == ':' => {}
@@ -191,25 +166,16 @@ impl Reader<'_, '_> {
     }
 
     fn span(&self, marks: Marks) -> Span {
-        Span {
-            start: self.place(marks.start),
-            end: self.place(marks.end),
-        }
+        Span { start: self.place(marks.start), end: self.place(marks.end) }
     }
 
     /// The scanner counts columns from 0, and a line more than there is when the last one has no end.
     fn place(&self, marker: Marker) -> Place {
         match self.lines.get(marker.line().saturating_sub(1)) {
-            Some(_) => Place {
-                line: marker.line().max(1),
-                column: marker.col() + 1,
-            },
+            Some(_) => Place { line: marker.line().max(1), column: marker.col() + 1 },
             None => {
                 let last = self.lines.last().map_or(0, |line| line.chars().count());
-                Place {
-                    line: self.lines.len(),
-                    column: last + 1,
-                }
+                Place { line: self.lines.len(), column: last + 1 }
             }
         }
     }

@@ -63,7 +63,7 @@ fn member(slot: &MemberSlot) -> MemberStats {
         weight: slot.weight,
         backup: slot.backup,
         admin_state_up: slot.admin_state_up,
-        avoided: slot.state.fault.failing(),
+        avoided: slot.state.fault.avoided(),
         active_connections: sum(|c| &c.active),
         total_connections: sum(|c| &c.total),
         connects: sum(|c| &c.connects),

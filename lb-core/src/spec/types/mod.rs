@@ -9,9 +9,7 @@ mod listener;
 mod pool;
 mod text;
 
-pub(super) use listener::{
-    ErrorPages, Flag, InsertHeaders, Listener, ListenerProtocol, LogFormat, LogSetting,
-};
+pub(super) use listener::{ErrorPages, Flag, InsertHeaders, Listener, ListenerProtocol, LogFormat, LogSetting};
 pub(super) use pool::{LbAlgorithm, Member, Pool, PoolProtocol};
 pub(super) use text::{Line, Text};
 

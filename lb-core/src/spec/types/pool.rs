@@ -39,10 +39,7 @@ pub(in crate::spec) struct Pool {
 /// A pool of the document's `pools`, by its name or its id.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
-#[expect(
-    dead_code,
-    reason = "only describes the schema; read as a `Pool` with nothing else in it"
-)]
+#[expect(dead_code, reason = "only describes the schema; read as a `Pool` with nothing else in it")]
 pub(super) struct PoolReference {
     /// The pool's UUID.
     id: Option<PoolId>,
@@ -53,10 +50,7 @@ pub(super) struct PoolReference {
 /// A reference to a shared pool, or a pool of the listener's own.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
-#[expect(
-    dead_code,
-    reason = "only describes the schema; read as a `Pool` with nothing else in it"
-)]
+#[expect(dead_code, reason = "only describes the schema; read as a `Pool` with nothing else in it")]
 pub(super) enum DefaultPool {
     /// Only `name` or `id`: a pool of the document's `pools`.
     Reference(PoolReference),

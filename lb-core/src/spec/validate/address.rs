@@ -32,18 +32,12 @@ fn usable_v4(address: Ipv4Addr) -> Option<Fault> {
     } else {
         return None;
     };
-    fault(
-        format!("{address} is {what}"),
-        "give the address of one host",
-    )
+    fault(format!("{address} is {what}"), "give the address of one host")
 }
 
 fn usable_v6(address: Ipv6Addr) -> Option<Fault> {
     if let Some(v4) = address.to_ipv4_mapped() {
-        return fault(
-            format!("{address} is an IPv4 address in IPv6 clothes"),
-            &format!("write {v4}"),
-        );
+        return fault(format!("{address} is an IPv4 address in IPv6 clothes"), &format!("write {v4}"));
     }
     let what = if address.is_unspecified() {
         "the unspecified address"
@@ -54,17 +48,11 @@ fn usable_v6(address: Ipv6Addr) -> Option<Fault> {
     } else {
         return None;
     };
-    fault(
-        format!("{address} is {what}"),
-        "give the address of one host",
-    )
+    fault(format!("{address} is {what}"), "give the address of one host")
 }
 
 fn fault(message: String, help: &str) -> Option<Fault> {
-    Some(Fault {
-        message,
-        help: Some(help.to_owned()),
-    })
+    Some(Fault { message, help: Some(help.to_owned()) })
 }
 
 /// Says what the text is instead.
@@ -75,29 +63,18 @@ fn not_an_address(written: &str) -> Fault {
         "write an IPv4 or IPv6 address".to_owned()
     } else if let Ok(socket) = written.parse::<SocketAddr>() {
         format!("write {}; ports have the key `protocol_port`", socket.ip())
-    } else if let Some((Some(address), _)) =
-        written.split_once('/').map(|(a, rest)| (address(a), rest))
-    {
+    } else if let Some((Some(address), _)) = written.split_once('/').map(|(a, rest)| (address(a), rest)) {
         format!("write {address}, without the length of the network")
-    } else if written
-        .split_once('%')
-        .is_some_and(|(a, _)| address(a).is_some())
-    {
-        "an address with an interface (`%`) is not supported: use one that is reachable without"
-            .to_owned()
+    } else if written.split_once('%').is_some_and(|(a, _)| address(a).is_some()) {
+        "an address with an interface (`%`) is not supported: use one that is reachable without".to_owned()
     } else if let Some(address) = address(bare) {
         format!("write {address}")
-    } else if written.split('.').count() == 4
-        && written.bytes().all(|b| b.is_ascii_digit() || b == b'.')
-    {
+    } else if written.split('.').count() == 4 && written.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
         "an IPv4 address has four numbers from 0 to 255, without leading zeros".to_owned()
     } else {
         "host names are not supported: write an IPv4 or IPv6 address".to_owned()
     };
-    Fault {
-        message: format!("{} is not an IP address", shown(written)),
-        help: Some(help),
-    }
+    Fault { message: format!("{} is not an IP address", shown(written)), help: Some(help) }
 }
 
 #[cfg(test)]
@@ -106,14 +83,7 @@ mod tests {
 
     #[test]
     fn only_addresses_of_one_host_pass() {
-        for good in [
-            "20.20.20.2",
-            "127.0.0.1",
-            "10.255.255.255",
-            "::1",
-            "2001:db8::1",
-            "fd00::1",
-        ] {
+        for good in ["20.20.20.2", "127.0.0.1", "10.255.255.255", "::1", "2001:db8::1", "fd00::1"] {
             assert!(parse(good).is_ok(), "{good}");
         }
         for (bad, help) in [
@@ -136,10 +106,7 @@ mod tests {
             ("", "IPv4 or IPv6"),
         ] {
             let fault = parse(bad).unwrap_err();
-            assert!(
-                fault.help.as_deref().unwrap_or_default().contains(help),
-                "{bad}: {fault:?}"
-            );
+            assert!(fault.help.as_deref().unwrap_or_default().contains(help), "{bad}: {fault:?}");
         }
     }
 }

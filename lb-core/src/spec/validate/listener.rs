@@ -1,14 +1,22 @@
 //! A listener crossing the border.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
+use super::pool::Standing;
 use super::unique::Identity;
 use super::{Border, NodeId, line, lines, text, types};
 use crate::config::{self, ListenerProtocol, PoolProtocol};
 use crate::id::{ListenerId, LoadBalancerId, PoolId};
 use crate::spec::ERROR_PAGE_LEN_MAX;
 use crate::spec::tree::Spot;
+
+/// What a listener is known by: its name, else its port.
+#[derive(Clone, Copy)]
+struct Key<'k> {
+    text: &'k str,
+    /// Another listener has the same, and that has been reported.
+    doubled: bool,
+}
 
 impl Border<'_> {
     /// Reads a listener and the pool inside it. `None` if it lacks what every listener needs, which is reported.
@@ -23,26 +31,17 @@ impl Border<'_> {
             Some(port) if name.is_empty() => port.to_string(),
             _ => name.clone(),
         };
-        let mut doubled =
-            self.doubled_name("listener", at, &name, |b| &mut b.unique.listener_names);
+        let mut doubled = self.doubled_name("listener", at, &name, |b| &mut b.unique.listener_names);
         doubled |= self.doubled_port(&listener);
         let explicit = listener.id.is_some();
-        let id = listener
-            .id
-            .unwrap_or_else(|| ListenerId::derived(parent.0, &key));
+        let id = listener.id.unwrap_or_else(|| ListenerId::derived(parent.0, &key));
         // Without name and port there is nothing to derive from; that is reported, a doubled id is not news.
         doubled |= key.is_empty();
-        let identity = Identity {
-            kind: "listener",
-            at,
-            id: id.0,
-            explicit,
-            doubled,
-        };
-        self.doubled_id(&identity, |b| &mut b.unique.listener_ids);
+        let identity = Identity { kind: "listener", at, id: id.0, explicit, doubled };
+        doubled = self.doubled_id(&identity, |b| &mut b.unique.listener_ids);
 
         let protocol = listener.protocol.map(protocol);
-        let default_pool = self.default_pool(parent, &mut listener, protocol, &key);
+        let default_pool = self.default_pool(parent, &mut listener, Key { text: &key, doubled });
         let timeouts = timeouts(&listener);
         let connection_limit = self.connection_limit(at, listener.connection_limit);
         let insert_headers = self.insert_headers(at, listener.insert_headers, protocol);
@@ -74,39 +73,25 @@ impl Border<'_> {
             return false;
         };
         let help = "every listener of a VIP needs a port of its own";
-        self.doubled_value(
-            listener.at,
-            "protocol_port",
-            format_args!("port {port}"),
-            first,
-            help,
-        );
+        self.doubled_value(listener.at, "protocol_port", format_args!("port {port}"), first, help);
         true
     }
 
-    fn default_pool(
-        &mut self,
-        parent: LoadBalancerId,
-        listener: &mut types::Listener,
-        protocol: Option<ListenerProtocol>,
-        key: &str,
-    ) -> Option<PoolId> {
+    fn default_pool(&mut self, parent: LoadBalancerId, listener: &mut types::Listener, key: Key<'_>) -> Option<PoolId> {
         let at = listener.at;
         let (index, spot) = match (listener.default_pool.take(), listener.default_pool_id) {
             (Some(pool), by_id) => {
                 if by_id.is_some() {
                     let spot = self.tree.spot_of_key(at, "default_pool_id");
-                    self.mistake(
-                        spot,
-                        "both `default_pool` and `default_pool_id` are given",
-                        "keep one".to_owned(),
-                    );
+                    self.mistake(spot, "both `default_pool` and `default_pool_id` are given", "keep one".to_owned());
                 }
                 if self.is_reference(pool.at) {
                     self.reference(&pool)?
                 } else {
                     let inner = pool.at;
-                    let index = self.pool(parent, pool, &format!("default of {key}"), false);
+                    let text = format!("default of {}", key.text);
+                    let standing = Standing { shared: false, key: &text, doubled: key.doubled };
+                    let index = self.pool(parent, pool, standing);
                     (index, self.tree.spot_of(inner, "protocol"))
                 }
             }
@@ -118,7 +103,7 @@ impl Border<'_> {
         };
         let pool = &self.pools[index];
         let id = pool.id;
-        if let (Some(listener), Some(pool)) = (protocol, pool.protocol) {
+        if let (Some(listener), Some(pool)) = (listener.protocol.map(protocol), pool.protocol) {
             self.pair(listener, pool, spot);
         }
         Some(id)
@@ -126,11 +111,7 @@ impl Border<'_> {
 
     /// Only `name` and `id` are written: the pool stands elsewhere.
     fn is_reference(&self, pool: NodeId) -> bool {
-        let mut written = self
-            .tree
-            .entries(pool)
-            .iter()
-            .filter(|entry| !self.tree.is_null(entry.value));
+        let mut written = self.tree.entries(pool).iter().filter(|entry| !self.tree.is_null(entry.value));
         written.all(|entry| matches!(entry.key.as_str(), "name" | "id"))
     }
 
@@ -141,16 +122,10 @@ impl Border<'_> {
         }
         if name.is_empty() && pool.id.is_none() {
             let help = "give the `name` or `id` of one of `pools`, or a pool with `protocol` and `lb_algorithm`";
-            self.mistake(
-                self.tree.spot(pool.at),
-                "this names no pool and is none",
-                help.to_owned(),
-            );
+            self.mistake(self.tree.spot(pool.at), "this names no pool and is none", help.to_owned());
             return None;
         }
-        let spot = self
-            .tree
-            .spot_of(pool.at, if name.is_empty() { "id" } else { "name" });
+        let spot = self.tree.spot_of(pool.at, if name.is_empty() { "id" } else { "name" });
         Some((self.shared(spot.clone(), pool.id, name)?, spot))
     }
 
@@ -163,24 +138,15 @@ impl Border<'_> {
         };
         if !allowed.contains(&pool) {
             let words: Vec<String> = allowed.iter().map(PoolProtocol::to_string).collect();
-            let message =
-                format!("a listener of protocol {listener} cannot use a pool of protocol {pool}");
-            self.mistake(
-                spot,
-                message,
-                format!("its pool may be: {}", words.join(", ")),
-            );
+            let message = format!("a listener of protocol {listener} cannot use a pool of protocol {pool}");
+            self.mistake(spot, message, format!("its pool may be: {}", words.join(", ")));
         }
     }
 
     fn connection_limit(&mut self, at: NodeId, written: Option<i64>) -> Option<u32> {
         if written == Some(0) {
             let help = "-1 means no limit; `admin_state_up: false` closes the listener".to_owned();
-            self.mistake(
-                self.tree.spot_of(at, "connection_limit"),
-                "a limit of 0 would refuse everybody",
-                help,
-            );
+            self.mistake(self.tree.spot_of(at, "connection_limit"), "a limit of 0 would refuse everybody", help);
         }
         written.and_then(|limit| u32::try_from(limit).ok())
     }
@@ -194,12 +160,7 @@ impl Border<'_> {
         let Some(headers) = written else {
             return config::InsertHeaders::default();
         };
-        self.only_http(
-            at,
-            "insert_headers",
-            !self.tree.entries(headers.at).is_empty(),
-            protocol,
-        );
+        self.only_http(at, "insert_headers", !self.tree.entries(headers.at).is_empty(), protocol);
         let is_set = |flag: Option<types::Flag>| flag.is_some_and(types::Flag::is_set);
         config::InsertHeaders {
             x_forwarded_for: is_set(headers.x_forwarded_for),
@@ -236,76 +197,8 @@ impl Border<'_> {
             && !protocol.is_http()
         {
             let message = format!("`{key}` is only for HTTP listeners, and this one is {protocol}");
-            self.mistake(
-                self.tree.spot_of_key(at, key),
-                message,
-                "leave it out".to_owned(),
-            );
+            self.mistake(self.tree.spot_of_key(at, key), message, "leave it out".to_owned());
         }
-    }
-
-    fn log(
-        &mut self,
-        written: Option<types::LogSetting>,
-        protocol: Option<ListenerProtocol>,
-    ) -> config::LogSettings {
-        let http = protocol.is_some_and(ListenerProtocol::is_http);
-        let mut log = config::LogSettings {
-            format: Some(if http {
-                config::LogFormat::Httplog
-            } else {
-                config::LogFormat::Tcplog
-            }),
-            target: config::LogTarget::Stderr,
-            facility: config::SyslogFacility::LOCAL0,
-            tag: LOG_TAG.to_owned(),
-        };
-        let written = match written {
-            None => return log,
-            Some(types::LogSetting::Off(_)) => {
-                return config::LogSettings {
-                    format: None,
-                    ..log
-                };
-            }
-            Some(types::LogSetting::Settings(written)) => written,
-        };
-        let inner = written.at;
-        if let Some(format) = written.format {
-            log.format = log_format(format);
-            if log.format == Some(config::LogFormat::Httplog) && protocol.is_some() && !http {
-                let help = "use `tcplog` or `json`".to_owned();
-                let spot = self.tree.spot_of(inner, "format");
-                self.mistake(
-                    spot,
-                    "`httplog` needs an HTTP listener: this one reads no requests",
-                    help,
-                );
-            }
-        }
-        if let Some(target) = written.target {
-            match log_target(&target.0) {
-                Ok(target) => log.target = target,
-                Err((message, help)) => {
-                    self.mistake(self.tree.spot_of(inner, "target"), message, help.to_owned())
-                }
-            }
-        }
-        if let Some(facility) = written.facility {
-            log.facility = config::SyslogFacility(facility as u8);
-        }
-        if let Some(tag) = written.tag {
-            if !tag.0.bytes().all(|b| b.is_ascii_graphic()) {
-                let help = "printable ASCII characters without spaces".to_owned();
-                self.mistake(
-                    self.tree.spot_of(inner, "tag"),
-                    "this is no name of a program",
-                    help,
-                );
-            }
-            log.tag = tag.0;
-        }
-        log
     }
 }
 
@@ -329,54 +222,7 @@ fn protocol(written: types::ListenerProtocol) -> ListenerProtocol {
     }
 }
 
-fn log_format(written: types::LogFormat) -> Option<config::LogFormat> {
-    match written {
-        types::LogFormat::Httplog => Some(config::LogFormat::Httplog),
-        types::LogFormat::Tcplog => Some(config::LogFormat::Tcplog),
-        types::LogFormat::Json => Some(config::LogFormat::Json),
-        types::LogFormat::None => None,
-    }
-}
-
-fn log_target(written: &str) -> Result<config::LogTarget, (String, &'static str)> {
-    if written == "stderr" {
-        return Ok(config::LogTarget::Stderr);
-    }
-    let path = |path: &str| -> Result<PathBuf, (String, &'static str)> {
-        if !Path::new(path).is_absolute() || path.ends_with('/') {
-            return Err((
-                "the path is not the absolute path of a file".to_owned(),
-                "it starts with `/`",
-            ));
-        }
-        Ok(PathBuf::from(path))
-    };
-    if let Some(file) = written.strip_prefix("file:") {
-        return path(file).map(config::LogTarget::File);
-    }
-    if let Some(socket) = written.strip_prefix("syslog:") {
-        if socket.len() > SOCKET_PATH_LEN_MAX {
-            return Err((
-                "the path is too long for a socket".to_owned(),
-                "at most 107 bytes",
-            ));
-        }
-        return path(socket).map(config::LogTarget::Syslog);
-    }
-    let message = format!(
-        "{} is no target of a log",
-        crate::spec::mistake::shown(written)
-    );
-    Err((
-        message,
-        "`stderr`, `file:/absolute/path`, or `syslog:/dev/log`",
-    ))
-}
-
 const CLIENT_DATA_MS: u64 = 50_000;
 const MEMBER_CONNECT_MS: u64 = 5_000;
 const MEMBER_DATA_MS: u64 = 50_000;
 const HTTP_REQUEST_MS: u64 = 10_000;
-const LOG_TAG: &str = "weir";
-/// What fits in a Unix socket's address on Linux.
-const SOCKET_PATH_LEN_MAX: usize = 107;

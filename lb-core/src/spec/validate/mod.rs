@@ -5,6 +5,7 @@
 
 mod address;
 mod listener;
+mod log;
 mod pool;
 mod unique;
 
@@ -21,18 +22,8 @@ use pool::Pool;
 use unique::Unique;
 
 /// Reports what is wrong with `document` as a whole; the second floor if nothing is.
-pub(super) fn validate(
-    tree: &Tree,
-    document: LoadBalancer,
-    findings: &mut Findings,
-) -> Option<config::LoadBalancer> {
-    Border {
-        tree,
-        findings,
-        unique: Unique::default(),
-        pools: Vec::new(),
-    }
-    .load_balancer(document)
+pub(super) fn validate(tree: &Tree, document: LoadBalancer, findings: &mut Findings) -> Option<config::LoadBalancer> {
+    Border { tree, findings, unique: Unique::default(), pools: Vec::new() }.load_balancer(document)
 }
 
 struct Border<'b> {
@@ -56,28 +47,16 @@ impl Border<'_> {
             self.shared_pool(id, pool);
         }
         let written = document.listeners.unwrap_or_default();
-        let ports: Vec<u16> = written
-            .iter()
-            .filter_map(|listener| listener.protocol_port)
-            .collect();
+        let ports: Vec<u16> = written.iter().filter_map(|listener| listener.protocol_port).collect();
         let count = written.len();
-        let listeners: Vec<config::Listener> = written
-            .into_iter()
-            .filter_map(|listener| self.listener(id, listener))
-            .collect();
+        let listeners: Vec<config::Listener> =
+            written.into_iter().filter_map(|listener| self.listener(id, listener)).collect();
         if let Some(vip_address) = vip_address {
             self.members_are_not_the_vip(vip_address, &ports);
         }
         if let Some(over) = self.pools.get(POOLS_MAX) {
-            let message = format!(
-                "{} pools are too many for one load balancer",
-                self.pools.len()
-            );
-            self.mistake(
-                self.tree.spot(over.at),
-                message,
-                format!("at most {POOLS_MAX}"),
-            );
+            let message = format!("{} pools are too many for one load balancer", self.pools.len());
+            self.mistake(self.tree.spot(over.at), message, format!("at most {POOLS_MAX}"));
         }
         if listeners.len() < count {
             return None;
@@ -88,36 +67,21 @@ impl Border<'_> {
             description: text(document.description),
             project_id: document.project_id.map(|id| id.0),
             vip_address: vip_address?,
-            vip_network: document
-                .vip_subnet_id
-                .or(document.vip_network_id)
-                .map(|id| id.0),
+            vip_network: document.vip_subnet_id.or(document.vip_network_id).map(|id| id.0),
             admin_state_up: document.admin_state_up.unwrap_or(true),
             tags: lines(document.tags),
             workers: document.workers,
             listeners,
-            pools: self
-                .pools
-                .into_iter()
-                .map(|pool| pool.config)
-                .collect::<Option<_>>()?,
+            pools: self.pools.into_iter().map(|pool| pool.config).collect::<Option<_>>()?,
         })
     }
 
     fn members_are_not_the_vip(&mut self, vip_address: IpAddr, ports: &[u16]) {
-        let own = |member: &&(NodeId, SocketAddr)| {
-            member.1.ip() == vip_address && ports.contains(&member.1.port())
-        };
-        let loops: Vec<(NodeId, SocketAddr)> = self
-            .pools
-            .iter()
-            .flat_map(|pool| pool.sockets.iter().filter(own))
-            .copied()
-            .collect();
+        let own = |member: &&(NodeId, SocketAddr)| member.1.ip() == vip_address && ports.contains(&member.1.port());
+        let loops: Vec<(NodeId, SocketAddr)> =
+            self.pools.iter().flat_map(|pool| pool.sockets.iter().filter(own)).copied().collect();
         for (at, socket) in loops {
-            let message = format!(
-                "this member is its own VIP: {socket} is served by a listener of this document"
-            );
+            let message = format!("this member is its own VIP: {socket} is served by a listener of this document");
             let spot = self.tree.spot_of(at, "address");
             self.mistake(spot, message, "give the address of a server".to_owned());
         }
@@ -127,83 +91,43 @@ impl Border<'_> {
     fn shared(&mut self, spot: Spot, id: Option<PoolId>, name: &str) -> Option<usize> {
         let by_id = |pool: &Pool| id.is_none_or(|id| pool.id == id);
         let by_name = |pool: &Pool| name.is_empty() || pool.name == name;
-        let found = self
-            .pools
-            .iter()
-            .position(|pool| pool.shared && by_id(pool) && by_name(pool));
+        let found = self.pools.iter().position(|pool| pool.shared && by_id(pool) && by_name(pool));
         if found.is_some() || self.pools_are_incomplete() {
             return found;
         }
         let (message, help) = match id {
             Some(id) if name.is_empty() => (format!("no pool of `pools` has the id {id}"), None),
-            Some(id) => (
-                format!(
-                    "no pool of `pools` has the id {id} and the name {}",
-                    shown(name)
-                ),
-                None,
-            ),
-            None => (
-                format!("no pool of `pools` is named {}", shown(name)),
-                self.near_pool(name),
-            ),
+            Some(id) => (format!("no pool of `pools` has the id {id} and the name {}", shown(name)), None),
+            None => (format!("no pool of `pools` is named {}", shown(name)), self.near_pool(name)),
         };
         self.mistake(spot, message, help);
         None
     }
 
     fn near_pool(&self, name: &str) -> Option<String> {
-        if self
-            .pools
-            .iter()
-            .any(|pool| !pool.shared && pool.name == name)
-        {
-            return Some(
-                "a pool of that name stands inside a listener: move it to `pools` to share it"
-                    .to_owned(),
-            );
+        if self.pools.iter().any(|pool| !pool.shared && pool.name == name) {
+            return Some("a pool of that name stands inside a listener: move it to `pools` to share it".to_owned());
         }
-        let names: Vec<&str> = self
-            .pools
-            .iter()
-            .filter(|p| p.shared && !p.name.is_empty())
-            .map(|p| &*p.name)
-            .collect();
+        let names: Vec<&str> = self.pools.iter().filter(|p| p.shared && !p.name.is_empty()).map(|p| &*p.name).collect();
         match nearest(name, names.iter().copied()) {
             Some(near) => Some(format!("did you mean {}?", shown(near))),
-            None if names.is_empty() => {
-                Some("`pools` of this document has no named pool".to_owned())
+            None if names.is_empty() => Some("`pools` of this document has no named pool".to_owned()),
+            None => {
+                Some(format!("there are: {}", names.iter().take(10).map(|n| shown(n)).collect::<Vec<_>>().join(", ")))
             }
-            None => Some(format!(
-                "there are: {}",
-                names
-                    .iter()
-                    .take(10)
-                    .map(|n| shown(n))
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            )),
         }
     }
 
     /// True if a pool, or the name or id of one, was refused: then a reference that finds nothing may be right.
     fn pools_are_incomplete(&self) -> bool {
-        let load_balancer = self
-            .tree
-            .entry(Tree::ROOT, "loadbalancer")
-            .map(|entry| entry.value);
+        let load_balancer = self.tree.entry(Tree::ROOT, "loadbalancer").map(|entry| entry.value);
         let entries = load_balancer.map_or(&[][..], |id| self.tree.entries(id));
-        entries
-            .iter()
-            .filter(|entry| entry.key == "pools")
-            .any(|entry| {
-                self.tree.is_rejected(entry.value)
-                    || self.tree.items(entry.value).iter().any(|pool| {
-                        self.tree.is_rejected(*pool)
-                            || self.tree.is_lost(*pool, "name")
-                            || self.tree.is_lost(*pool, "id")
-                    })
-            })
+        entries.iter().filter(|entry| entry.key == "pools").any(|entry| {
+            self.tree.is_rejected(entry.value)
+                || self.tree.items(entry.value).iter().any(|pool| {
+                    self.tree.is_rejected(*pool) || self.tree.is_lost(*pool, "name") || self.tree.is_lost(*pool, "id")
+                })
+        })
     }
 
     fn address(&mut self, map: NodeId, key: &str, written: Option<&Line>) -> Option<IpAddr> {
@@ -230,9 +154,5 @@ fn text(text: Option<Text>) -> String {
 }
 
 fn lines(lines: Option<Vec<Line>>) -> Vec<String> {
-    lines
-        .unwrap_or_default()
-        .into_iter()
-        .map(|line| line.0)
-        .collect()
+    lines.unwrap_or_default().into_iter().map(|line| line.0).collect()
 }

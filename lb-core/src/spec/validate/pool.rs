@@ -21,51 +21,52 @@ pub(super) struct Pool {
     pub(super) config: Option<config::Pool>,
 }
 
+/// Where a pool stands in the document.
+#[derive(Clone, Copy)]
+pub(super) struct Standing<'k> {
+    /// In `pools`; otherwise inside a listener.
+    pub(super) shared: bool,
+    /// What its id is derived from when it has no name.
+    pub(super) key: &'k str,
+    /// Another pool has that key, and that has been reported.
+    pub(super) doubled: bool,
+}
+
+/// The pool that members stand in.
+#[derive(Clone, Copy)]
+struct Parent {
+    id: PoolId,
+    /// Another pool has that id, and that has been reported.
+    doubled: bool,
+}
+
 impl Border<'_> {
     pub(super) fn shared_pool(&mut self, parent: LoadBalancerId, pool: types::Pool) {
         let nameless = pool.id.is_none() && pool.name.as_ref().is_none_or(|name| name.0.is_empty());
         if nameless && !self.tree.is_lost(pool.at, "name") && !self.tree.is_lost(pool.at, "id") {
             let help = "give it a name, so that listeners can use it".to_owned();
-            self.mistake(
-                self.tree.spot(pool.at),
-                "a shared pool needs a `name` or an `id`",
-                help,
-            );
+            self.mistake(self.tree.spot(pool.at), "a shared pool needs a `name` or an `id`", help);
         }
         let key = format!("pool {}", self.pools.len());
-        self.pool(parent, pool, &key, true);
+        self.pool(parent, pool, Standing { shared: true, key: &key, doubled: false });
     }
 
-    /// Reads a pool and returns its place in `self.pools`. `key` stands for its name where it has none.
-    pub(super) fn pool(
-        &mut self,
-        parent: LoadBalancerId,
-        pool: types::Pool,
-        key: &str,
-        shared: bool,
-    ) -> usize {
+    /// Reads a pool and returns its place in `self.pools`.
+    pub(super) fn pool(&mut self, parent: LoadBalancerId, pool: types::Pool, standing: Standing<'_>) -> usize {
+        let Standing { shared, key, doubled: key_doubled } = standing;
         let at = pool.at;
         let name = line(pool.name);
         let explicit = pool.id.is_some();
-        let id = pool.id.unwrap_or_else(|| {
-            PoolId::derived(parent.0, if name.is_empty() { key } else { &name })
-        });
-        let doubled = self.doubled_name("pool", at, &name, |b| &mut b.unique.pool_names);
-        self.doubled_id(
-            &Identity {
-                kind: "pool",
-                at,
-                id: id.0,
-                explicit,
-                doubled,
-            },
-            |b| &mut b.unique.pool_ids,
-        );
+        let id = pool.id.unwrap_or_else(|| PoolId::derived(parent.0, if name.is_empty() { key } else { &name }));
+        let name_doubled = self.doubled_name("pool", at, &name, |b| &mut b.unique.pool_names);
+        let doubled = name_doubled || (name.is_empty() && key_doubled);
+        let identity = Identity { kind: "pool", at, id: id.0, explicit, doubled };
+        let doubled = self.doubled_id(&identity, |b| &mut b.unique.pool_ids);
 
         let written = pool.members.unwrap_or_default();
         let count = written.len();
         let mut sockets = Vec::with_capacity(count);
-        let members = self.members(id, written, &mut sockets);
+        let members = self.members(Parent { id, doubled }, written, &mut sockets);
         let protocol = pool.protocol.map(protocol);
         let lb_algorithm = pool.lb_algorithm.map(algorithm);
         let config = match (protocol, lb_algorithm) {
@@ -81,21 +82,13 @@ impl Border<'_> {
             }),
             _ => None,
         };
-        self.pools.push(Pool {
-            at,
-            id,
-            name,
-            shared,
-            protocol,
-            sockets,
-            config,
-        });
+        self.pools.push(Pool { at, id, name, shared, protocol, sockets, config });
         self.pools.len() - 1
     }
 
     fn members(
         &mut self,
-        pool: PoolId,
+        pool: Parent,
         written: Vec<types::Member>,
         sockets: &mut Vec<(NodeId, SocketAddr)>,
     ) -> Vec<config::Member> {
@@ -106,8 +99,7 @@ impl Border<'_> {
             let at = member.at;
             let address = self.address(at, "address", member.address.as_ref());
             let name = line(member.name);
-            let mut doubled =
-                self.doubled_name("member", at, &name, |b| &mut b.unique.member_names);
+            let mut doubled = pool.doubled | self.doubled_name("member", at, &name, |b| &mut b.unique.member_names);
             let (Some(address), Some(protocol_port)) = (address, member.protocol_port) else {
                 continue;
             };
@@ -120,16 +112,10 @@ impl Border<'_> {
             }
             let explicit = member.id.is_some();
             let id = member.id.unwrap_or_else(|| match name.as_str() {
-                "" => MemberId::derived(pool.0, &socket.to_string()),
-                name => MemberId::derived(pool.0, name),
+                "" => MemberId::derived(pool.id.0, &socket.to_string()),
+                name => MemberId::derived(pool.id.0, name),
             });
-            let identity = Identity {
-                kind: "member",
-                at,
-                id: id.0,
-                explicit,
-                doubled,
-            };
+            let identity = Identity { kind: "member", at, id: id.0, explicit, doubled };
             self.doubled_id(&identity, |b| &mut b.unique.member_ids);
             members.push(config::Member {
                 id,

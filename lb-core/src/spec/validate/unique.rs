@@ -65,69 +65,36 @@ impl Border<'_> {
         seen: impl FnOnce(&mut Self) -> &mut Seen<String>,
     ) -> bool {
         let line = self.tree.spot_of(at, "name").line();
-        let first = if name.is_empty() {
-            None
-        } else {
-            seen(self).before(name.to_owned(), line)
-        };
+        let first = if name.is_empty() { None } else { seen(self).before(name.to_owned(), line) };
         let Some(first) = first else { return false };
-        let message = format!(
-            "the name {} is taken by the {kind} on line {first}",
-            shown(name)
-        );
+        let message = format!("the name {} is taken by the {kind} on line {first}", shown(name));
         let help = format!("every {kind} needs a name of its own, or none");
         self.mistake(self.tree.spot_of(at, "name"), message, help);
         true
     }
 
-    /// Reports an id that another object of the kind has.
+    /// Reports an id that another object of the kind has. True if it did, or if it need not: whatever is derived
+    /// from this id is then doubled as well, which is no news.
     pub(super) fn doubled_id(
         &mut self,
         identity: &Identity<'_>,
         seen: impl FnOnce(&mut Self) -> &mut Seen<Uuid>,
-    ) {
-        let Identity {
-            kind,
-            at,
-            id,
-            explicit,
-            doubled,
-        } = *identity;
-        let spot = if explicit {
-            self.tree.spot_of(at, "id")
-        } else {
-            self.tree.spot(at)
-        };
-        let Some(line) = seen(self).before(id, spot.line()) else {
-            return;
-        };
+    ) -> bool {
+        let Identity { kind, at, id, explicit, doubled } = *identity;
+        let spot = if explicit { self.tree.spot_of(at, "id") } else { self.tree.spot(at) };
+        let Some(line) = seen(self).before(id, spot.line()) else { return doubled };
         if explicit {
             let message = format!("the id {id} is taken by the {kind} on line {line}");
-            self.mistake(
-                spot,
-                message,
-                "every id names one object; leave it out to have one made".to_owned(),
-            );
+            self.mistake(spot, message, "every id names one object; leave it out to have one made".to_owned());
         } else if !doubled {
-            let message =
-                format!("the id derived for this {kind} is that of the {kind} on line {line}");
-            self.mistake(
-                spot,
-                message,
-                "give one of them another name, or an id".to_owned(),
-            );
+            let message = format!("the id derived for this {kind} is that of the {kind} on line {line}");
+            self.mistake(spot, message, "give one of them another name, or an id".to_owned());
         }
+        true
     }
 
     /// Reports a value that must be its own, in words like "port 80".
-    pub(super) fn doubled_value(
-        &mut self,
-        at: NodeId,
-        key: &str,
-        what: impl Display,
-        first: usize,
-        help: &str,
-    ) {
+    pub(super) fn doubled_value(&mut self, at: NodeId, key: &str, what: impl Display, first: usize, help: &str) {
         let message = format!("{what} is taken by line {first}");
         self.mistake(self.tree.spot_of(at, key), message, help.to_owned());
     }

@@ -128,7 +128,8 @@ pub enum ConnectionWord {
     KeepAlive,
 }
 
-/// Writes the head a client gets. `chunked`: the body will go out in chunks.
+/// Writes the head a client gets. `chunked`: the body will go out in chunks. Returns its size as HAProxy counts
+/// it for a log line: 20, the words of the status line, names and values of the fields, 1.
 pub fn write(
     response: &ResponseHead,
     head: &[u8],
@@ -136,7 +137,8 @@ pub fn write(
     connection: ConnectionWord,
     chunked: bool,
     out: &mut Vec<u8>,
-) {
+) -> u64 {
+    let mut counted = 20 + "HTTP/1.1".len() + 3 + response.reason.in_(head).len() + 1;
     let mut digits = itoa::Buffer::new();
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(digits.format(response.status).as_bytes());
@@ -147,10 +149,13 @@ pub fn write(
     let no_length = response.status < 200 || response.status == 204;
     for field in table {
         if field.forward && !(no_length && field.kind == Kind::ContentLength) {
-            fields::write_field(out, field.name.in_(head), field.value.in_(head));
+            let (name, value) = (field.name.in_(head), field.value.in_(head));
+            fields::write_field(out, name, value);
+            counted += name.len() + value.len();
         }
     }
     if chunked {
+        counted += "transfer-encoding".len() + "chunked".len();
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
     match connection {
@@ -159,4 +164,5 @@ pub fn write(
         ConnectionWord::KeepAlive => out.extend_from_slice(b"Connection: keep-alive\r\n"),
     }
     out.extend_from_slice(b"\r\n");
+    counted as u64
 }

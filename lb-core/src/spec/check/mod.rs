@@ -2,12 +2,15 @@
 //!
 //! Whatever is wrong is reported and rejected, so that the rest still deserialises and nobody reports it twice.
 
+mod words;
+
 use super::later;
 use super::mistake::{Findings, shown};
 use super::near::nearest;
 use super::scalar::{self, Odd, Scalar};
 use super::shape::{Record, Shape, Text};
 use super::tree::{Kind, NodeId, Spot, Tree};
+use words::{advice, expected, join, owner, title};
 
 /// Reports and rejects everything in `tree` that does not fit `shape`.
 pub(super) fn check(tree: &mut Tree, shape: &Shape, findings: &mut Findings) {
@@ -25,14 +28,15 @@ impl Checker<'_> {
             return;
         }
         match shape {
-            Shape::Record(record) if matches!(self.tree.node(id).kind, Kind::Map(_)) => {
-                self.record(id, record)
-            }
+            Shape::Record(record) if matches!(self.tree.node(id).kind, Kind::Map(_)) => self.record(id, record),
             Shape::List { items, len_max } if matches!(self.tree.node(id).kind, Kind::List(_)) => {
                 self.list(id, items, *len_max);
             }
             Shape::OneOf(shapes) => match self.choose(id, shapes) {
-                Some(shape) => self.value(id, shape),
+                Some(chosen) => {
+                    self.drop_nulls(id, chosen, shapes);
+                    self.value(id, chosen);
+                }
                 None => self.wrong_kind(id, shape),
             },
             _ => self.scalar(id, shape),
@@ -40,12 +44,10 @@ impl Checker<'_> {
     }
 
     fn record(&mut self, id: NodeId, record: &Record) {
-        let entries: Vec<(String, NodeId)> = self
-            .tree
-            .entries(id)
-            .iter()
-            .map(|entry| (entry.key.clone(), entry.value))
-            .collect();
+        let entries: Vec<(String, NodeId)> =
+            self.tree.entries(id).iter().map(|entry| (entry.key.clone(), entry.value)).collect();
+        // A key that could not be read may be any of those that seem to be missing.
+        let unreadable = entries.iter().any(|(key, value)| key.is_empty() && self.tree.is_rejected(*value));
         let mut meant = Vec::new();
         for (key, value) in &entries {
             if self.tree.is_rejected(*value) {
@@ -57,45 +59,29 @@ impl Checker<'_> {
                 None => meant.extend(self.unknown_key(id, key, *value, record)),
             }
         }
+        if unreadable {
+            return;
+        }
         // A key that was mistyped is not missing as well.
-        for key in record
-            .required
-            .iter()
-            .filter(|key| !meant.contains(&key.as_str()))
-        {
-            let written = entries
-                .iter()
-                .find(|(written, _)| written == key)
-                .map(|(_, value)| *value);
-            if written.is_none_or(|value| !self.tree.is_rejected(value) && self.tree.is_null(value))
-            {
+        for key in record.required.iter().filter(|key| !meant.contains(&key.as_str())) {
+            let written = entries.iter().find(|(written, _)| written == key).map(|(_, value)| *value);
+            if written.is_none_or(|value| !self.tree.is_rejected(value) && self.tree.is_null(value)) {
                 let mut spot = self.tree.spot_of_key(id, key);
                 if written.is_none() {
                     spot.path = join(&spot.path, key);
                 }
                 let help = format!("{} needs it", title(&record.def));
-                self.findings
-                    .push(spot, format!("`{key}` is missing"), help);
+                self.findings.push(spot, format!("`{key}` is missing"), help);
             }
         }
     }
 
     /// Returns the key that was probably meant.
-    fn unknown_key<'r>(
-        &mut self,
-        map: NodeId,
-        key: &str,
-        value: NodeId,
-        record: &'r Record,
-    ) -> Option<&'r str> {
+    fn unknown_key<'r>(&mut self, map: NodeId, key: &str, value: NodeId, record: &'r Record) -> Option<&'r str> {
         let spot = self.tree.spot_of_key(map, key);
         if later::is_key(&record.def, key) {
             if !later::asks_for_nothing(self.tree, key, value) {
-                self.findings.push(
-                    spot,
-                    format!("`{key}` {}", later::MESSAGE),
-                    "leave it out".to_owned(),
-                );
+                self.findings.push(spot, format!("`{key}` {}", later::MESSAGE), "leave it out".to_owned());
             }
             self.tree.reject(value);
             return None;
@@ -108,15 +94,10 @@ impl Checker<'_> {
             Some(near) => format!("did you mean `{near}`?"),
             None => match owner(super::shape::document(), key) {
                 Some(def) => format!("`{key}` belongs to {}", title(def)),
-                None => format!(
-                    "{} may have: {}",
-                    title(&record.def),
-                    record.keys().collect::<Vec<_>>().join(", ")
-                ),
+                None => format!("{} may have: {}", title(&record.def), record.keys().collect::<Vec<_>>().join(", ")),
             },
         };
-        self.findings
-            .push(spot, format!("unknown key {}", shown(key)), help);
+        self.findings.push(spot, format!("unknown key {}", shown(key)), help);
         self.tree.reject(value);
         near
     }
@@ -149,40 +130,36 @@ impl Checker<'_> {
             .map(|entry| entry.key.as_str())
             .collect();
         let unknown = |shape: &Shape| match shape {
-            Shape::Record(record) => written
-                .iter()
-                .filter(|key| record.field(key).is_none())
-                .count(),
+            // A slip of the pen still says which one was meant.
+            Shape::Record(record) => written.iter().filter(|key| nearest(key, record.keys()).is_none()).count(),
             _ => 0,
         };
-        shapes
-            .iter()
-            .filter(|shape| self.same_kind(id, shape))
-            .min_by_key(|shape| {
-                let unknown = unknown(shape);
-                // A key nobody knows is more likely a slip in the larger record than in the smaller.
-                let fields = if let Shape::Record(record) = shape {
-                    record.fields.len()
-                } else {
-                    0
-                };
-                if unknown == 0 {
-                    (0, fields as isize)
-                } else {
-                    (unknown, -(fields as isize))
-                }
-            })
+        shapes.iter().filter(|shape| self.same_kind(id, shape)).min_by_key(|shape| {
+            let unknown = unknown(shape);
+            // A key nobody knows is more likely a slip in the larger record than in the smaller.
+            let fields = if let Shape::Record(record) = shape { record.fields.len() } else { 0 };
+            if unknown == 0 { (0, fields as isize) } else { (unknown, -(fields as isize)) }
+        })
+    }
+
+    /// Nulls that only another alternative knows are as good as absent.
+    fn drop_nulls(&mut self, id: NodeId, chosen: &Shape, shapes: &[Shape]) {
+        let known = |shape: &Shape, key: &str| matches!(shape, Shape::Record(record) if record.field(key).is_some());
+        let idle = self.tree.entries(id).iter().filter(|entry| {
+            self.tree.is_null(entry.value)
+                && !known(chosen, &entry.key)
+                && shapes.iter().any(|shape| known(shape, &entry.key))
+        });
+        for value in idle.map(|entry| entry.value).collect::<Vec<_>>() {
+            self.tree.reject(value);
+        }
     }
 
     fn same_kind(&self, id: NodeId, shape: &Shape) -> bool {
         match (&self.tree.node(id).kind, shape) {
             (Kind::Map(_), Shape::Record(_)) | (Kind::List(_), Shape::List { .. }) => true,
             (Kind::Scalar { text, quoted }, _) => {
-                let meaning = if *quoted {
-                    Scalar::Text
-                } else {
-                    scalar::resolve(text)
-                };
+                let meaning = if *quoted { Scalar::Text } else { scalar::resolve(text) };
                 match shape {
                     Shape::Integer { .. } => matches!(meaning, Scalar::Integer(_)),
                     Shape::Bool => matches!(meaning, Scalar::Bool(_)),
@@ -200,18 +177,10 @@ impl Checker<'_> {
             return self.wrong_kind(id, shape);
         };
         let text = text.clone();
-        let meaning = if *quoted {
-            Scalar::Text
-        } else {
-            scalar::resolve(&text)
-        };
+        let meaning = if *quoted { Scalar::Text } else { scalar::resolve(&text) };
         match (shape, meaning) {
-            (Shape::Integer { min, max }, Scalar::Integer(value)) => {
-                self.range(id, value, *min, *max)
-            }
-            (Shape::Integer { min, max }, Scalar::OddNumber(odd)) => {
-                self.odd_number(id, &text, odd, (*min, *max))
-            }
+            (Shape::Integer { min, max }, Scalar::Integer(value)) => self.range(id, value, *min, *max),
+            (Shape::Integer { min, max }, Scalar::OddNumber(odd)) => self.odd_number(id, &text, odd, (*min, *max)),
             (Shape::Bool, Scalar::Bool(_)) | (Shape::False, Scalar::Bool(false)) => {}
             (Shape::Word { def, words }, Scalar::Text) => self.word(id, &text, def, words),
             (Shape::Text(shape), Scalar::Text) => self.text(id, &text, shape),
@@ -227,36 +196,26 @@ impl Checker<'_> {
             let message = format!("{value} {}", later::MESSAGE);
             return self.reject(id, message, format!("leave the key out, or write {min}"));
         }
-        self.reject(
-            id,
-            format!("{value} is out of range"),
-            format!("from {min} to {max}"),
-        );
+        self.reject(id, format!("{value} is out of range"), format!("from {min} to {max}"));
     }
 
     fn odd_number(&mut self, id: NodeId, text: &str, odd: Odd, (min, max): (i64, i64)) {
         let written = shown(text);
         let range = format!("a whole number from {min} to {max}");
         let (message, help) = match odd {
-            Odd::Fraction | Odd::NotFinite => {
-                (format!("expected a whole number, found {written}"), range)
+            Odd::Fraction | Odd::NotFinite => (format!("expected a whole number, found {written}"), range),
+            Odd::Exponent => {
+                (format!("expected a whole number, found {written}"), format!("write all its digits: {range}"))
             }
-            Odd::Exponent => (
-                format!("expected a whole number, found {written}"),
-                format!("write all its digits: {range}"),
-            ),
-            Odd::Based(Some(value)) => (
-                format!("expected a decimal number, found {written}"),
-                format!("write {value}"),
-            ),
-            Odd::Decorated(Some(value)) => (
-                format!("expected a plain number, found {written}"),
-                format!("write {value}"),
-            ),
-            Odd::TooBig | Odd::Based(None) | Odd::Decorated(None) => (
-                format!("{written} is out of range"),
-                format!("from {min} to {max}"),
-            ),
+            Odd::Based(Some(value)) => {
+                (format!("expected a decimal number, found {written}"), format!("write {value}"))
+            }
+            Odd::Decorated(Some(value)) => {
+                (format!("expected a plain number, found {written}"), format!("write {value}"))
+            }
+            Odd::TooBig | Odd::Based(None) | Odd::Decorated(None) => {
+                (format!("{written} is out of range"), format!("from {min} to {max}"))
+            }
         };
         self.reject(id, message, help);
     }
@@ -267,11 +226,7 @@ impl Checker<'_> {
         }
         let upper = text.to_ascii_uppercase();
         if later::is_word(def, text) || later::is_word(def, &upper) {
-            return self.reject(
-                id,
-                format!("`{upper}` {}", later::MESSAGE),
-                format!("one of: {}", words.join(", ")),
-            );
+            return self.reject(id, format!("`{upper}` {}", later::MESSAGE), format!("one of: {}", words.join(", ")));
         }
         let help = match nearest(text, words.iter().map(String::as_str)) {
             Some(near) => format!("did you mean `{near}`?"),
@@ -286,17 +241,9 @@ impl Checker<'_> {
             let help = "like 5d3f7c52-93c4-4d0e-9a55-776569720001; without one, an id is made from the name".to_owned();
             self.reject(id, format!("{} is not a UUID", shown(text)), help);
         } else if len > shape.len_max {
-            self.reject(
-                id,
-                format!("{len} characters are too many"),
-                format!("at most {}", shape.len_max),
-            );
+            self.reject(id, format!("{len} characters are too many"), format!("at most {}", shape.len_max));
         } else if len < shape.len_min {
-            self.reject(
-                id,
-                "this may not be empty",
-                "write a value or leave the key out".to_owned(),
-            );
+            self.reject(id, "this may not be empty", "write a value or leave the key out".to_owned());
         } else if shape.one_line && text.contains(|c: char| c.is_control()) {
             self.reject(id, "line breaks and tabs are not allowed here", None);
         }
@@ -307,11 +254,7 @@ impl Checker<'_> {
             Kind::List(_) => ("a list".to_owned(), None),
             Kind::Map(_) => ("a mapping".to_owned(), None),
             Kind::Scalar { text, quoted } => {
-                let meaning = if *quoted {
-                    Scalar::Text
-                } else {
-                    scalar::resolve(text)
-                };
+                let meaning = if *quoted { Scalar::Text } else { scalar::resolve(text) };
                 let found = match meaning {
                     Scalar::Null => "nothing".to_owned(),
                     Scalar::Bool(value) => format!("`{value}`"),
@@ -323,100 +266,12 @@ impl Checker<'_> {
                 (found, advice(text, *quoted, shape))
             }
         };
-        self.reject(
-            id,
-            format!("expected {}, found {found}", expected(shape)),
-            help,
-        );
+        self.reject(id, format!("expected {}, found {found}", expected(shape)), help);
     }
 
     fn reject(&mut self, id: NodeId, message: impl Into<String>, help: impl Into<Option<String>>) {
         let spot: Spot = self.tree.spot(id);
         self.findings.push(spot, message, help);
         self.tree.reject(id);
-    }
-}
-
-/// How to write what was probably meant.
-fn advice(text: &str, quoted: bool, shape: &Shape) -> Option<String> {
-    let inside = if quoted {
-        scalar::resolve(text)
-    } else {
-        Scalar::Text
-    };
-    match (shape, inside) {
-        (Shape::Integer { .. }, Scalar::Integer(_)) => {
-            Some(format!("write it without quotes: {text}"))
-        }
-        (Shape::Bool | Shape::False, Scalar::Bool(_)) => {
-            Some(format!("write it without quotes: {text}"))
-        }
-        (Shape::Bool, _) => match text.to_ascii_lowercase().as_str() {
-            "yes" | "on" | "y" | "t" | "1" | "true" => Some("did you mean `true`?".to_owned()),
-            "no" | "off" | "n" | "f" | "0" | "false" => Some("did you mean `false`?".to_owned()),
-            _ => None,
-        },
-        (Shape::Text(_), _) if !quoted && !scalar::is_null(text) => {
-            Some(format!("write it in quotes: \"{text}\""))
-        }
-        (Shape::OneOf(shapes), _) => shapes.iter().find_map(|shape| advice(text, quoted, shape)),
-        (Shape::Word { words, .. }, _) => Some(format!("one of: {}", words.join(", "))),
-        (Shape::Integer { min, max }, _) => Some(format!("from {min} to {max}")),
-        _ => None,
-    }
-}
-
-fn expected(shape: &Shape) -> String {
-    match shape {
-        Shape::Record(_) => "a mapping".to_owned(),
-        Shape::List { .. } => "a list".to_owned(),
-        Shape::Integer { .. } => "a number".to_owned(),
-        Shape::Text(_) => "text".to_owned(),
-        Shape::Bool => "`true` or `false`".to_owned(),
-        Shape::False => "`false`".to_owned(),
-        Shape::Word { .. } => "a word".to_owned(),
-        Shape::OneOf(shapes) => {
-            let mut kinds: Vec<String> = shapes.iter().map(expected).collect();
-            kinds.dedup();
-            kinds.join(" or ")
-        }
-        Shape::Unknown(_) => "something else".to_owned(),
-    }
-}
-
-/// The record below `shape` that has this key, to say where it belongs.
-fn owner<'s>(shape: &'s Shape, key: &str) -> Option<&'s str> {
-    match shape {
-        Shape::Record(record) if record.field(key).is_some() => Some(&record.def),
-        Shape::Record(record) => record
-            .fields
-            .iter()
-            .find_map(|(_, shape)| owner(shape, key)),
-        Shape::List { items, .. } => owner(items, key),
-        Shape::OneOf(shapes) => shapes.iter().find_map(|shape| owner(shape, key)),
-        _ => None,
-    }
-}
-
-fn title(def: &str) -> &str {
-    match def {
-        "Document" => "a document",
-        "LoadBalancer" => "`loadbalancer`",
-        "Listener" => "a listener",
-        "Pool" => "a pool",
-        "PoolReference" => "a reference to a pool",
-        "Member" => "a member",
-        "Log" => "`log`",
-        "InsertHeaders" => "`insert_headers`",
-        "ErrorPages" => "`error_pages`",
-        other => other,
-    }
-}
-
-fn join(path: &str, key: &str) -> String {
-    if path.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{path}.{key}")
     }
 }
