@@ -132,7 +132,12 @@ mod tests {
         let alone = Guard::new(None);
         assert!(alone.admits(&peer(0, 0)) && alone.admits(&peer(Uid::effective().as_raw(), 1)));
         assert!(!alone.admits(&peer(4_000_000, 0)));
-        let group = Group { name: "ops".into(), passwd: Default::default(), gid: Gid::from_raw(777), mem: vec!["daemon".into()] };
+        let group = Group {
+            name: "ops".into(),
+            passwd: Default::default(),
+            gid: Gid::from_raw(777),
+            mem: vec!["daemon".into()],
+        };
         let open = Guard::new(Some(group));
         assert!(open.admits(&peer(4_000_000, 777)));
         assert!(!open.admits(&peer(4_000_000, 778)));

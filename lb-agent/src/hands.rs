@@ -279,7 +279,9 @@ impl Hands {
         };
         match offered {
             Ok(()) => running.offered.extend(addrs),
-            Err(error) => return Err(ended_or(running, trouble("offer listening sockets to", &"the data plane", &error)).await),
+            Err(error) => {
+                return Err(ended_or(running, trouble("offer listening sockets to", &"the data plane", &error)).await);
+            }
         }
         Ok(())
     }

@@ -289,12 +289,18 @@ mod tests {
         assert!(Exit::Signal(9).to_string().starts_with("killed by signal 9"), "{}", Exit::Signal(9));
     }
 
+    /// Reaped by what is tested.
+    #[expect(clippy::zombie_processes)]
+    fn child(program: &str) -> u32 {
+        Command::new(program).arg("60").spawn().unwrap().id()
+    }
+
     #[tokio::test]
     async fn a_child_is_watched_and_reaped() {
-        let child = Command::new("sleep").arg("60").spawn().unwrap();
-        let process = Process::watch(child.id(), true).unwrap();
+        let pid = child("sleep");
+        let process = Process::watch(pid, true).unwrap();
         assert_eq!(process.drain(Duration::from_secs(5)).await, Exit::Signal(15));
-        assert!(!Path::new(&format!("/proc/{}", child.id())).exists(), "a zombie is left");
+        assert!(!Path::new(&format!("/proc/{pid}")).exists(), "a zombie is left");
     }
 
     #[tokio::test]
@@ -307,8 +313,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_early_end_is_told() {
-        let child = Command::new("false").spawn().unwrap();
-        let process = Process::watch(child.id(), true).unwrap();
+        let process = Process::watch(child("false"), true).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let error = process.ready(&RunDir { path: dir.path().to_owned() }).await.unwrap_err();
         assert_eq!(error.to_string(), "the data plane ended at once: exited with status 1");

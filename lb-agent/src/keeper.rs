@@ -239,8 +239,9 @@ impl Keeper {
     async fn converge(&mut self) -> Result<(), Fault> {
         for _ in 0..ROUNDS_MAX {
             let actual = self.hands.observe().await?;
-            let actions = plan(self.desired.as_ref(), &actual)
-                .map_err(|_| Fault::Conflict(format!("a namespace {} is there that is not ours", namespace_of(self.id))))?;
+            let actions = plan(self.desired.as_ref(), &actual).map_err(|_| {
+                Fault::Conflict(format!("a namespace {} is there that is not ours", namespace_of(self.id)))
+            })?;
             if actions.is_empty() {
                 return Ok(());
             }

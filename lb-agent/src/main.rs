@@ -59,7 +59,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
     // Before anything is done, so that a signal never finds us half way by surprise.
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let group = match &config.socket_group {
-        Some(name) => Some(Group::from_name(name)?.with_context(|| format!("socket_group: no group is called {name}"))?),
+        Some(name) => {
+            Some(Group::from_name(name)?.with_context(|| format!("socket_group: no group is called {name}"))?)
+        }
         None => None,
     };
     let store = Store::open(&config.state_dir).context("cannot keep documents")?;
@@ -77,7 +79,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let node = Node::start(Env { config, launch, processors }, store).await.context("cannot take up what is kept")?;
 
     let guard = Guard::new(group);
-    let served = serve_guarded(listener, move |peer| guard.admits(peer), move |request| api::answer(node.clone(), request));
+    let served =
+        serve_guarded(listener, move |peer| guard.admits(peer), move |request| api::answer(node.clone(), request));
     tokio::select! {
         ended = served => bail!("the agent's socket broke: {}", ended.err().map_or_else(String::new, |e| e.to_string())),
         _ = term.recv() => log::info("agent", "SIGTERM: ending; data planes go on"),

@@ -218,7 +218,11 @@ impl Node {
                 let label = |d: &LoadBalancer| if d.name.is_empty() { d.id.to_string() } else { d.name.clone() };
                 let mut known: Vec<String> = kept().map(|(_, document, _)| label(&document)).collect();
                 known.sort();
-                let there = if known.is_empty() { "there are none".to_owned() } else { format!("there are: {}", known.join(", ")) };
+                let there = if known.is_empty() {
+                    "there are none".to_owned()
+                } else {
+                    format!("there are: {}", known.join(", "))
+                };
                 let message = format!("no load balancer called {id_or_name}; {there}");
                 Err(NodeFault::NotFound(NotFound { message, known }))
             }
@@ -236,7 +240,8 @@ impl Node {
             let start = Start { id, desired: Ok(None), found: None };
             keeper::spawn(start, self.env.clone(), self.store.clone())
         };
-        let entry = entries.entry(id).or_insert_with(|| Entry { handle: fresh(), turn: Arc::default(), claims: Vec::new() });
+        let entry =
+            entries.entry(id).or_insert_with(|| Entry { handle: fresh(), turn: Arc::default(), claims: Vec::new() });
         if entry.handle.commands.is_closed() {
             entry.handle = fresh();
         }
@@ -264,7 +269,9 @@ impl Node {
         let mut entries = lock(&self.entries);
         if let Some((other, _)) = entries.iter().find(|(other, entry)| **other != id && entry.claims.contains(&claim)) {
             let (network, vip) = claim;
-            return Err(NodeFault::Conflict(format!("VIP {vip} on network {network} belongs to load balancer {other}")));
+            return Err(NodeFault::Conflict(format!(
+                "VIP {vip} on network {network} belongs to load balancer {other}"
+            )));
         }
         if let Some(entry) = entries.get_mut(&id) {
             entry.claims.push(claim);

@@ -26,7 +26,7 @@ const REQUESTS: usize = 10;
 
 /// What the demo may do on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rights {
+pub(crate) enum Rights {
     /// Namespaces are seen by `ip netns`.
     Root,
     /// Root only inside a user namespace, which has a `/run` of its own.
@@ -34,7 +34,7 @@ pub enum Rights {
 }
 
 /// Without root, becomes root of a user namespace. To be called before there are threads.
-pub fn prepare() -> anyhow::Result<Rights> {
+pub(crate) fn prepare() -> anyhow::Result<Rights> {
     if geteuid().is_root() {
         return Ok(Rights::Root);
     }
@@ -57,12 +57,11 @@ pub fn prepare() -> anyhow::Result<Rights> {
 }
 
 /// Plays it. Everything is removed on every way out; `once`: does not wait for Ctrl-C at the end.
-pub async fn demo(once: bool, rights: Rights) -> anyhow::Result<()> {
+pub(crate) async fn demo(once: bool, rights: Rights) -> anyhow::Result<()> {
     let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let folder = if rights == Rights::Root { std::env::temp_dir() } else { "/run".into() };
-    let mut stage = Stage::new(&folder).context(
-        "cannot set up the demo's namespaces (in a container? it needs CAP_SYS_ADMIN and CAP_NET_ADMIN)",
-    )?;
+    let mut stage = Stage::new(&folder)
+        .context("cannot set up the demo's namespaces (in a container? it needs CAP_SYS_ADMIN and CAP_NET_ADMIN)")?;
     let played = tokio::select! {
         played = play(&mut stage, rights) => played,
         _ = int.recv() => Ok(()),
@@ -105,7 +104,9 @@ async fn play(stage: &mut Stage, rights: Rights) -> anyhow::Result<()> {
     let applied = node.apply(document(stage)).await?;
     let instance = node.status(&applied.id).await?.instance;
     let took = applied.took_us as f64 / 1000.0;
-    say(&format!("\nApplied a document: VIP {VIP}, HTTP, ROUND_ROBIN. Served after {took:.0} ms by its own data plane"))?;
+    say(&format!(
+        "\nApplied a document: VIP {VIP}, HTTP, ROUND_ROBIN. Served after {took:.0} ms by its own data plane"
+    ))?;
     say(&format!("  {} (pid {})", instance.namespace, instance.pid.unwrap_or(0)))?;
 
     let mut lost = send(stage, "both members run").await?;
@@ -160,9 +161,10 @@ fn command_for_readers(stage: &Stage, rights: Rights) -> String {
         Rights::Root => format!("ip netns exec {client} {curl}"),
         Rights::UserNamespace => {
             let pid = std::process::id();
-            let path = Path::new("/proc").join(pid.to_string()).join("root").join(
-                netns::path_of(&client).strip_prefix("/").unwrap_or(Path::new("")),
-            );
+            let path = Path::new("/proc")
+                .join(pid.to_string())
+                .join("root")
+                .join(netns::path_of(&client).strip_prefix("/").unwrap_or(Path::new("")));
             format!("nsenter -t {pid} -U --preserve-credentials --net={} {curl}", path.display())
         }
     }
@@ -171,13 +173,17 @@ fn command_for_readers(stage: &Stage, rights: Rights) -> String {
 /// In a user namespace there is nobody to become but its root.
 fn agent_config(rights: Rights) -> String {
     let user = if rights == Rights::Root { "nobody" } else { "" };
-    format!("user: \"{user}\"\ndrain_timeout_s: 1\nnetworks:\n  - {{name: demo, cidr: 20.20.20.0/24, bridge: {BRIDGE}}}\n")
+    format!(
+        "user: \"{user}\"\ndrain_timeout_s: 1\nnetworks:\n  - {{name: demo, cidr: 20.20.20.0/24, bridge: {BRIDGE}}}\n"
+    )
 }
 
 fn document(stage: &Stage) -> String {
     let members: Vec<String> = MEMBERS
         .iter()
-        .map(|(name, at)| format!("          - {{name: {name}, address: {}, protocol_port: {}, weight: 1}}\n", at.ip(), at.port()))
+        .map(|(name, at)| {
+            format!("          - {{name: {name}, address: {}, protocol_port: {}, weight: 1}}\n", at.ip(), at.port())
+        })
         .collect();
     format!(
         "loadbalancer:

@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 
 /// Answers until it is killed: its name in the first line and in `X-Member`, then the request line, the headers and
 /// the length of the body.
-pub async fn serve(listen: SocketAddr, name: String) -> anyhow::Result<()> {
+pub(crate) async fn serve(listen: SocketAddr, name: String) -> anyhow::Result<()> {
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let header = HeaderValue::from_str(&name).context("the name cannot stand in a header")?;
     let who: Arc<(String, HeaderValue)> = Arc::new((name, header));
@@ -35,7 +35,10 @@ pub async fn serve(listen: SocketAddr, name: String) -> anyhow::Result<()> {
     }
 }
 
-async fn answer(who: Arc<(String, HeaderValue)>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(
+    who: Arc<(String, HeaderValue)>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, mut body) = request.into_parts();
     let mut text = format!("{}\n{} {}\n", who.0, head.method, head.uri);
     for (name, value) in &head.headers {

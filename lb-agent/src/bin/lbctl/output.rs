@@ -7,7 +7,7 @@ use serde::Serialize;
 
 /// Chosen with `-o`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// For people.
     Table,
     /// For programs.
@@ -19,10 +19,10 @@ pub enum Format {
 /// What is wrong has been told already.
 #[derive(Debug, thiserror::Error)]
 #[error("failed")]
-pub struct Told;
+pub(crate) struct Told;
 
 /// Writes `value` as `format` says; as a table it is what `table` makes of it.
-pub fn value<T: Serialize>(format: Format, value: &T, table: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
+pub(crate) fn value<T: Serialize>(format: Format, value: &T, table: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
     match format {
         Format::Table => text(&table(value)),
         Format::Json => json(value),
@@ -31,18 +31,18 @@ pub fn value<T: Serialize>(format: Format, value: &T, table: impl FnOnce(&T) -> 
 }
 
 /// Writes JSON, indented.
-pub fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
+pub(crate) fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
     text(&serde_json::to_string_pretty(value)?)
 }
 
 /// Writes YAML.
-pub fn yaml<T: Serialize>(value: &T) -> anyhow::Result<()> {
+pub(crate) fn yaml<T: Serialize>(value: &T) -> anyhow::Result<()> {
     // By way of JSON's model, so that both show the same.
     text(&serde_saphyr::to_string(&serde_json::to_value(value)?)?)
 }
 
 /// Writes text and a final newline.
-pub fn text(text: &str) -> anyhow::Result<()> {
+pub(crate) fn text(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     if !text.is_empty() && !text.ends_with('\n') {
@@ -52,7 +52,7 @@ pub fn text(text: &str) -> anyhow::Result<()> {
 }
 
 /// Columns as wide as their widest cell; numbers to the right.
-pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.chain([head[column].chars().count()]).max().unwrap_or(0)
@@ -84,7 +84,9 @@ mod tests {
     /// What `get` prints can be applied again, whatever its words look like.
     #[test]
     fn yaml_is_read_back_the_same() {
-        for name in ["web", "true", "0x10", "", "a: b", "- x", "ünï 'q' \"d\"", "# no", "~", "1e3", "two\nlines", " pad "] {
+        for name in
+            ["web", "true", "0x10", "", "a: b", "- x", "ünï 'q' \"d\"", "# no", "~", "1e3", "two\nlines", " pad "]
+        {
             let value = serde_json::json!({"loadbalancer": {"name": name, "tags": [name, ""], "empty": []}});
             let text = serde_saphyr::to_string(&value).unwrap();
             let back: serde_json::Value = serde_saphyr::from_str(&text).unwrap();

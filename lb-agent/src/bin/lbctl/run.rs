@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{Protocol, RunOptions, word};
 
 /// Becomes `lb-proxy`; returns only when that fails.
-pub fn run(options: &RunOptions) -> anyhow::Result<()> {
+pub(crate) fn run(options: &RunOptions) -> anyhow::Result<()> {
     let text = document(options).to_string();
     spec::read("<command line>", &text).map_err(|mistakes| {
         let words: Vec<String> = mistakes.mistakes.iter().map(|m| m.message.clone()).collect();
@@ -33,9 +33,7 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
 
 fn document(options: &RunOptions) -> Value {
     let protocol = word(&options.protocol);
-    let member = |(i, to): (usize, &std::net::SocketAddr)| {
-        json!({"name": format!("m{}", i + 1), "address": to.ip(), "protocol_port": to.port()})
-    };
+    let member = |(i, to): (usize, &std::net::SocketAddr)| json!({"name": format!("m{}", i + 1), "address": to.ip(), "protocol_port": to.port()});
     let mut listener = json!({
         "name": "run",
         "protocol": protocol,

@@ -19,17 +19,17 @@ use lb_core::id::LoadBalancerId;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Bridge in the node's namespace.
-pub const BRIDGE: &str = "br-demo";
+pub(crate) const BRIDGE: &str = "br-demo";
 const PREFIX_LEN: u8 = 24;
 /// For anything that should take no time.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Everything the demo made.
-pub struct Stage {
+pub(crate) struct Stage {
     /// All namespaces begin with it.
-    pub prefix: String,
+    pub(crate) prefix: String,
     /// Of the demo's load balancer.
-    pub id: LoadBalancerId,
+    pub(crate) id: LoadBalancerId,
     dir: tempfile::TempDir,
     namespaces: Vec<String>,
     agent: Option<Child>,
@@ -38,7 +38,7 @@ pub struct Stage {
 
 impl Stage {
     /// A node with a bridge, nothing on it yet. `folder`: where its files are.
-    pub fn new(folder: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn new(folder: &Path) -> anyhow::Result<Self> {
         let id = std::fs::read_to_string("/proc/sys/kernel/random/uuid").context("no random id")?;
         let id = LoadBalancerId(id.trim().parse().context("no random id")?);
         let prefix: String = "weir-".chars().chain(id.to_string().chars().take(4)).collect();
@@ -51,17 +51,17 @@ impl Stage {
     }
 
     /// Namespace of the agent and the bridge.
-    pub fn node(&self) -> String {
+    pub(crate) fn node(&self) -> String {
         format!("{}-node", self.prefix)
     }
 
     /// Namespace of a host called `name`.
-    pub fn host(&self, name: &str) -> String {
+    pub(crate) fn host(&self, name: &str) -> String {
         format!("{}-{name}", self.prefix)
     }
 
     /// The agent's socket.
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.run_dir().join("agent.sock")
     }
 
@@ -80,7 +80,7 @@ impl Stage {
     }
 
     /// Adds a host on the bridge.
-    pub fn add_host(&mut self, name: &str, address: IpAddr) -> anyhow::Result<()> {
+    pub(crate) fn add_host(&mut self, name: &str, address: IpAddr) -> anyhow::Result<()> {
         let namespace = self.host(name);
         self.namespace(&namespace)?;
         let ends = Ends { namespace: &namespace, inner: "eth0", outer: name };
@@ -96,7 +96,7 @@ impl Stage {
     }
 
     /// Starts a member on a host, and waits until it listens.
-    pub fn start_member(&mut self, name: &str, listen: SocketAddr) -> anyhow::Result<()> {
+    pub(crate) fn start_member(&mut self, name: &str, listen: SocketAddr) -> anyhow::Result<()> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["member", "--name", name, "--listen", &listen.to_string()]);
         let child = self.spawn(&self.host(name), command)?;
@@ -107,7 +107,7 @@ impl Stage {
     }
 
     /// Ends a member at once.
-    pub fn stop_member(&mut self, name: &str) {
+    pub(crate) fn stop_member(&mut self, name: &str) {
         self.members.retain_mut(|(who, child)| {
             if who == name {
                 end(child);
@@ -117,7 +117,7 @@ impl Stage {
     }
 
     /// Starts an agent in the node's namespace, and waits until it answers.
-    pub fn start_agent(&mut self, config: &str) -> anyhow::Result<u32> {
+    pub(crate) fn start_agent(&mut self, config: &str) -> anyhow::Result<u32> {
         let program = lb_agent::find_program("lb-agent").context("lb-agent is neither beside lbctl nor in PATH")?;
         let file = self.dir.path().join("agent.yaml");
         std::fs::write(&file, config)?;
@@ -141,7 +141,7 @@ impl Stage {
     }
 
     /// The last lines of the agent's log.
-    pub fn agent_says(&self) -> String {
+    pub(crate) fn agent_says(&self) -> String {
         let log = std::fs::read_to_string(self.log()).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
@@ -195,7 +195,7 @@ fn wait_for(mut condition: impl FnMut() -> bool, what: &str) -> anyhow::Result<(
 }
 
 /// One request over a connection of its own, in the calling thread's namespace: who answered.
-pub fn request(to: SocketAddr) -> io::Result<String> {
+pub(crate) fn request(to: SocketAddr) -> io::Result<String> {
     const TIMEOUT: Duration = Duration::from_secs(5);
     let odd = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
     let mut stream = TcpStream::connect_timeout(&to, TIMEOUT)?;

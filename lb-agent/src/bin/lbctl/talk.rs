@@ -14,7 +14,7 @@ use crate::output::{self, Format, Told};
 use crate::{Command, tree};
 
 /// Carries out a command with the agent at `socket`.
-pub async fn talk(socket: &Path, format: Format, command: Command) -> anyhow::Result<()> {
+pub(crate) async fn talk(socket: &Path, format: Format, command: Command) -> anyhow::Result<()> {
     let node = NodeClient::new(socket);
     match command {
         Command::Apply { files } => apply(&node, &files, format).await,
@@ -38,10 +38,13 @@ pub async fn talk(socket: &Path, format: Format, command: Command) -> anyhow::Re
                 let summary = node.status(&name).await?.loadbalancer;
                 all.push(Figures { id: summary.id, name: summary.name, stats: node.stats(&name).await? });
             }
-            let drawn = |all: &Vec<Figures>| all.iter().map(|f| tree::stats(&f.name, &f.stats)).collect::<Vec<_>>().join("\n");
+            let drawn =
+                |all: &Vec<Figures>| all.iter().map(|f| tree::stats(&f.name, &f.stats)).collect::<Vec<_>>().join("\n");
             output::value(format, &all, drawn)
         }
-        Command::Check { .. } | Command::Schema | Command::Run(_) | Command::Demo { .. } | Command::Member { .. } => Ok(()),
+        Command::Check { .. } | Command::Schema | Command::Run(_) | Command::Demo { .. } | Command::Member { .. } => {
+            Ok(())
+        }
     }
 }
 
@@ -74,8 +77,14 @@ async fn apply(node: &NodeClient, files: &[PathBuf], format: Format) -> anyhow::
     }
     output::value(format, &replies, |replies| {
         let line = |r: &lb_control::node::ApplyReply| {
-            let (done, name) = (if r.created { "created" } else { "replaced" }, if r.name.is_empty() { &r.id } else { &r.name });
-            format!("{name} {done}, served after {:.1} ms (id {}, generation {})\n", r.took_us as f64 / 1000.0, r.id, r.generation)
+            let (done, name) =
+                (if r.created { "created" } else { "replaced" }, if r.name.is_empty() { &r.id } else { &r.name });
+            format!(
+                "{name} {done}, served after {:.1} ms (id {}, generation {})\n",
+                r.took_us as f64 / 1000.0,
+                r.id,
+                r.generation
+            )
         };
         replies.iter().map(line).collect()
     })?;
@@ -121,7 +130,8 @@ fn list(all: &[Summary]) -> String {
 
 fn show(status: &Status) -> String {
     let (lb, instance) = (&status.loadbalancer, &status.instance);
-    let listener = |l: &lb_control::node::ListenerStatus| format!("{} {}:{}", l.protocol, lb.vip_address, l.protocol_port);
+    let listener =
+        |l: &lb_control::node::ListenerStatus| format!("{} {}:{}", l.protocol, lb.vip_address, l.protocol_port);
     let rows = [
         ("id", lb.id.clone()),
         ("name", lb.name.clone()),
@@ -150,7 +160,7 @@ struct Checked {
 }
 
 /// Finds the mistakes of documents.
-pub fn check(files: &[PathBuf], format: Format) -> anyhow::Result<()> {
+pub(crate) fn check(files: &[PathBuf], format: Format) -> anyhow::Result<()> {
     let mut all = Vec::new();
     let mut lines = String::new();
     for file in files {

@@ -9,12 +9,12 @@ use serde::Serialize;
 use crate::output::table;
 
 /// A status as its JSON spells it.
-pub fn word<T: Serialize>(status: &T) -> String {
+pub(crate) fn word<T: Serialize>(status: &T) -> String {
     serde_json::to_value(status).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// Milliseconds for people.
-pub fn duration(ms: u64) -> String {
+pub(crate) fn duration(ms: u64) -> String {
     let s = ms / 1000;
     match s {
         0..60 => format!("{}.{} s", s, ms % 1000 / 100),
@@ -25,7 +25,7 @@ pub fn duration(ms: u64) -> String {
 }
 
 /// One load balancer with all below it.
-pub fn status(status: &Status) -> String {
+pub(crate) fn status(status: &Status) -> String {
     let (lb, instance) = (&status.loadbalancer, &status.instance);
     let mut out = String::new();
     let runs = match instance.pid {
@@ -69,11 +69,16 @@ fn pool(out: &mut String, p: &PoolStatus, indent: &str, is_last: bool) {
 }
 
 fn member(out: &mut String, m: &MemberStatus, indent: &str, is_last: bool) {
-    let at = if m.address.contains(':') { format!("[{}]:{}", m.address, m.protocol_port) } else { format!("{}:{}", m.address, m.protocol_port) };
+    let at = if m.address.contains(':') {
+        format!("[{}]:{}", m.address, m.protocol_port)
+    } else {
+        format!("{}:{}", m.address, m.protocol_port)
+    };
     let backup = if m.backup { "  backup" } else { "" };
     let avoided = if m.avoided { "  avoided: it just failed" } else { "" };
     let (name, state) = (label(&m.name, &m.id), word(&m.operating_status));
-    let _ = writeln!(out, "{indent}{} member {name}  {at}  weight {}{backup}  {state}{avoided}", branch(is_last), m.weight);
+    let _ =
+        writeln!(out, "{indent}{} member {name}  {at}  weight {}{backup}  {state}{avoided}", branch(is_last), m.weight);
 }
 
 fn branch(is_last: bool) -> &'static str {
@@ -81,7 +86,7 @@ fn branch(is_last: bool) -> &'static str {
 }
 
 /// The figures of one load balancer.
-pub fn stats(name: &str, stats: &Stats) -> String {
+pub(crate) fn stats(name: &str, stats: &Stats) -> String {
     let mut out = String::new();
     let _ = writeln!(
         out,
@@ -91,14 +96,52 @@ pub fn stats(name: &str, stats: &Stats) -> String {
         stats.log_lines_dropped
     );
     let listener = |l: &ListenerStats| {
-        let numbers =
-            [l.active_connections, l.total_connections, l.total_requests, l.bytes_in, l.bytes_out, l.request_errors, l.refusals];
+        let numbers = [
+            l.active_connections,
+            l.total_connections,
+            l.total_requests,
+            l.bytes_in,
+            l.bytes_out,
+            l.request_errors,
+            l.refusals,
+        ];
         row("listener", label(&l.name, &l.id), &numbers, &l.responses)
     };
-    let head = ["", "NAME", "OPEN", "CONNECTIONS", "REQUESTS", "BYTES IN", "BYTES OUT", "CLIENT ERRORS", "REFUSALS", "1XX", "2XX", "3XX", "4XX", "5XX"];
+    let head = [
+        "",
+        "NAME",
+        "OPEN",
+        "CONNECTIONS",
+        "REQUESTS",
+        "BYTES IN",
+        "BYTES OUT",
+        "CLIENT ERRORS",
+        "REFUSALS",
+        "1XX",
+        "2XX",
+        "3XX",
+        "4XX",
+        "5XX",
+    ];
     out.push_str(&table(&head, &stats.listeners.iter().map(listener).collect::<Vec<_>>()));
     let pool = |p: &PoolStats| p.members.iter().map(|m| member_row(p, m)).collect::<Vec<_>>();
-    let head = ["", "NAME", "OPEN", "TOTAL", "CONNECTS", "REUSES", "BYTES IN", "BYTES OUT", "CONNECT ERRORS", "RESPONSE ERRORS", "1XX", "2XX", "3XX", "4XX", "5XX"];
+    let head = [
+        "",
+        "NAME",
+        "OPEN",
+        "TOTAL",
+        "CONNECTS",
+        "REUSES",
+        "BYTES IN",
+        "BYTES OUT",
+        "CONNECT ERRORS",
+        "RESPONSE ERRORS",
+        "1XX",
+        "2XX",
+        "3XX",
+        "4XX",
+        "5XX",
+    ];
     out.push_str(&table(&head, &stats.pools.iter().flat_map(pool).collect::<Vec<_>>()));
     out
 }
