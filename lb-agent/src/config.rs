@@ -24,7 +24,7 @@ pub struct Config {
     pub socket_group: Option<String>,
     /// The data plane; by default `lb-proxy` beside the agent, then in `PATH`.
     pub proxy_binary: Option<PathBuf>,
-    /// Whom data planes run as once their ports are bound; empty: whom the agent runs as.
+    /// Whom data planes run as once they have started; `root`: they stay root.
     pub user: String,
     /// What VIPs may be plugged into.
     pub networks: Vec<Network>,
@@ -264,7 +264,7 @@ mod tests {
     }
 
     const TWO: &str = "
-user: ''
+user: root
 networks:
   - {name: blue, id: 0b1e, cidr: 20.20.20.5/24, bridge: br-blue, gateway: 20.20.20.1}
   - {name: red, cidr: 20.20.0.0/16, bridge: br-red, create_bridge: true, mtu: 1450}

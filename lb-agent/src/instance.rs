@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use lb_core::id::LoadBalancerId;
@@ -77,8 +78,8 @@ impl RunDir {
 pub struct Launch {
     /// The program.
     pub binary: PathBuf,
-    /// Whom it becomes once it has its ports; `None`: nobody else.
-    pub user: Option<String>,
+    /// Whom it becomes when root started it.
+    pub user: String,
     /// How long its sessions may take to end when it drains.
     pub drain_timeout_s: u32,
 }
@@ -149,6 +150,8 @@ pub struct Process {
     pub since: Instant,
     watch: AsyncFd<OwnedFd>,
     is_child: bool,
+    /// A child can be asked only once how it ended.
+    exit: OnceLock<Exit>,
 }
 
 impl Process {
@@ -156,10 +159,7 @@ impl Process {
     pub async fn start(launch: &Launch, namespace: &str, run: &RunDir) -> Result<Self, InstanceError> {
         let mut command = Command::new(&launch.binary);
         command.arg("--control").arg(run.control()).arg("--handoff").arg(run.handoff());
-        command.arg("--drain-timeout").arg(launch.drain_timeout_s.to_string());
-        if let Some(user) = &launch.user {
-            command.arg("--user").arg(user);
-        }
+        command.arg("--drain-timeout").arg(launch.drain_timeout_s.to_string()).arg("--user").arg(&launch.user);
         // The agent's Ctrl-C is not for it, nor is its end.
         command.current_dir("/").stdin(Stdio::null()).process_group(0);
         let pid = netns::inside_async(namespace, move || command.spawn().map(|child| child.id())).await?;
@@ -186,14 +186,14 @@ impl Process {
             reason = "its successor is unsafe for the sake of other types; an OwnedFd stays open and the same"
         )]
         let watch = AsyncFd::new(fd).map_err(failed)?;
-        Ok(Self { pid, since: Instant::now(), watch, is_child })
+        Ok(Self { pid, since: Instant::now(), watch, is_child, exit: OnceLock::new() })
     }
 
     /// Waits until it has ended, and reaps it. May be called again.
     pub async fn ended(&self) -> Exit {
         // The descriptor is readable for ever once the process has ended.
         let _ = self.watch.readable().await;
-        self.reap().unwrap_or(Exit::Unknown)
+        *self.exit.get_or_init(|| self.reap().unwrap_or(Exit::Unknown))
     }
 
     fn reap(&self) -> Option<Exit> {

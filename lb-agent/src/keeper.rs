@@ -227,13 +227,18 @@ impl Keeper {
     }
 
     async fn converge_through_ends(&mut self) -> Result<(), Fault> {
-        for _ in 1..ENDS_MAX {
+        for attempt in 1.. {
             match self.converge().await {
-                Err(Fault::Ended(exit)) => self.note_end(exit),
+                Err(Fault::Ended(exit)) => {
+                    self.note_end(exit);
+                    if attempt == ENDS_MAX {
+                        return Err(Fault::Ended(exit));
+                    }
+                }
                 other => return other,
             }
         }
-        self.converge().await
+        Ok(())
     }
 
     async fn converge(&mut self) -> Result<(), Fault> {

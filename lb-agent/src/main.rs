@@ -69,11 +69,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let (mode, gid) = if group.is_some() { (0o660, group.as_ref().map(|g| g.gid.as_raw())) } else { (0o600, None) };
     let listener = bind_socket(&socket, mode, gid)?;
 
-    let launch = Launch {
-        binary: proxy_binary(&config)?,
-        user: Some(config.user.clone()).filter(|user| !user.is_empty()),
-        drain_timeout_s: config.drain_timeout_s,
-    };
+    let launch =
+        Launch { binary: proxy_binary(&config)?, user: config.user.clone(), drain_timeout_s: config.drain_timeout_s };
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     log::info("agent", format_args!("started, pid {}; listening on {}", std::process::id(), socket.display()));
     let node = Node::start(Env { config, launch, processors }, store).await.context("cannot take up what is kept")?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use lb_agent::netns;
@@ -114,7 +115,9 @@ async fn play(stage: &mut Stage, rights: Rights) -> anyhow::Result<()> {
     stage.stop_member(victim.0);
     lost += send(stage, &format!("{} is killed", victim.0)).await?;
     stage.start_member(victim.0, victim.1)?;
-    lost += send(stage, &format!("{} runs again", victim.0)).await?;
+    let waited = until_used_again(stage, victim.0).await?;
+    say(&format!("\n{} runs again, and is used again {} ms later.", victim.0, waited.as_millis()))?;
+    lost += send(stage, "both members run").await?;
 
     say("\n$ lbctl status")?;
     say(&tree::status(&node.status(&applied.id).await?))?;
@@ -124,6 +127,20 @@ async fn play(stage: &mut Stage, rights: Rights) -> anyhow::Result<()> {
         bail!("{lost} requests failed");
     }
     Ok(())
+}
+
+/// A member that just failed is avoided for a while.
+async fn until_used_again(stage: &Stage, member: &str) -> anyhow::Result<Duration> {
+    const LONGEST: Duration = Duration::from_secs(30);
+    const STEP: Duration = Duration::from_millis(50);
+    let (client, began) = (stage.host(CLIENT.0), Instant::now());
+    while netns::inside_async(&client, || request(VIP)).await?? != member {
+        if began.elapsed() > LONGEST {
+            bail!("{member} gets no requests {} s after it came back", LONGEST.as_secs());
+        }
+        tokio::time::sleep(STEP).await;
+    }
+    Ok(began.elapsed())
 }
 
 /// Sends requests from the client and shows who answered; returns how many failed.
@@ -170,12 +187,10 @@ fn command_for_readers(stage: &Stage, rights: Rights) -> String {
     }
 }
 
-/// In a user namespace there is nobody to become but its root.
+/// In a user namespace there is nobody but its root.
 fn agent_config(rights: Rights) -> String {
-    let user = if rights == Rights::Root { "nobody" } else { "" };
-    format!(
-        "user: \"{user}\"\ndrain_timeout_s: 1\nnetworks:\n  - {{name: demo, cidr: 20.20.20.0/24, bridge: {BRIDGE}}}\n"
-    )
+    let user = if rights == Rights::Root { "nobody" } else { "root" };
+    format!("user: {user}\ndrain_timeout_s: 1\nnetworks:\n  - {{name: demo, cidr: 20.20.20.0/24, bridge: {BRIDGE}}}\n")
 }
 
 fn document(stage: &Stage) -> String {

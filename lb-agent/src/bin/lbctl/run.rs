@@ -16,7 +16,8 @@ use crate::{Protocol, RunOptions, word};
 pub(crate) fn run(options: &RunOptions) -> anyhow::Result<()> {
     let text = document(options).to_string();
     spec::read("<command line>", &text).map_err(|mistakes| {
-        let words: Vec<String> = mistakes.mistakes.iter().map(|m| m.message.clone()).collect();
+        let told = |m: &spec::Mistake| m.help.iter().fold(m.message.clone(), |words, help| format!("{words} ({help})"));
+        let words: Vec<String> = mistakes.mistakes.iter().map(told).collect();
         anyhow::anyhow!("{}", words.join("; "))
     })?;
     let proxy = lb_agent::find_program("lb-proxy").context("lb-proxy is neither beside lbctl nor in PATH")?;
@@ -66,7 +67,7 @@ mod tests {
         for line in [
             "lbctl run --listen 127.0.0.1:8080 --to 127.0.0.1:1 --to 127.0.0.1:2",
             "lbctl run --listen [::1]:8080 --to [::1]:1 127.0.0.1:2 --protocol tcp --algorithm source_ip --workers 2",
-            "lbctl run --listen 0.0.0.0:80 --to 127.0.0.1:1 --algorithm LEAST_CONNECTIONS",
+            "lbctl run --listen 192.0.2.1:80 --to 127.0.0.1:1 --algorithm LEAST_CONNECTIONS",
         ] {
             let options = Options::try_parse_from(line.split(' ')).unwrap();
             let Command::Run(options) = options.command else { panic!() };
