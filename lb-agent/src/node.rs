@@ -237,7 +237,11 @@ impl Node {
     fn entry(&self, id: LoadBalancerId) -> Entry {
         let mut entries = lock(&self.entries);
         let fresh = || {
-            let start = Start { id, desired: Ok(None), found: None };
+            // Where something is left of it, a data plane may run, too.
+            let run_dir = &self.env.config.run_dir;
+            let is_marked = RunDir::new(run_dir, id).is_marked();
+            let found = if is_marked { find_running(run_dir).get(&id).copied() } else { None };
+            let start = Start { id, desired: Ok(None), found };
             keeper::spawn(start, self.env.clone(), self.store.clone())
         };
         let entry =
