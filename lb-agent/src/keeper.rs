@@ -70,6 +70,8 @@ pub struct Start {
     pub desired: Result<Option<Desired>, (Arc<LoadBalancer>, String)>,
     /// Process of a data plane that runs already.
     pub found: Option<u32>,
+    /// A command is about to come: nothing is done before it.
+    pub expects_command: bool,
 }
 
 /// Starts a keeper in a task of the current runtime.
@@ -94,6 +96,7 @@ pub fn spawn(start: Start, env: Arc<Env>, store: Arc<Store>) -> Handle {
         store,
         desired,
         hold: hold.is_some(),
+        expects_command: start.expects_command,
         view: view.clone(),
         starts: Backoff::default(),
         attempts: Backoff::default(),
@@ -116,6 +119,7 @@ struct Keeper {
     desired: Option<Desired>,
     /// Touch nothing: it is not known what is desired.
     hold: bool,
+    expects_command: bool,
     view: Arc<Mutex<View>>,
     /// Between starts of data planes.
     starts: Backoff,
@@ -129,7 +133,7 @@ impl Keeper {
     async fn run(mut self) {
         if self.hold {
             lock(&self.view).provisioning = ProvisioningStatus::Error;
-        } else if self.desired.is_some() || lock(&self.view).pid.is_some() || self.leftovers().await {
+        } else if !self.expects_command {
             self.settle().await;
             if self.is_done() {
                 return;
@@ -162,10 +166,6 @@ impl Keeper {
     /// Nothing is desired, and nothing is there.
     fn is_done(&self) -> bool {
         !self.hold && self.desired.is_none() && self.retry_at.is_none() && self.commands.is_empty()
-    }
-
-    async fn leftovers(&self) -> bool {
-        self.hands.observe().await.map_or(true, |actual| actual.marked)
     }
 
     async fn apply(&mut self, desired: Desired) -> Result<u64, Fault> {

@@ -105,13 +105,15 @@ impl Node {
             }
             let claims = desired.iter().map(|desired| claim_of(&env, desired)).collect();
             let desired = desired.map(Some).map_err(|error| (document, error.to_string()));
-            let handle = keeper::spawn(Start { id, desired, found }, env.clone(), store.clone());
+            let handle =
+                keeper::spawn(Start { id, desired, found, expects_command: false }, env.clone(), store.clone());
             entries.insert(id, Entry { handle, turn: Arc::default(), claims });
         }
         for id in marked(&run_dir).chain(running.keys().copied()) {
             if !entries.contains_key(&id) && !untouchable.contains(&id) {
                 log::info(id, "no document, but something of it is left: removing it");
-                let start = Start { id, desired: Ok(None), found: running.get(&id).copied() };
+                let found = running.get(&id).copied();
+                let start = Start { id, desired: Ok(None), found, expects_command: false };
                 let handle = keeper::spawn(start, env.clone(), store.clone());
                 entries.insert(id, Entry { handle, turn: Arc::default(), claims: Vec::new() });
             }
@@ -241,7 +243,7 @@ impl Node {
             let run_dir = &self.env.config.run_dir;
             let is_marked = RunDir::new(run_dir, id).is_marked();
             let found = if is_marked { find_running(run_dir).get(&id).copied() } else { None };
-            let start = Start { id, desired: Ok(None), found };
+            let start = Start { id, desired: Ok(None), found, expects_command: true };
             keeper::spawn(start, self.env.clone(), self.store.clone())
         };
         let entry =

@@ -10,9 +10,12 @@ use std::io::Read;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use hyper::Method;
+use lb_agent::api::Guard;
 use lb_agent::netns;
 use lb_agent::node::NodeFault;
-use lb_control::node::{OperatingStatus, ProvisioningStatus};
+use lb_control::client::Client;
+use lb_control::node::{NodeClient, OperatingStatus, ProvisioningStatus};
 use rustix::process::{Pid, Signal, kill_process};
 use sandbox::{Sandbox, document, in_sandbox};
 
@@ -174,6 +177,67 @@ fn a_new_agent_takes_over_without_touching_traffic() {
         assert!(status.last_exit.unwrap().contains("an earlier agent had started it"));
         node.delete("web").await.unwrap();
         sandbox.until(async || sandbox.is_clean()).await;
+    });
+}
+
+/// Nothing may be removed that a document once stood for, until it is known what the document is.
+#[test]
+fn a_data_plane_whose_document_is_lost_waits_for_the_next() {
+    in_sandbox(async |sandbox| {
+        let crashed = sandbox.agent_that_crashes(async |node| {
+            node.apply(document("web", 6, &[80], "")).await.unwrap();
+        });
+        let pid = crashed.pids["web"];
+        sandbox.damage("web");
+        // It cannot tell, for now.
+        let control = sandbox.control("web");
+        std::fs::rename(&control, control.with_extension("hidden")).unwrap();
+        let node = sandbox.node().await;
+        assert!(node.list().is_empty());
+        std::fs::rename(control.with_extension("hidden"), &control).unwrap();
+        assert_eq!(ask_async(&sandbox, 80).await.unwrap(), pid);
+        node.apply(document("web", 6, &[80, 81], "")).await.unwrap();
+        assert_eq!(ask_async(&sandbox, 81).await.unwrap(), pid);
+        node.delete("web").await.unwrap();
+        assert!(!sandbox.runs(pid));
+    });
+}
+
+#[test]
+fn the_socket_speaks_http() {
+    in_sandbox(async |sandbox| {
+        let node = sandbox.node().await;
+        let listener = lb_control::server::bind_socket(sandbox.socket(), 0o600, None).unwrap();
+        let guard = Guard::new(None);
+        let answer = move |request| lb_agent::api::answer(node.clone(), request);
+        tokio::spawn(lb_control::server::serve_guarded(listener, move |peer| guard.admits(peer), answer));
+        let client = Client::new(sandbox.socket());
+        let status = async |method: Method, uri: &str, body: String| {
+            let (status, body) = client.send(method, uri, body.into()).await.unwrap();
+            (status.as_u16(), String::from_utf8(body.to_vec()).unwrap())
+        };
+        let all = "/v1/loadbalancers";
+        assert_eq!(status(Method::PUT, all, document("web", 6, &[80], "")).await.0, 201);
+        assert_eq!(status(Method::PUT, all, document("web", 6, &[81], "")).await.0, 200);
+        assert_eq!(status(Method::PUT, all, document("b", 6, &[81], "")).await.0, 409);
+        assert_eq!(status(Method::PUT, all, document("b", 7, &[81], "unservable")).await.0, 409);
+        let (code, body) = status(Method::PUT, all, "loadbalancer: {}".into()).await;
+        assert!(code == 422 && body.contains("vip_address"), "{code} {body}");
+        let (code, body) = status(Method::GET, "/v1/loadbalancers/no%20body", String::new()).await;
+        assert!(code == 404 && body.contains("no load balancer called no body; there are: web"), "{code} {body}");
+        assert_eq!(status(Method::POST, all, String::new()).await.0, 405);
+        assert_eq!(status(Method::GET, "/v2", String::new()).await.0, 404);
+
+        let node = NodeClient::new(sandbox.socket());
+        assert_eq!(node.list().await.unwrap().len(), 1);
+        assert_eq!(node.health().await.unwrap().loadbalancers, 1);
+        assert_eq!(node.stats("web").await.unwrap().generation, 2);
+        // What is shown may be applied again, and is the same.
+        let shown = node.document("web").await.unwrap();
+        assert_eq!(node.apply(shown.to_string()).await.unwrap().generation, 2);
+        node.delete("web").await.unwrap();
+        std::fs::remove_file(sandbox.socket()).unwrap();
+        sandbox.assert_clean();
     });
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lb_agent::config::Config;
 use lb_agent::hands::Env;
-use lb_agent::instance::{Launch, find_running};
+use lb_agent::instance::{Launch, RunDir, find_running};
 use lb_agent::netns;
 use lb_agent::node::Node;
 use lb_agent::store::Store;
@@ -83,6 +83,16 @@ impl Sandbox {
 
     pub(crate) fn namespace(&self, name: &str) -> String {
         lb_agent::desired::namespace_of(LoadBalancerId::for_name(name))
+    }
+
+    /// The agent's.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.run_dir().join("agent.sock")
+    }
+
+    /// A data plane's.
+    pub(crate) fn control(&self, name: &str) -> PathBuf {
+        RunDir::new(&self.run_dir(), LoadBalancerId::for_name(name)).control()
     }
 
     /// An agent that lives as long as the test.

@@ -161,7 +161,7 @@ pub fn parse(head: &[u8], table: &mut Vec<Field>) -> Result<RequestHead, Malform
 
 fn judge(
     head: &[u8],
-    table: &mut Vec<Field>,
+    table: &mut [Field],
     method: &str,
     target: Span,
     minor_version: u8,
