@@ -24,7 +24,7 @@ pub struct Config {
     pub socket_group: Option<String>,
     /// The data plane; by default `lb-proxy` beside the agent, then in `PATH`.
     pub proxy_binary: Option<PathBuf>,
-    /// Whom data planes run as once their ports are bound; empty: whom the agent runs as.
+    /// Whom data planes run as once they have started; `root`: they stay root.
     pub user: String,
     /// What VIPs may be plugged into.
     pub networks: Vec<Network>,
@@ -123,8 +123,10 @@ impl Config {
         }
         let options = serde_saphyr::Options { with_snippet: false, ..Default::default() };
         let config: Self = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-            let place = error.location().map(|at| format!("{}:{}:", at.line(), at.column())).unwrap_or_default();
-            wrong(format!("{place} {}", without_place(&error.to_string())))
+            let words = error.to_string();
+            let place = place_of_word(&words, text).or_else(|| error.location().map(|at| (at.line(), at.column())));
+            let place = place.map(|(line, column)| format!("{line}:{column}:")).unwrap_or_default();
+            wrong(format!("{place} {}", without_place(&words)))
         })?;
         config.check().map_err(|what| wrong(format!(" {what}")))?;
         Ok(config)
@@ -191,6 +193,17 @@ impl Config {
     }
 }
 
+/// serde-saphyr places an unknown key at the start of its mapping, and a value of ours nowhere; better is where the
+/// word in question stands.
+fn place_of_word(message: &str, text: &str) -> Option<(u64, u64)> {
+    let word = match message.split_once("unknown field `") {
+        Some((_, key)) => format!("{}:", key.split('`').next()?),
+        None => message.strip_prefix('"')?.split('"').next()?.to_owned(),
+    };
+    let (line, found) = text.lines().enumerate().find_map(|(i, line)| Some((i, line.find(&word)?)))?;
+    Some((line as u64 + 1, found as u64 + 1))
+}
+
 /// serde-saphyr ends its messages with the place, which stands in front here.
 fn without_place(message: &str) -> &str {
     message.split(" at line ").next().unwrap_or(message)
@@ -251,7 +264,7 @@ mod tests {
     }
 
     const TWO: &str = "
-user: ''
+user: root
 networks:
   - {name: blue, id: 0b1e, cidr: 20.20.20.5/24, bridge: br-blue, gateway: 20.20.20.1}
   - {name: red, cidr: 20.20.0.0/16, bridge: br-red, create_bridge: true, mtu: 1450}

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `GET /v1/loadbalancers` | list of [`Summary`] |
 //! | `PUT /v1/loadbalancers` (YAML or JSON) | 201 or 200 [`ApplyReply`] once it is stored and served; 422 [`Refused`]; 409 or 500 [`Failed`], and what was served before is served still |
-//! | `GET /v1/loadbalancers/{id or name}` | the document, ids and defaults filled in |
+//! | `GET /v1/loadbalancers/{id or name}` | the document, ids and defaults filled in, as it may be applied again |
 //! | `DELETE /v1/loadbalancers/{id or name}` | 200 [`DeleteReply`] once nothing of it is left |
 //! | `GET /v1/loadbalancers/{id or name}/status` | [`Status`] |
 //! | `GET /v1/loadbalancers/{id or name}/stats` | [`crate::stats::Stats`] |
@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use hyper::body::Bytes;
 use hyper::{Method, StatusCode};
-use lb_core::config::LoadBalancer;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -278,8 +277,8 @@ impl NodeClient {
         self.ask(Method::PUT, "/v1/loadbalancers", text.into()).await
     }
 
-    /// The document of one.
-    pub async fn document(&self, id_or_name: &str) -> Result<LoadBalancer, NodeError> {
+    /// The document of one, as it may be applied again.
+    pub async fn document(&self, id_or_name: &str) -> Result<serde_json::Value, NodeError> {
         self.ask(Method::GET, &uri_of(id_or_name, ""), Bytes::new()).await
     }
 

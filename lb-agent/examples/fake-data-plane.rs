@@ -1,0 +1,139 @@
+//! A data plane for tests of the agent: takes sockets and documents as `lb-proxy` does, forwards nothing.
+//!
+//! It answers every connection with its process id, refuses to serve a document called `unservable`, and dies of
+//! one called `deadly`.
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use clap::Parser;
+use hyper::{Method, StatusCode};
+use lb_control::handoff::{self, HandoffStore, Sockets};
+use lb_control::instance::{Applied, DocumentReply, Failed, Health, InstanceState};
+use lb_control::server::{Request, Response, bind_socket, serve};
+use lb_control::stats::Stats;
+use lb_core::config::LoadBalancer;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(Debug, Parser)]
+struct Options {
+    #[arg(long)]
+    control: String,
+    #[arg(long)]
+    handoff: String,
+    #[arg(long)]
+    user: String,
+    #[arg(long)]
+    drain_timeout: u32,
+}
+
+#[derive(Default)]
+struct Plane {
+    held: Mutex<Vec<(SocketAddr, Vec<TcpListener>)>>,
+    served: Mutex<(u64, Option<LoadBalancer>)>,
+}
+
+impl Plane {
+    fn held(&self) -> std::sync::MutexGuard<'_, Vec<(SocketAddr, Vec<TcpListener>)>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn served(&self) -> std::sync::MutexGuard<'_, (u64, Option<LoadBalancer>)> {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sockets of addresses that are not served are closed, also after a document that was not taken.
+    fn apply(&self, text: &str) -> Response {
+        let Ok(document) = lb_core::spec::read("<request>", text) else {
+            return Response::text(StatusCode::INTERNAL_SERVER_ERROR, "the agent let a wrong document through");
+        };
+        if document.name == "deadly" {
+            std::process::exit(3);
+        }
+        let mut served = self.served();
+        let missing = document.sockets().find(|addr| !self.held().iter().any(|(held, _)| held == addr));
+        let response = match missing {
+            _ if document.description == "unservable" => {
+                Response::json(StatusCode::CONFLICT, &Failed { message: "cannot serve this".into() })
+            }
+            Some(addr) => Response::json(StatusCode::CONFLICT, &Failed { message: format!("no sockets for {addr}") }),
+            None => {
+                *served = (served.0 + 1, Some(document));
+                Response::json(StatusCode::OK, &Applied { generation: served.0, took_us: 1 })
+            }
+        };
+        let used: Vec<SocketAddr> = served.1.iter().flat_map(|document| document.sockets()).collect();
+        self.held().retain(|(addr, _)| used.contains(addr));
+        response
+    }
+
+    fn answer_clients(&self) {
+        for (_, sockets) in self.held().iter() {
+            for socket in sockets {
+                while let Ok((mut client, _)) = socket.accept() {
+                    let _ = writeln!(client, "{}", std::process::id());
+                }
+            }
+        }
+    }
+}
+
+impl HandoffStore for Plane {
+    fn offered(&self, sockets: Sockets) {
+        for (addr, fds) in sockets {
+            let listeners = fds.into_iter().map(|fd: OwnedFd| TcpListener::from(fd)).collect();
+            self.held().push((addr, listeners));
+        }
+    }
+
+    fn held(&self) -> io::Result<Sockets> {
+        let one = |socket: &TcpListener| socket.try_clone().map(OwnedFd::from);
+        let copy = |sockets: &Vec<TcpListener>| sockets.iter().map(one).collect::<io::Result<Vec<_>>>();
+        self.held().iter().map(|(addr, sockets)| Ok((*addr, copy(sockets)?))).collect()
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    let (plane, began) = (Arc::new(Plane::default()), Instant::now());
+    let handoff = bind_socket(&options.handoff, 0o600, None)?;
+    let control = bind_socket(&options.control, 0o600, None)?;
+    let (shared, mut term) = (plane.clone(), signal(SignalKind::terminate())?);
+    let answer = move |request: Request| {
+        let plane = shared.clone();
+        async move {
+            let (generation, loadbalancer) = plane.served().clone();
+            match (request.method, request.path.as_str()) {
+                (Method::PUT, "/v1/document") => plane.apply(&String::from_utf8_lossy(&request.body)),
+                (Method::GET, "/v1/document") => {
+                    Response::json(StatusCode::OK, &DocumentReply { generation, loadbalancer })
+                }
+                (Method::GET, "/v1/stats") => Response::json(StatusCode::OK, &Stats { generation, ..Stats::default() }),
+                (Method::GET, "/v1/health") => {
+                    let state = if generation > 0 { InstanceState::Serving } else { InstanceState::Waiting };
+                    let uptime_ms = began.elapsed().as_millis() as u64;
+                    let (pid, version) = (std::process::id(), String::new());
+                    Response::json(StatusCode::OK, &Health { pid, version, uptime_ms, generation, workers: 1, state })
+                }
+                _ => Response::text(StatusCode::NOT_FOUND, "no"),
+            }
+        }
+    };
+    let clients = async {
+        loop {
+            plane.answer_clients();
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        () = clients => {}
+        _ = serve(control, answer) => {}
+        _ = handoff::serve(handoff, plane.clone()) => {}
+        _ = term.recv() => {}
+    }
+    Ok(())
+}

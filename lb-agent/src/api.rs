@@ -1,0 +1,148 @@
+//! How people and tools talk to the agent: see [`lb_control::node`] for the words.
+
+use std::sync::Arc;
+
+use hyper::{Method, StatusCode};
+use lb_control::instance::Failed;
+use lb_control::node::percent_decode;
+use lb_control::server::{Peer, Request, Response};
+use lb_core::spec;
+use nix::unistd::{Gid, Group, Uid, User};
+
+use crate::log;
+use crate::node::{Node, NodeFault};
+
+/// Answers one request.
+pub async fn answer(node: Arc<Node>, request: Request) -> Response {
+    let parts: Vec<&str> = request.path.trim_matches('/').split('/').collect();
+    let who = |encoded: &str| percent_decode(encoded);
+    match (&request.method, parts.as_slice()) {
+        (&Method::GET, ["v1", "health"]) => Response::json(StatusCode::OK, &node.health()),
+        (&Method::GET, ["v1", "loadbalancers"]) => Response::json(StatusCode::OK, &node.list()),
+        (&Method::PUT, ["v1", "loadbalancers"]) => apply(node, &request).await,
+        (method, ["v1", "loadbalancers", encoded, rest @ ..]) => match who(encoded) {
+            Some(name) => one(node, method, &name, rest).await,
+            None => failed(StatusCode::BAD_REQUEST, "the name in the path is not percent-encoded UTF-8"),
+        },
+        (_, ["v1", "health" | "loadbalancers"]) => not_allowed(&request.method),
+        _ => failed(StatusCode::NOT_FOUND, &format!("there is nothing at {}", request.path)),
+    }
+}
+
+async fn one(node: Arc<Node>, method: &Method, name: &str, rest: &[&str]) -> Response {
+    match (method, rest) {
+        (&Method::GET, []) => reply(node.document(name).map(|document| spec::write(&document))),
+        (&Method::DELETE, []) => {
+            let name = name.to_owned();
+            // Carried to its end even when whoever asked goes away.
+            finished(tokio::spawn(async move { node.delete(&name).await }).await, StatusCode::OK)
+        }
+        (&Method::GET, ["status"]) => reply(node.status(name).await),
+        (&Method::GET, ["stats"]) => reply(node.stats(name).await),
+        (_, [] | ["status" | "stats"]) => not_allowed(method),
+        _ => failed(StatusCode::NOT_FOUND, "a load balancer has /status and /stats"),
+    }
+}
+
+async fn apply(node: Arc<Node>, request: &Request) -> Response {
+    let Ok(text) = String::from_utf8(request.body.to_vec()) else {
+        return failed(StatusCode::BAD_REQUEST, "the document is not UTF-8");
+    };
+    let applied = tokio::spawn(async move { node.apply(text).await }).await;
+    let created = matches!(&applied, Ok(Ok(reply)) if reply.created);
+    finished(applied, if created { StatusCode::CREATED } else { StatusCode::OK })
+}
+
+fn finished<T: serde::Serialize>(
+    outcome: Result<Result<T, NodeFault>, tokio::task::JoinError>,
+    status: StatusCode,
+) -> Response {
+    match outcome {
+        Ok(Ok(value)) => Response::json(status, &value),
+        Ok(Err(fault)) => fault_response(&fault),
+        Err(error) => failed(StatusCode::INTERNAL_SERVER_ERROR, &format!("the agent failed: {error}")),
+    }
+}
+
+fn reply<T: serde::Serialize>(result: Result<T, NodeFault>) -> Response {
+    result.map_or_else(|fault| fault_response(&fault), |value| Response::json(StatusCode::OK, &value))
+}
+
+fn fault_response(fault: &NodeFault) -> Response {
+    match fault {
+        NodeFault::Refused(refused) => Response::json(StatusCode::UNPROCESSABLE_ENTITY, refused),
+        NodeFault::NotFound(not_found) => Response::json(StatusCode::NOT_FOUND, not_found),
+        NodeFault::Conflict(words) => failed(StatusCode::CONFLICT, words),
+        NodeFault::Trouble(words) => failed(StatusCode::INTERNAL_SERVER_ERROR, words),
+    }
+}
+
+fn not_allowed(method: &Method) -> Response {
+    failed(StatusCode::METHOD_NOT_ALLOWED, &format!("{method} is not possible here"))
+}
+
+fn failed(status: StatusCode, words: &str) -> Response {
+    Response::json(status, &Failed { message: words.to_owned() })
+}
+
+/// Who may talk to the agent: root, the agent's own user, and members of the group.
+///
+/// The mode of the socket keeps others out before they are asked; this is the second door. Members are looked up by
+/// user, not by the groups of a process, whose number may be another process's by then.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    own_uid: u32,
+    group: Option<(Gid, Vec<String>)>,
+}
+
+impl Guard {
+    /// `group`: as the configuration names it, already looked up.
+    pub fn new(group: Option<Group>) -> Self {
+        Self { own_uid: Uid::effective().as_raw(), group: group.map(|group| (group.gid, group.mem)) }
+    }
+
+    /// May `peer` ask?
+    pub fn admits(&self, peer: &Peer) -> bool {
+        if peer.uid == 0 || peer.uid == self.own_uid {
+            return true;
+        }
+        let Some((gid, members)) = &self.group else { return refuse(peer) };
+        let user = || User::from_uid(Uid::from_raw(peer.uid)).ok().flatten();
+        peer.gid == gid.as_raw()
+            || user().is_some_and(|user| user.gid == *gid || members.contains(&user.name))
+            || refuse(peer)
+    }
+}
+
+fn refuse(peer: &Peer) -> bool {
+    log::warn("agent", format_args!("uid {} gid {} was not let in", peer.uid, peer.gid));
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(uid: u32, gid: u32) -> Peer {
+        Peer { uid, gid, pid: None }
+    }
+
+    #[test]
+    fn only_root_the_owner_and_the_group_get_in() {
+        let alone = Guard::new(None);
+        assert!(alone.admits(&peer(0, 0)) && alone.admits(&peer(Uid::effective().as_raw(), 1)));
+        assert!(!alone.admits(&peer(4_000_000, 0)));
+        let group = Group {
+            name: "ops".into(),
+            passwd: Default::default(),
+            gid: Gid::from_raw(777),
+            mem: vec!["daemon".into()],
+        };
+        let open = Guard::new(Some(group));
+        assert!(open.admits(&peer(4_000_000, 777)));
+        assert!(!open.admits(&peer(4_000_000, 778)));
+        if let Ok(Some(daemon)) = User::from_name("daemon") {
+            assert!(open.admits(&peer(daemon.uid.as_raw(), daemon.gid.as_raw())), "a supplementary group counts");
+        }
+    }
+}

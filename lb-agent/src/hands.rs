@@ -1,0 +1,379 @@
+//! The hands of one load balancer: looks at what there is on the node, and carries out one action after the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lb_control::handoff;
+use lb_control::instance::{ApplyError, InstanceClient, Refused};
+use lb_control::listen::{ListenError, listen};
+use lb_core::config::LoadBalancer;
+use lb_core::id::LoadBalancerId;
+use lb_core::spec;
+
+use crate::actual::{Actual, Instance};
+use crate::config::Config;
+use crate::desired::{Desired, inner_link_of, namespace_of, outer_link_of};
+use crate::instance::{Exit, Launch, Process, RunDir, find_running};
+use crate::link::{self, Ends};
+use crate::log;
+use crate::netns;
+use crate::reconcile::Action;
+
+/// How much longer than its own deadline a draining data plane may take before it is killed.
+const DRAIN_GRACE: Duration = Duration::from_secs(2);
+
+/// What all load balancers of the node have in common.
+#[derive(Debug)]
+pub struct Env {
+    /// The node.
+    pub config: Config,
+    /// How data planes are started.
+    pub launch: Launch,
+    /// Of this machine.
+    pub processors: usize,
+}
+
+/// Why something could not be done.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// The data plane finds the document wrong.
+    Refused(Refused),
+    /// Something is in the way: a port in use, somebody else's namespace.
+    Conflict(String),
+    /// Anything else.
+    Trouble(String),
+    /// The data plane ended meanwhile.
+    Ended(Exit),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refused) => f.write_str(&refused.message),
+            Self::Conflict(words) | Self::Trouble(words) => f.write_str(words),
+            Self::Ended(exit) => write!(f, "the data plane ended while it was being set up: {exit}"),
+        }
+    }
+}
+
+/// One load balancer's.
+#[derive(Debug)]
+pub struct Hands {
+    id: LoadBalancerId,
+    env: Arc<Env>,
+    run: RunDir,
+    namespace: String,
+    inner: String,
+    outer: String,
+    /// Duplicates of what the data plane listens on; they outlive it.
+    sockets: BTreeMap<SocketAddr, Vec<TcpListener>>,
+    plane: Plane,
+    /// The link was set up in this agent's life, so its routes are as this agent's configuration says.
+    plugged: bool,
+}
+
+#[derive(Debug)]
+enum Plane {
+    Absent,
+    /// Runs, started by an earlier agent.
+    Found(u32),
+    Running(Running),
+}
+
+/// A data plane that is watched.
+#[derive(Debug)]
+struct Running {
+    process: Process,
+    served: Option<Arc<LoadBalancer>>,
+    offered: BTreeSet<SocketAddr>,
+    generation: u64,
+}
+
+impl Hands {
+    /// `found`: process of a data plane that runs already.
+    pub fn new(id: LoadBalancerId, env: Arc<Env>, found: Option<u32>) -> Self {
+        Self {
+            id,
+            run: RunDir::new(&env.config.run_dir, id),
+            namespace: namespace_of(id),
+            inner: inner_link_of(id),
+            outer: outer_link_of(id),
+            sockets: BTreeMap::new(),
+            plane: found.map_or(Plane::Absent, Plane::Found),
+            plugged: false,
+            env,
+        }
+    }
+
+    /// Where the data plane is to be asked.
+    pub fn control(&self) -> InstanceClient {
+        InstanceClient::new(self.run.control())
+    }
+
+    /// Its process, while one is watched.
+    pub fn process(&self) -> Option<&Process> {
+        match &self.plane {
+            Plane::Running(running) => Some(&running.process),
+            Plane::Absent | Plane::Found(_) => None,
+        }
+    }
+
+    /// Which document the data plane serves; 0: none.
+    pub fn generation(&self) -> u64 {
+        if let Plane::Running(running) = &self.plane { running.generation } else { 0 }
+    }
+
+    /// Waits until the data plane has ended; for ever when none is watched.
+    pub async fn ended(&self) -> Exit {
+        match &self.plane {
+            Plane::Running(running) => running.process.ended().await,
+            Plane::Absent | Plane::Found(_) => std::future::pending().await,
+        }
+    }
+
+    /// The data plane has ended; its sockets stay open.
+    pub fn bury(&mut self) {
+        self.plane = Plane::Absent;
+    }
+
+    /// Looks at what there is.
+    pub async fn observe(&self) -> Result<Actual, Fault> {
+        let (namespace, inner, outer) = (self.namespace.clone(), self.inner.clone(), self.outer.clone());
+        let (exists, mut plug) = blocking(move || {
+            let exists = netns::exists(&namespace);
+            let ends = Ends { namespace: &namespace, inner: &inner, outer: &outer };
+            let plug = if exists { link::observe(ends)? } else { None };
+            Ok::<_, link::LinkError>((exists, plug))
+        })
+        .await?;
+        if let Some(plugged) = &mut plug {
+            plugged.ready &= self.plugged;
+        }
+        let instance = match &self.plane {
+            Plane::Absent => Instance::Absent,
+            Plane::Found(_) => Instance::Found,
+            Plane::Running(running) => {
+                Instance::Running { served: running.served.clone(), offered: running.offered.clone() }
+            }
+        };
+        let sockets = self.sockets.iter().map(|(addr, sockets)| (*addr, sockets.len())).collect();
+        Ok(Actual { marked: self.run.is_marked(), namespace: exists, plug, sockets, instance })
+    }
+
+    /// Carries out one action. `desired` is what the plan was made for.
+    pub async fn perform(&mut self, action: &Action, desired: Option<&Desired>) -> Result<(), Fault> {
+        match (action, desired) {
+            (Action::Mark, _) => self.run.mark().map_err(|e| trouble("make", &self.run.path.display(), &e)),
+            (Action::CreateNamespace, _) => self.create_namespace().await,
+            (Action::PlugVip, Some(desired)) => self.plug(desired).await,
+            (Action::AdoptInstance, _) => self.adopt().await,
+            (Action::OpenSockets(addr, count), _) => self.open(*addr, *count).await,
+            (Action::StartInstance, _) => self.start().await,
+            (Action::OfferSockets(addrs), _) => self.offer(addrs).await,
+            (Action::Configure, Some(desired)) => self.configure(desired).await,
+            (Action::CloseSockets(addrs), _) => {
+                self.close(addrs);
+                Ok(())
+            }
+            (Action::TrimAddresses(addresses), _) => {
+                let addresses = addresses.clone();
+                self.on_link(move |ends| link::trim(ends, &addresses)).await
+            }
+            (Action::DrainInstance, _) => {
+                self.drain().await;
+                Ok(())
+            }
+            (Action::Unplug, _) => self.on_link(link::unplug).await,
+            (Action::DeleteNamespace, _) => {
+                let namespace = self.namespace.clone();
+                blocking(move || netns::delete(&namespace)).await
+            }
+            (Action::Unmark, _) => self.run.unmark().map_err(|e| trouble("remove", &self.run.path.display(), &e)),
+            (Action::PlugVip | Action::Configure, None) => Err(Fault::Trouble("nothing is desired".into())),
+        }
+    }
+
+    async fn create_namespace(&mut self) -> Result<(), Fault> {
+        // A data plane whose namespace lost its name keeps serving in it: the name is given back.
+        let of = match &self.plane {
+            Plane::Absent => None,
+            Plane::Found(pid) => Some(*pid),
+            Plane::Running(running) => Some(running.process.pid),
+        };
+        let namespace = self.namespace.clone();
+        blocking(move || netns::create(&namespace, of)).await
+    }
+
+    async fn plug(&mut self, desired: &Desired) -> Result<(), Fault> {
+        let plug = desired.plug.clone();
+        self.on_link(move |ends| link::plug(ends, &plug)).await?;
+        self.plugged = true;
+        Ok(())
+    }
+
+    async fn adopt(&mut self) -> Result<(), Fault> {
+        let Plane::Found(pid) = self.plane else { return Ok(()) };
+        let process = Process::adopt(pid).ok();
+        // Looked at once more now that the descriptor holds on to the process: the number may be another's.
+        let is_ours = find_running(&self.env.config.run_dir).get(&self.id) == Some(&pid);
+        let Some(process) = process.filter(|_| is_ours) else {
+            self.plane = Plane::Absent;
+            return Ok(());
+        };
+        process.ready(&self.run).await.map_err(|e| Fault::Trouble(e.to_string()))?;
+        let held = handoff::collect(self.run.handoff()).await;
+        let held = held.map_err(|e| trouble("collect the listening sockets of", &format!("pid {pid}"), &e))?;
+        let document = self.control().document().await.map_err(|e| Fault::Trouble(e.to_string()))?;
+        let listener = |fd: OwnedFd| TcpListener::from(fd);
+        self.sockets = held.into_iter().map(|(addr, fds)| (addr, fds.into_iter().map(listener).collect())).collect();
+        self.plane = Plane::Running(Running {
+            process,
+            served: document.loadbalancer.map(Arc::new),
+            offered: self.sockets.keys().copied().collect(),
+            generation: document.generation,
+        });
+        Ok(())
+    }
+
+    async fn open(&mut self, addr: SocketAddr, count: usize) -> Result<(), Fault> {
+        let opened = netns::inside_async(&self.namespace, move || listen(addr, count)).await;
+        let sockets = opened.map_err(|e| Fault::Trouble(e.to_string()))?.map_err(|error| match error {
+            ListenError::InUse { .. } | ListenError::NotHere { .. } => Fault::Conflict(error.to_string()),
+            ListenError::Denied { .. } | ListenError::Io { .. } => Fault::Trouble(error.to_string()),
+        })?;
+        self.sockets.insert(addr, sockets);
+        Ok(())
+    }
+
+    async fn start(&mut self) -> Result<(), Fault> {
+        let started = Process::start(&self.env.launch, &self.namespace, &self.run).await;
+        let process = started.map_err(|e| Fault::Trouble(e.to_string()))?;
+        let ready = process.ready(&self.run).await;
+        // Watched from here on, ready or not: it must not be forgotten.
+        self.plane = Plane::Running(Running { process, served: None, offered: BTreeSet::new(), generation: 0 });
+        match ready {
+            Ok(()) => Ok(()),
+            Err(crate::instance::InstanceError::EndedEarly(exit)) => Err(Fault::Ended(exit)),
+            Err(error) => {
+                // Nobody can talk to it, so nobody can be served by it.
+                self.kill().await;
+                Err(Fault::Trouble(error.to_string()))
+            }
+        }
+    }
+
+    async fn offer(&mut self, addrs: &[SocketAddr]) -> Result<(), Fault> {
+        let Plane::Running(running) = &mut self.plane else { return Err(Fault::Trouble("no data plane".into())) };
+        let held = addrs.iter().filter_map(|addr| Some((*addr, self.sockets.get(addr)?)));
+        let lent: Vec<(SocketAddr, Vec<BorrowedFd<'_>>)> =
+            held.map(|(addr, sockets)| (addr, sockets.iter().map(AsFd::as_fd).collect())).collect();
+        let offered = tokio::select! {
+            biased;
+            offered = handoff::offer(self.run.handoff(), &lent) => offered,
+            exit = running.process.ended() => return Err(Fault::Ended(exit)),
+        };
+        match offered {
+            Ok(()) => running.offered.extend(addrs),
+            Err(error) => {
+                return Err(ended_or(running, trouble("offer listening sockets to", &"the data plane", &error)).await);
+            }
+        }
+        Ok(())
+    }
+
+    async fn configure(&mut self, desired: &Desired) -> Result<(), Fault> {
+        let control = self.control();
+        let Plane::Running(running) = &mut self.plane else { return Err(Fault::Trouble("no data plane".into())) };
+        let text = spec::write(&desired.document).to_string();
+        let applied = tokio::select! {
+            biased;
+            applied = control.apply(text) => applied,
+            exit = running.process.ended() => return Err(Fault::Ended(exit)),
+        };
+        match applied {
+            Ok(applied) => {
+                running.served = Some(desired.document.clone());
+                running.generation = applied.generation;
+                // What the document does not use, the data plane closes.
+                running.offered.retain(|addr| desired.sockets.contains_key(addr));
+                Ok(())
+            }
+            Err(error) => {
+                let fault = match error {
+                    ApplyError::Refused(refused) => Fault::Refused(refused),
+                    ApplyError::Failed(failed) => Fault::Conflict(failed.message),
+                    ApplyError::Client(error) => {
+                        // It may or may not serve it: the next round asks for it again.
+                        running.served = None;
+                        Fault::Trouble(error.to_string())
+                    }
+                };
+                let served = running.served.as_ref();
+                let used: BTreeSet<SocketAddr> = served.iter().flat_map(|document| document.sockets()).collect();
+                running.offered.retain(|addr| used.contains(addr));
+                Err(ended_or(running, fault).await)
+            }
+        }
+    }
+
+    fn close(&mut self, addrs: &[SocketAddr]) {
+        self.sockets.retain(|addr, _| !addrs.contains(addr));
+        if let Plane::Running(running) = &mut self.plane {
+            running.offered.retain(|addr| !addrs.contains(addr));
+        }
+    }
+
+    async fn drain(&mut self) {
+        let patience = Duration::from_secs(self.env.launch.drain_timeout_s.into()) + DRAIN_GRACE;
+        if let Plane::Running(running) = &self.plane {
+            let exit = running.process.drain(patience).await;
+            log::info(self.id, format_args!("the data plane (pid {}) {exit}", running.process.pid));
+        }
+        self.plane = Plane::Absent;
+    }
+
+    async fn kill(&mut self) {
+        if let Plane::Running(running) = &self.plane {
+            running.process.kill().await;
+        }
+        self.plane = Plane::Absent;
+    }
+
+    async fn on_link<F>(&self, task: F) -> Result<(), Fault>
+    where
+        F: FnOnce(Ends<'_>) -> Result<(), link::LinkError> + Send + 'static,
+    {
+        let (namespace, inner, outer) = (self.namespace.clone(), self.inner.clone(), self.outer.clone());
+        blocking(move || task(Ends { namespace: &namespace, inner: &inner, outer: &outer })).await
+    }
+}
+
+/// A broken conversation is often the first sign of an end.
+async fn ended_or(running: &Running, fault: Fault) -> Fault {
+    const MOMENT: Duration = Duration::from_millis(20);
+    match tokio::time::timeout(MOMENT, running.process.ended()).await {
+        Ok(exit) if matches!(fault, Fault::Trouble(_)) => Fault::Ended(exit),
+        _ => fault,
+    }
+}
+
+async fn blocking<T, E, F>(task: F) -> Result<T, Fault>
+where
+    T: Send + 'static,
+    E: fmt::Display + Send + 'static,
+    F: FnOnce() -> Result<T, E> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(task).await {
+        Ok(result) => result.map_err(|e| Fault::Trouble(e.to_string())),
+        Err(error) => Err(Fault::Trouble(error.to_string())),
+    }
+}
+
+fn trouble(step: &str, what: &dyn fmt::Display, error: &io::Error) -> Fault {
+    Fault::Trouble(format!("cannot {step} {what}: {error}"))
+}
