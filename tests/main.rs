@@ -1,1 +1,4 @@
-//! tests
+//! Weir's promises, one file each, proven on real processes over loopback and namespaces made for the purpose.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod compat;
