@@ -10,6 +10,7 @@
 //! | a client that sends as told | [`client`] |
 //! | many requests at once, counted | [`load`], [`tools`] |
 //! | Weir, HAProxy or nginx in front or behind | [`weir`], [`haproxy`], [`nginx`] |
+//! | all of it at once: members, a VIP, Weir | [`stage`] |
 //! | a network of one's own | [`netns`] |
 #![allow(
     clippy::unwrap_used,
@@ -30,6 +31,7 @@ pub mod nginx;
 pub mod place;
 pub mod process;
 pub mod setup;
+pub mod stage;
 pub mod tools;
 pub mod wait;
 pub mod weir;
