@@ -8,9 +8,18 @@
 //! | `GET /v1/health` | [`Health`] |
 //! | `POST /v1/drain` | 202: as SIGTERM |
 
+use std::path::Path;
+use std::time::Duration;
+
+use hyper::body::Bytes;
+use hyper::{Method, StatusCode};
 use lb_core::config::LoadBalancer;
 use lb_core::spec::Mistake;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use crate::client::{Client, ClientError};
+use crate::stats::Stats;
 
 /// What is being served.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,4 +84,87 @@ pub enum InstanceState {
     Serving,
     /// Accepts nothing new, lets sessions end.
     Draining,
+}
+
+/// Asks one data plane.
+#[derive(Clone, Debug)]
+pub struct InstanceClient {
+    client: Client,
+}
+
+impl InstanceClient {
+    /// `control`: its control socket.
+    pub fn new(control: impl AsRef<Path>) -> Self {
+        Self { client: Client::new(control) }
+    }
+
+    /// The same data plane, with another limit for a whole exchange.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { client: self.client.with_timeout(timeout) }
+    }
+
+    /// What it serves.
+    pub async fn document(&self) -> Result<DocumentReply, ClientError> {
+        self.client.get("/v1/document").await
+    }
+
+    /// Replaces the document (YAML or JSON). `Ok` means that every worker serves it; on `Refused` and `Failed` nothing
+    /// changed; on [`ApplyError::Client`] it is unknown, and applying again is harmless.
+    pub async fn apply(&self, text: impl Into<Bytes>) -> Result<Applied, ApplyError> {
+        let uri = "/v1/document";
+        let (status, body) = self.client.send(Method::PUT, uri, text.into()).await?;
+        let what = format!("PUT {uri}");
+        match status {
+            StatusCode::UNPROCESSABLE_ENTITY => Err(ApplyError::Refused(self.read(&what, &body)?)),
+            StatusCode::CONFLICT => Err(ApplyError::Failed(self.read(&what, &body)?)),
+            status if status.is_success() => Ok(self.read(&what, &body)?),
+            status => {
+                Err(ApplyError::Client(ClientError::Status { path: self.client.path().to_owned(), what, status, body }))
+            }
+        }
+    }
+
+    /// Its figures.
+    pub async fn stats(&self) -> Result<Stats, ClientError> {
+        self.client.get("/v1/stats").await
+    }
+
+    /// Is it well?
+    pub async fn health(&self) -> Result<Health, ClientError> {
+        self.client.get("/v1/health").await
+    }
+
+    /// Lets it end: it accepts nothing new and goes when its sessions have.
+    pub async fn drain(&self) -> Result<(), ClientError> {
+        let uri = "/v1/drain";
+        let (status, body) = self.client.send(Method::POST, uri, Bytes::new()).await?;
+        if status.is_success() {
+            return Ok(());
+        }
+        let (path, what) = (self.client.path().to_owned(), format!("POST {uri}"));
+        Err(ClientError::Status { path, what, status, body })
+    }
+
+    fn read<T: DeserializeOwned>(&self, what: &str, body: &[u8]) -> Result<T, ClientError> {
+        serde_json::from_slice(body).map_err(|source| ClientError::Unexpected {
+            path: self.client.path().to_owned(),
+            what: what.to_owned(),
+            source,
+        })
+    }
+}
+
+/// Why a document is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// It is wrong. Nothing changed.
+    #[error("{}", .0.rendered)]
+    Refused(Refused),
+    /// It is sound, but cannot be served. Nothing changed.
+    #[error("{}", .0.message)]
+    Failed(Failed),
+    /// The data plane did not answer properly: whether anything changed is unknown.
+    #[error(transparent)]
+    Client(#[from] ClientError),
 }

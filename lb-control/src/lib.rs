@@ -2,11 +2,13 @@
 //!
 //! [`instance`]: to one data plane (`lb-proxy --control`). [`node`]: to the agent. [`stats`]: the figures both
 //! report. [`client`] and [`server`]: HTTP/1.1 with JSON, so that `curl --unix-socket` works too.
-//! [`handoff`]: listening sockets passed from process to process.
+//! [`listen`]: how a listening socket is made. [`handoff`]: listening sockets passed from process to process.
 
 pub mod client;
 pub mod handoff;
 pub mod instance;
+pub mod listen;
 pub mod node;
 pub mod server;
+mod socket;
 pub mod stats;

@@ -1,0 +1,378 @@
+//! What the agent answers on its socket.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /v1/loadbalancers` | list of [`Summary`] |
+//! | `PUT /v1/loadbalancers` (YAML or JSON) | 201 or 200 [`ApplyReply`] once it is stored and served; 422 [`Refused`]; 409 or 500 [`Failed`], and what was served before is served still |
+//! | `GET /v1/loadbalancers/{id or name}` | the document, ids and defaults filled in |
+//! | `DELETE /v1/loadbalancers/{id or name}` | 200 [`DeleteReply`] once nothing of it is left |
+//! | `GET /v1/loadbalancers/{id or name}/status` | [`Status`] |
+//! | `GET /v1/loadbalancers/{id or name}/stats` | [`crate::stats::Stats`] |
+//! | `GET /v1/health` | [`AgentHealth`] |
+//!
+//! A name nobody has: 404 [`NotFound`]; one that several have: 409 [`Failed`], naming their ids.
+
+use std::path::Path;
+use std::time::Duration;
+
+use hyper::body::Bytes;
+use hyper::{Method, StatusCode};
+use lb_core::config::LoadBalancer;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::client::{Client, ClientError};
+use crate::instance::{Failed, Refused};
+use crate::stats::Stats;
+
+/// Where the agent listens unless it is told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/weir/agent.sock";
+
+/// Octavia's `provisioning_status`: is what is served what was asked for?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ProvisioningStatus {
+    /// Yes.
+    Active,
+    /// Being worked on.
+    PendingUpdate,
+    /// Being removed.
+    PendingDelete,
+    /// No; the agent keeps trying.
+    Error,
+}
+
+/// Octavia's `operating_status`: does it work?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum OperatingStatus {
+    /// Yes.
+    Online,
+    /// Administratively down.
+    Offline,
+    /// No.
+    Error,
+    /// A member nobody asks whether it lives.
+    NoMonitor,
+    /// A member with weight 0: keeps what it has, gets nothing new.
+    Draining,
+}
+
+/// One load balancer in a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Identity.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// Its address.
+    pub vip_address: String,
+    /// Is what is served what was asked for?
+    pub provisioning_status: ProvisioningStatus,
+    /// Does it work?
+    pub operating_status: OperatingStatus,
+    /// How many listeners its document has.
+    pub listeners: usize,
+    /// Process id of its data plane, while one runs.
+    pub pid: Option<u32>,
+}
+
+/// A document is stored and served.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ApplyReply {
+    /// Identity.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// False: it replaced an earlier document.
+    pub created: bool,
+    /// Which document of its data plane's life this is.
+    pub generation: u64,
+    /// From the request to the last worker's word, in microseconds.
+    pub took_us: u64,
+}
+
+/// A load balancer is gone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeleteReply {
+    /// Its identity.
+    pub id: String,
+    /// What people called it.
+    pub name: String,
+}
+
+/// Nobody has that name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NotFound {
+    /// In words.
+    pub message: String,
+    /// Who there is: names, or ids of those without one.
+    pub known: Vec<String>,
+}
+
+/// The tree of one load balancer, and how its data plane fares.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The tree.
+    pub loadbalancer: LoadBalancerStatus,
+    /// What runs for it on this node.
+    pub instance: InstanceStatus,
+}
+
+/// Root of the tree.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoadBalancerStatus {
+    /// Identity.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// Its address.
+    pub vip_address: String,
+    /// What the operator wants.
+    pub admin_state_up: bool,
+    /// Is what is served what was asked for?
+    pub provisioning_status: ProvisioningStatus,
+    /// Does it work?
+    pub operating_status: OperatingStatus,
+    /// In document order.
+    pub listeners: Vec<ListenerStatus>,
+    /// Pools no listener names.
+    pub unused_pools: Vec<PoolStatus>,
+}
+
+/// One listener with its pools.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ListenerStatus {
+    /// Identity.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// TCP, HTTP, ...
+    pub protocol: String,
+    /// Port on the VIP.
+    pub protocol_port: u16,
+    /// What the operator wants.
+    pub admin_state_up: bool,
+    /// Is what is served what was asked for?
+    pub provisioning_status: ProvisioningStatus,
+    /// Does it work?
+    pub operating_status: OperatingStatus,
+    /// Where its traffic goes.
+    pub pools: Vec<PoolStatus>,
+}
+
+/// One pool with its members.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PoolStatus {
+    /// Identity.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// ROUND_ROBIN, ...
+    pub lb_algorithm: String,
+    /// What the operator wants.
+    pub admin_state_up: bool,
+    /// Is what is served what was asked for?
+    pub provisioning_status: ProvisioningStatus,
+    /// Does it work?
+    pub operating_status: OperatingStatus,
+    /// In document order.
+    pub members: Vec<MemberStatus>,
+}
+
+/// One member.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MemberStatus {
+    /// Identity.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// Where it listens.
+    pub address: String,
+    /// Where it listens.
+    pub protocol_port: u16,
+    /// Share of new work.
+    pub weight: u16,
+    /// Used only when no other can be.
+    pub backup: bool,
+    /// What the operator wants.
+    pub admin_state_up: bool,
+    /// Is what is served what was asked for?
+    pub provisioning_status: ProvisioningStatus,
+    /// Does it work?
+    pub operating_status: OperatingStatus,
+    /// True while live traffic avoids it because it just failed.
+    pub avoided: bool,
+}
+
+/// What runs for a load balancer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct InstanceStatus {
+    /// Its network namespace.
+    pub namespace: String,
+    /// Its data plane, while one runs.
+    pub pid: Option<u32>,
+    /// Milliseconds since that data plane began.
+    pub uptime_ms: u64,
+    /// Which document it serves.
+    pub generation: u64,
+    /// How often it was started again after it had died, as far as this agent saw.
+    pub restarts: u64,
+    /// How the one before ended, in words.
+    pub last_exit: Option<String>,
+    /// Why it is not as it should be, when it is not.
+    pub fault: Option<String>,
+}
+
+/// Is the agent well?
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AgentHealth {
+    /// Process id.
+    pub pid: u32,
+    /// Version of the program.
+    pub version: String,
+    /// Milliseconds since it began.
+    pub uptime_ms: u64,
+    /// Documents it keeps.
+    pub loadbalancers: usize,
+    /// Of those, how many are not served as asked for.
+    pub faulty: usize,
+}
+
+/// Why the agent did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The document is wrong. Nothing changed.
+    #[error("{}", .0.rendered)]
+    Refused(Refused),
+    /// It is sound, but could not be done. Nothing changed.
+    #[error("{}", .0.message)]
+    Failed(Failed),
+    /// Nobody has that name.
+    #[error("{}", .0.message)]
+    NotFound(NotFound),
+    /// The agent did not answer properly.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+}
+
+/// Asks the agent.
+#[derive(Clone, Debug)]
+pub struct NodeClient {
+    client: Client,
+}
+
+impl NodeClient {
+    /// `socket`: the agent's, see [`DEFAULT_SOCKET`].
+    pub fn new(socket: impl AsRef<Path>) -> Self {
+        Self { client: Client::new(socket).with_timeout(Duration::from_secs(60)) }
+    }
+
+    /// All load balancers of the node.
+    pub async fn list(&self) -> Result<Vec<Summary>, NodeError> {
+        self.ask(Method::GET, "/v1/loadbalancers", Bytes::new()).await
+    }
+
+    /// Stores and serves a document, YAML or JSON.
+    pub async fn apply(&self, text: impl Into<Bytes>) -> Result<ApplyReply, NodeError> {
+        self.ask(Method::PUT, "/v1/loadbalancers", text.into()).await
+    }
+
+    /// The document of one.
+    pub async fn document(&self, id_or_name: &str) -> Result<LoadBalancer, NodeError> {
+        self.ask(Method::GET, &uri_of(id_or_name, ""), Bytes::new()).await
+    }
+
+    /// Removes one.
+    pub async fn delete(&self, id_or_name: &str) -> Result<DeleteReply, NodeError> {
+        self.ask(Method::DELETE, &uri_of(id_or_name, ""), Bytes::new()).await
+    }
+
+    /// The tree of one.
+    pub async fn status(&self, id_or_name: &str) -> Result<Status, NodeError> {
+        self.ask(Method::GET, &uri_of(id_or_name, "/status"), Bytes::new()).await
+    }
+
+    /// The figures of one.
+    pub async fn stats(&self, id_or_name: &str) -> Result<Stats, NodeError> {
+        self.ask(Method::GET, &uri_of(id_or_name, "/stats"), Bytes::new()).await
+    }
+
+    /// Is the agent well?
+    pub async fn health(&self) -> Result<AgentHealth, NodeError> {
+        self.ask(Method::GET, "/v1/health", Bytes::new()).await
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, method: Method, uri: &str, body: Bytes) -> Result<T, NodeError> {
+        let what = format!("{method} {uri}");
+        let (status, body) = self.client.send(method, uri, body).await?;
+        let path = self.client.path().to_owned();
+        if status.is_success() {
+            let read = serde_json::from_slice(&body);
+            return read.map_err(|source| ClientError::Unexpected { path, what, source }.into());
+        }
+        // Whatever is not one of ours is shown as it came.
+        let other = || ClientError::Status { path, what, status, body: body.clone() }.into();
+        Err(match status {
+            StatusCode::UNPROCESSABLE_ENTITY => {
+                serde_json::from_slice(&body).map_or_else(|_| other(), NodeError::Refused)
+            }
+            StatusCode::NOT_FOUND => serde_json::from_slice(&body).map_or_else(|_| other(), NodeError::NotFound),
+            _ => serde_json::from_slice(&body).map_or_else(|_| other(), NodeError::Failed),
+        })
+    }
+}
+
+fn uri_of(id_or_name: &str, rest: &str) -> String {
+    format!("/v1/loadbalancers/{}{rest}", percent_encode(id_or_name))
+}
+
+/// Keeps RFC 3986's unreserved characters; a name may hold anything.
+pub fn percent_encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            out.extend([byte >> 4, byte & 15].map(|half| char::from(b"0123456789ABCDEF"[usize::from(half)])));
+        }
+    }
+    out
+}
+
+/// `None`: a `%` without two hexadecimal digits, or bytes that are not UTF-8.
+pub fn percent_decode(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            out.push(byte);
+            continue;
+        }
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        out.push((digit(bytes.next()?)? * 16 + digit(bytes.next()?)?) as u8);
+    }
+    String::from_utf8(out).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_survive_the_trip_through_a_uri() {
+        for name in ["web", "a b/c", "ünï%41", "", "?#&"] {
+            assert_eq!(percent_decode(&percent_encode(name)).as_deref(), Some(name));
+        }
+        assert_eq!(percent_decode("%4"), None);
+        assert_eq!(percent_decode("%zz"), None);
+        assert_eq!(percent_decode("%ff"), None);
+    }
+
+    #[test]
+    fn statuses_are_octavias_words() {
+        assert_eq!(serde_json::to_string(&OperatingStatus::NoMonitor).unwrap(), "\"NO_MONITOR\"");
+        assert_eq!(serde_json::to_string(&ProvisioningStatus::PendingUpdate).unwrap(), "\"PENDING_UPDATE\"");
+    }
+}

@@ -1,0 +1,215 @@
+//! The third floor: a configuration compiled into tables for workers to read, published by one atomic swap.
+//!
+//! A snapshot never changes. What does change while it is read (figures, load, faults, places in a rotation)
+//! stands behind shared pointers that the next snapshot takes over for every object that keeps its id.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use crate::balance::{Group, MemberIndex};
+use crate::config::{self, ListenerProtocol, LoadBalancer, LogSettings};
+use crate::id::{ListenerId, MemberId, PoolId};
+use crate::member::{ListenerCell, MemberCell, MemberState, PerWorker, PoolCell};
+
+/// Place of a pool in [`Snapshot::pools`].
+pub type PoolIndex = usize;
+
+/// One document, compiled.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Grows by one with each document; 0 is the empty one before the first.
+    pub generation: u64,
+    /// What it was compiled from; `None` before the first document.
+    pub config: Option<Arc<LoadBalancer>>,
+    /// All listeners, whether they accept or not: figures of one that is down for a while are kept.
+    pub listeners: Box<[Arc<ListenerSnapshot>]>,
+    /// All pools.
+    pub pools: Box<[PoolSnapshot]>,
+}
+
+/// A listener as workers need it.
+#[derive(Debug)]
+pub struct ListenerSnapshot {
+    /// Identity.
+    pub id: ListenerId,
+    /// Name, or the id if it has none: what logs show.
+    pub label: Arc<str>,
+    /// Where it accepts.
+    pub address: SocketAddr,
+    /// True if it accepts (its own state and the load balancer's).
+    pub up: bool,
+    /// What it speaks.
+    pub protocol: ListenerProtocol,
+    /// Where its traffic goes.
+    pub pool: Option<PoolIndex>,
+    /// Most connections at once.
+    pub connection_limit: Option<u32>,
+    /// How long it waits for what.
+    pub timeouts: config::Timeouts,
+    /// Headers it adds.
+    pub insert_headers: config::InsertHeaders,
+    /// One line for each request or connection.
+    pub log: LogSettings,
+    /// Bodies by status that replace the built-in ones.
+    pub error_pages: Arc<std::collections::BTreeMap<u16, String>>,
+    /// Connections open, of all workers: what the limit is held against.
+    pub admitted: Arc<AtomicU32>,
+    /// Figures, one writer each.
+    pub cells: PerWorker<ListenerCell>,
+}
+
+/// A pool as workers need it.
+#[derive(Debug)]
+pub struct PoolSnapshot {
+    /// Identity.
+    pub id: PoolId,
+    /// Name, or the id if it has none.
+    pub label: Arc<str>,
+    /// All members, whether they may take traffic or not.
+    pub members: Box<[MemberSlot]>,
+    /// Those that take traffic.
+    pub ordinary: Group,
+    /// Those that take it when no ordinary one can.
+    pub backups: Group,
+    /// Figures, one writer each.
+    pub cells: PerWorker<PoolCell>,
+}
+
+impl PoolSnapshot {
+    /// The member at `index`, which came from this pool.
+    pub fn member(&self, index: MemberIndex) -> &MemberSlot {
+        &self.members[usize::from(index.0)]
+    }
+}
+
+/// A member as workers need it.
+#[derive(Debug)]
+pub struct MemberSlot {
+    /// Identity.
+    pub id: MemberId,
+    /// Name, or the id if it has none.
+    pub label: Arc<str>,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Share of new work.
+    pub weight: u16,
+    /// Only when no ordinary member can.
+    pub backup: bool,
+    /// May take new work at all (its own state and its pool's).
+    pub admin_state_up: bool,
+    /// Its share of every hash.
+    pub hash_seed: u64,
+    /// Load and faults, of all workers.
+    pub state: Arc<MemberState>,
+    /// Figures, one writer each.
+    pub cells: PerWorker<MemberCell>,
+}
+
+impl MemberSlot {
+    /// True if a balancer may choose it.
+    pub fn takes_new_work(&self) -> bool {
+        self.admin_state_up && self.weight > 0
+    }
+}
+
+impl Snapshot {
+    /// Nothing to serve yet.
+    pub fn empty() -> Self {
+        Self { generation: 0, config: None, listeners: Box::default(), pools: Box::default() }
+    }
+
+    /// Compiles `config` for `workers` data threads, taking over what `previous` knows of objects that stay.
+    pub fn build(config: Arc<LoadBalancer>, previous: &Self, workers: usize) -> Self {
+        let old_pools: HashMap<PoolId, &PoolSnapshot> = previous.pools.iter().map(|p| (p.id, p)).collect();
+        let pools: Box<[_]> =
+            config.pools.iter().map(|pool| build_pool(pool, old_pools.get(&pool.id).copied(), workers)).collect();
+        let place_of: HashMap<PoolId, PoolIndex> = pools.iter().enumerate().map(|(i, p)| (p.id, i)).collect();
+        let listeners = config
+            .listeners
+            .iter()
+            .map(|listener| {
+                let pool = listener.default_pool.and_then(|id| place_of.get(&id).copied());
+                Arc::new(build_listener(&config, listener, pool, previous, workers))
+            })
+            .collect();
+        Self { generation: previous.generation + 1, config: Some(config), listeners, pools }
+    }
+
+    /// The listener of that id, if this snapshot has it.
+    pub fn listener(&self, id: ListenerId) -> Option<&Arc<ListenerSnapshot>> {
+        self.listeners.iter().find(|l| l.id == id)
+    }
+}
+
+fn build_listener(
+    config: &LoadBalancer,
+    listener: &config::Listener,
+    pool: Option<PoolIndex>,
+    previous: &Snapshot,
+    workers: usize,
+) -> ListenerSnapshot {
+    let old = previous.listener(listener.id);
+    ListenerSnapshot {
+        id: listener.id,
+        label: listener.label().into(),
+        address: config.socket_of(listener),
+        up: config.admin_state_up && listener.admin_state_up,
+        protocol: listener.protocol,
+        pool,
+        connection_limit: listener.connection_limit,
+        timeouts: listener.timeouts,
+        insert_headers: listener.insert_headers,
+        log: listener.log.clone(),
+        error_pages: Arc::new(listener.error_pages.clone()),
+        admitted: old.map(|l| Arc::clone(&l.admitted)).unwrap_or_default(),
+        cells: old.map_or_else(|| PerWorker::new(workers), |l| l.cells.grown(workers)),
+    }
+}
+
+fn build_pool(pool: &config::Pool, old: Option<&PoolSnapshot>, workers: usize) -> PoolSnapshot {
+    let old_members: HashMap<MemberId, &MemberSlot> =
+        old.iter().flat_map(|p| p.members.iter()).map(|m| (m.id, m)).collect();
+    let members: Box<[MemberSlot]> = pool
+        .members
+        .iter()
+        .map(|member| build_member(pool, member, old_members.get(&member.id).copied(), workers))
+        .collect();
+    let group = |backup: bool, previous| {
+        let indices = members
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.backup == backup && slot.takes_new_work())
+            .map(|(i, _)| MemberIndex(i as u16))
+            .collect();
+        Group::build(pool.lb_algorithm, &members, indices, previous)
+    };
+    let ordinary = group(false, old.map(|p| &p.ordinary));
+    let backups = group(true, old.map(|p| &p.backups));
+    let cells = old.map_or_else(|| PerWorker::new(workers), |p| p.cells.grown(workers));
+    PoolSnapshot { id: pool.id, label: pool.label().into(), ordinary, backups, members, cells }
+}
+
+fn build_member(
+    pool: &config::Pool,
+    member: &config::Member,
+    old: Option<&MemberSlot>,
+    workers: usize,
+) -> MemberSlot {
+    // A member that moved to another address is the same to people, but not to sockets: its faults and the
+    // work in flight belong to the old place.
+    let state = old.filter(|m| m.address == member.socket()).map(|m| Arc::clone(&m.state));
+    let (high, low) = member.id.0.as_u64_pair();
+    MemberSlot {
+        id: member.id,
+        label: member.label().into(),
+        address: member.socket(),
+        weight: member.weight,
+        backup: member.backup,
+        admin_state_up: pool.admin_state_up && member.admin_state_up,
+        hash_seed: crate::balance::mix(high ^ low.rotate_left(32)),
+        state: state.unwrap_or_default(),
+        cells: old.map_or_else(|| PerWorker::new(workers), |m| m.cells.grown(workers)),
+    }
+}

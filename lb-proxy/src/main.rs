@@ -1,2 +1,223 @@
-//! The forwarding engine.
-fn main() {}
+//! `lb-proxy`: serves one VIP, alone with `--config` or under an agent with `--control` and `--handoff`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use lb_core::config::LoadBalancer;
+use lb_core::spec;
+use lb_proxy::instance::Instance;
+use lb_proxy::observe::writer::Writer;
+use lb_proxy::{control, privilege, sys};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+const USAGE: &str = "\
+usage: lb-proxy --config FILE [--check] [--control SOCKET] [options]
+       lb-proxy --control SOCKET [--handoff SOCKET] [options]
+
+Serves one load balancer: the document in FILE, or the one it is given over its control socket.
+
+  -c, --config FILE          document to serve (YAML or JSON)
+      --check                only validate the document
+      --control SOCKET       HTTP/JSON on a Unix socket: document, statistics, health
+      --handoff SOCKET       take and give listening sockets here
+      --user NAME            become this user once sockets are bound, if started as root (default: nobody)
+      --drain-timeout SECS   on SIGTERM, let sessions finish for this long (default: 30)
+  -h, --help                 this text
+  -V, --version              version
+
+SIGTERM and SIGINT: accept nothing new, let sessions finish, end; once more: end now.
+SIGHUP: open log files again.
+";
+
+#[derive(Debug)]
+struct Options {
+    config: Option<PathBuf>,
+    check: bool,
+    control: Option<PathBuf>,
+    handoff: Option<PathBuf>,
+    user: String,
+    drain_timeout: Duration,
+}
+
+enum Asked {
+    Run(Options),
+    Text(&'static str),
+}
+
+fn main() -> ExitCode {
+    let options = match parse_arguments() {
+        Ok(Asked::Run(options)) => options,
+        Ok(Asked::Text(text)) => {
+            say(text);
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("lb-proxy: {error}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lb-proxy: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse_arguments() -> Result<Asked, lexopt::Error> {
+    use lexopt::prelude::{Long, Short, ValueExt};
+    let mut options = Options {
+        config: None,
+        check: false,
+        control: None,
+        handoff: None,
+        user: "nobody".to_owned(),
+        drain_timeout: Duration::from_secs(30),
+    };
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Short('c') | Long("config") => options.config = Some(arguments.value()?.into()),
+            Long("check") => options.check = true,
+            Long("control") => options.control = Some(arguments.value()?.into()),
+            Long("handoff") => options.handoff = Some(arguments.value()?.into()),
+            Long("user") => options.user = arguments.value()?.string()?,
+            Long("drain-timeout") => {
+                let seconds: f64 = arguments.value()?.parse()?;
+                options.drain_timeout = Duration::try_from_secs_f64(seconds)
+                    .map_err(|_| lexopt::Error::from("--drain-timeout takes a number of seconds"))?;
+            }
+            Short('h') | Long("help") => return Ok(Asked::Text(USAGE)),
+            Short('V') | Long("version") => {
+                return Ok(Asked::Text(concat!("lb-proxy ", env!("CARGO_PKG_VERSION"), "\n")));
+            }
+            other => return Err(other.unexpected()),
+        }
+    }
+    if options.config.is_none() && (options.check || options.control.is_none()) {
+        return Err("nothing to serve: give --config or --control".into());
+    }
+    Ok(Asked::Run(options))
+}
+
+fn run(options: &Options) -> anyhow::Result<()> {
+    let config = match &options.config {
+        Some(path) => Some(read_document(path)?),
+        None => None,
+    };
+    if options.check {
+        say("the document is valid\n");
+        return Ok(());
+    }
+    sys::economize_heap(2);
+    privilege::raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(options, config))
+}
+
+fn read_document(path: &PathBuf) -> anyhow::Result<LoadBalancer> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    spec::read(&path.display().to_string(), &text).map_err(|mistakes| {
+        anyhow::anyhow!("{} is refused, nothing is served\n\n{}", path.display(), mistakes.rendered)
+    })
+}
+
+async fn serve(options: &Options, config: Option<LoadBalancer>) -> anyhow::Result<()> {
+    let instance = Instance::new();
+    // Signals first: one that comes during the start must not be lost, nor end us halfway.
+    let mut signals = Signals::catch()?;
+    if let Some(config) = &config {
+        instance.bind_ahead(config)?;
+    }
+    open_local_sockets(options, &instance)?;
+    privilege::drop_root(&options.user, config.as_ref())?;
+    let writer = Writer::start(Arc::clone(&instance.process.log)).context("cannot start the log thread")?;
+    if let Some(config) = config {
+        instance.apply(config).await?;
+    }
+    loop {
+        tokio::select! {
+            wish = signals.next() => match wish {
+                Wish::Reopen => writer.reopen(),
+                Wish::End => break,
+            },
+            () = instance.drain_requested() => break,
+        }
+    }
+    let left = tokio::select! {
+        left = instance.drain(options.drain_timeout) => left,
+        () = signals.end() => instance.process.connections(),
+    };
+    if left > 0 {
+        eprintln!("lb-proxy: ended with {left} connections open");
+    }
+    writer.stop(Duration::from_millis(500));
+    remove_local_sockets(options);
+    // Workers have nothing left to do, or were told not to finish it.
+    std::process::exit(0);
+}
+
+fn open_local_sockets(options: &Options, instance: &Arc<Instance>) -> anyhow::Result<()> {
+    if let Some(path) = &options.control {
+        let listener = lb_control::server::bind_socket(path, 0o600, None)?;
+        let instance = Arc::clone(instance);
+        tokio::spawn(lb_control::server::serve(listener, move |request| control::handle(Arc::clone(&instance), request)));
+    }
+    if let Some(path) = &options.handoff {
+        let listener = lb_control::server::bind_socket(path, 0o600, None)?;
+        tokio::spawn(lb_control::handoff::serve(listener, Arc::clone(instance)));
+    }
+    Ok(())
+}
+
+fn remove_local_sockets(options: &Options) {
+    for path in [&options.control, &options.handoff].into_iter().flatten() {
+        // Whoever dropped root may not be allowed to; a stale file is replaced by the next start.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    reopen: Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reopen: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Wish {
+        tokio::select! {
+            _ = self.terminate.recv() => Wish::End,
+            _ = self.interrupt.recv() => Wish::End,
+            _ = self.reopen.recv() => Wish::Reopen,
+        }
+    }
+
+    /// Waits for a signal that asks for the end.
+    async fn end(&mut self) {
+        while self.next().await != Wish::End {}
+    }
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    End,
+    Reopen,
+}
+
+#[expect(clippy::print_stdout, reason = "what was asked for on the command line goes to standard output")]
+fn say(text: &str) {
+    print!("{text}");
+}

@@ -1,0 +1,71 @@
+//! Documents for tests of this crate.
+
+use lb_core::config::{
+    InsertHeaders, LbAlgorithm, Listener, ListenerProtocol, LoadBalancer, LogSettings, LogTarget, Member, Pool,
+    PoolProtocol, SyslogFacility, Timeouts,
+};
+use lb_core::id::{ListenerId, LoadBalancerId, MemberId, PoolId};
+
+/// One HTTP listener on each port, all before one pool of one member.
+pub(crate) fn document(name: &str, vip: &str, ports: &[u16]) -> LoadBalancer {
+    let id = LoadBalancerId::for_name(name);
+    let pool = PoolId::derived(id.0, "pool");
+    let listener = |port: &u16| Listener {
+        id: ListenerId::derived(id.0, &port.to_string()),
+        name: format!("l{port}"),
+        description: String::new(),
+        protocol: ListenerProtocol::Http,
+        protocol_port: *port,
+        admin_state_up: true,
+        connection_limit: None,
+        default_pool: Some(pool),
+        timeouts: Timeouts {
+            client_data_ms: 50_000,
+            member_connect_ms: 5_000,
+            member_data_ms: 50_000,
+            http_request_ms: 10_000,
+            http_keep_alive_ms: 50_000,
+            tunnel_ms: None,
+        },
+        insert_headers: InsertHeaders::default(),
+        log: LogSettings {
+            format: None,
+            target: LogTarget::Stderr,
+            facility: SyslogFacility::LOCAL0,
+            tag: "weir".into(),
+        },
+        error_pages: std::collections::BTreeMap::new(),
+        tags: Vec::new(),
+    };
+    LoadBalancer {
+        id,
+        name: name.into(),
+        description: String::new(),
+        project_id: None,
+        vip_address: vip.parse().unwrap(),
+        vip_network: None,
+        admin_state_up: true,
+        tags: Vec::new(),
+        workers: Some(2),
+        listeners: ports.iter().map(listener).collect(),
+        pools: vec![Pool {
+            id: pool,
+            name: "pool".into(),
+            description: String::new(),
+            protocol: PoolProtocol::Http,
+            lb_algorithm: LbAlgorithm::RoundRobin,
+            admin_state_up: true,
+            members: vec![Member {
+                id: MemberId::derived(pool.0, "m1"),
+                name: "m1".into(),
+                address: "127.0.0.1".parse().unwrap(),
+                protocol_port: 8080,
+                weight: 1,
+                backup: false,
+                admin_state_up: true,
+                tags: Vec::new(),
+            }],
+            tags: Vec::new(),
+        }],
+    }
+}

@@ -1,0 +1,136 @@
+//! Counters with one writer: a worker adds to its own cells with plain loads and stores, anybody may read.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A figure that one thread changes and any thread reads; never locked, never contended.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds; only the owning worker may call this.
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Adds one; only the owning worker may call this.
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// Takes one away (a gauge); only the owning worker may call this.
+    pub fn dec(&self) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(1), Ordering::Relaxed);
+    }
+
+    /// The value now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What one worker counts for one listener.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct ListenerCell {
+    /// Gauge: connections open.
+    pub open: Counter,
+    /// Connections accepted.
+    pub connections: Counter,
+    /// Requests begun.
+    pub requests: Counter,
+    /// Bytes from clients.
+    pub bytes_in: Counter,
+    /// Bytes to clients.
+    pub bytes_out: Counter,
+    /// Requests that failed because of the client.
+    pub request_errors: Counter,
+    /// Answers by class, 1xx first.
+    pub responses: [Counter; 5],
+    /// Answers made here.
+    pub refusals: Counter,
+}
+
+/// What one worker counts for one member.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct MemberCell {
+    /// Gauge: requests or connections in flight.
+    pub active: Counter,
+    /// Requests or connections handed to it.
+    pub total: Counter,
+    /// Connections opened.
+    pub connects: Counter,
+    /// Requests on a kept connection.
+    pub reuses: Counter,
+    /// Gauge: kept connections, idle.
+    pub idle: Counter,
+    /// Bytes to it.
+    pub bytes_in: Counter,
+    /// Bytes from it.
+    pub bytes_out: Counter,
+    /// Connections that could not be made.
+    pub connect_errors: Counter,
+    /// Answers unreadable, cut short or missing.
+    pub response_errors: Counter,
+    /// Attempts repeated.
+    pub retries: Counter,
+    /// Requests that moved elsewhere.
+    pub redispatches: Counter,
+    /// Answers by class, 1xx first.
+    pub responses: [Counter; 5],
+}
+
+/// What one worker counts for one pool.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct PoolCell {
+    /// Gauge: requests or connections in flight on its members.
+    pub active: Counter,
+}
+
+/// One cell for each worker, kept by all snapshots that know the same object.
+#[derive(Debug)]
+pub struct PerWorker<T> {
+    cells: Box<[Arc<T>]>,
+}
+
+impl<T: Default> PerWorker<T> {
+    /// Fresh cells for `workers` workers.
+    pub fn new(workers: usize) -> Self {
+        Self { cells: (0..workers).map(|_| Arc::default()).collect() }
+    }
+
+    /// The same cells, with fresh ones added when there are more workers now. Never fewer: what a retired
+    /// worker counted stays counted.
+    pub fn grown(&self, workers: usize) -> Self {
+        let fresh = (self.cells.len()..workers).map(|_| Arc::default());
+        Self { cells: self.cells.iter().cloned().chain(fresh).collect() }
+    }
+
+    /// The cell of one worker, which alone may write it.
+    pub fn of(&self, worker: usize) -> &Arc<T> {
+        &self.cells[worker]
+    }
+
+    /// A figure summed over all workers.
+    pub fn sum(&self, figure: impl Fn(&T) -> u64) -> u64 {
+        self.cells.iter().fold(0, |sum, cell| sum.wrapping_add(figure(cell)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_survive_growth() {
+        let two = PerWorker::<MemberCell>::new(2);
+        two.of(1).total.add(7);
+        let four = two.grown(4);
+        two.of(1).total.inc();
+        four.of(3).total.inc();
+        assert_eq!(four.sum(|c| c.total.get()), 9);
+        assert_eq!(four.grown(1).sum(|c| c.total.get()), 9);
+    }
+}

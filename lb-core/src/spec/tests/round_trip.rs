@@ -1,0 +1,216 @@
+//! Every legal configuration can be written as a document that is read as the same configuration.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use crate::config::*;
+use crate::id::{ListenerId, LoadBalancerId, MemberId, PoolId};
+use crate::spec::{ERROR_PAGE_STATUSES, TIMEOUT_MS_MAX, example, read, write};
+
+fn same_again(config: &LoadBalancer) -> Result<(), TestCaseError> {
+    let text = write(config).to_string();
+    let again = read("written", &text).map_err(|mistakes| TestCaseError::fail(mistakes.to_string()))?;
+    prop_assert_eq!(&again, config);
+    let json = serde_json::to_string(config).unwrap();
+    prop_assert_eq!(&serde_json::from_str::<LoadBalancer>(&json).unwrap(), config);
+    Ok(())
+}
+
+#[test]
+fn the_example_survives() {
+    same_again(&super::legal(example())).unwrap();
+}
+
+#[test]
+fn every_facility_survives() {
+    let mut config = super::legal(example());
+    for number in 0..24 {
+        config.listeners[0].log.facility = SyslogFacility(number);
+        same_again(&config).unwrap();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn legal_configurations_survive(config in load_balancers()) {
+        same_again(&config)?;
+    }
+}
+
+fn words() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[^\\p{Cc}]{0,20}",
+        prop::sample::select(vec!["", "null", "true", "80", "1e3", "# x", "a: b", "\"", "'", "\\", "\u{1F600}", "---"])
+            .prop_map(str::to_owned),
+    ]
+}
+
+fn paragraphs() -> impl Strategy<Value = String> {
+    prop::collection::vec(words(), 0..4).prop_map(|lines| lines.join("\n\t"))
+}
+
+fn addresses() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![
+        (1u8..=223, any::<[u8; 3]>()).prop_map(|(a, [b, c, d])| IpAddr::V4(Ipv4Addr::new(a, b, c, d))),
+        any::<[u16; 7]>().prop_map(|s| IpAddr::V6(Ipv6Addr::new(0x2001, s[0], s[1], s[2], s[3], s[4], s[5], s[6]))),
+    ]
+}
+
+fn limits() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(0), Just(TIMEOUT_MS_MAX), 0..=TIMEOUT_MS_MAX]
+}
+
+fn timeouts() -> impl Strategy<Value = Timeouts> {
+    (limits(), limits(), limits(), limits(), limits(), prop::option::of(limits())).prop_map(
+        |(client_data_ms, member_connect_ms, member_data_ms, http_request_ms, http_keep_alive_ms, tunnel_ms)| {
+            Timeouts {
+                client_data_ms,
+                member_connect_ms,
+                member_data_ms,
+                http_request_ms,
+                http_keep_alive_ms,
+                tunnel_ms,
+            }
+        },
+    )
+}
+
+fn logs(http: bool) -> impl Strategy<Value = LogSettings> {
+    let mut formats = vec![None, Some(LogFormat::Tcplog), Some(LogFormat::Json)];
+    formats.extend(http.then_some(Some(LogFormat::Httplog)));
+    let target = prop_oneof![
+        Just(LogTarget::Stderr),
+        "(/[a-zé .]{1,9}){1,3}".prop_map(|path| LogTarget::File(path.into())),
+        "(/[a-z:]{1,9}){1,3}".prop_map(|path| LogTarget::Syslog(path.into())),
+    ];
+    (prop::sample::select(formats), target, 0u8..24, "[!-~]{1,32}").prop_map(|(format, target, facility, tag)| {
+        LogSettings { format, target, facility: SyslogFacility(facility), tag }
+    })
+}
+
+fn members() -> impl Strategy<Value = Member> {
+    let identity = (any::<u128>(), words(), prop::collection::vec(words(), 0..3));
+    let place = (addresses(), 1u16.., 0..=WEIGHT_MAX, any::<bool>(), any::<bool>());
+    (identity, place).prop_map(|((id, name, tags), (address, protocol_port, weight, backup, admin_state_up))| Member {
+        id: MemberId(Uuid::from_u128(id)),
+        name,
+        address,
+        protocol_port,
+        weight,
+        backup,
+        admin_state_up,
+        tags,
+    })
+}
+
+fn pools() -> impl Strategy<Value = Pool> {
+    let protocols = vec![PoolProtocol::Tcp, PoolProtocol::Http, PoolProtocol::Https];
+    let algorithms = vec![LbAlgorithm::RoundRobin, LbAlgorithm::LeastConnections, LbAlgorithm::SourceIp];
+    let identity = (any::<u128>(), words(), paragraphs(), prop::collection::vec(words(), 0..3));
+    let rules = (prop::sample::select(protocols), prop::sample::select(algorithms), any::<bool>());
+    (identity, rules, prop::collection::vec(members(), 0..6)).prop_map(
+        |((id, name, description, tags), (protocol, lb_algorithm, admin_state_up), members)| Pool {
+            id: PoolId(Uuid::from_u128(id)),
+            name,
+            description,
+            protocol,
+            lb_algorithm,
+            admin_state_up,
+            members,
+            tags,
+        },
+    )
+}
+
+/// A listener whose pool is still a number to draw among those it may use.
+fn listeners() -> impl Strategy<Value = (Listener, usize)> {
+    let protocols = vec![ListenerProtocol::Tcp, ListenerProtocol::Http, ListenerProtocol::Https];
+    prop::sample::select(protocols).prop_flat_map(|protocol| {
+        let http = protocol.is_http();
+        let pages = prop::collection::btree_map(prop::sample::select(ERROR_PAGE_STATUSES.to_vec()), paragraphs(), 0..3);
+        let identity = (any::<u128>(), words(), paragraphs(), prop::collection::vec(words(), 0..3));
+        let limits = (1u16.., any::<bool>(), prop::option::of(1u32..), timeouts());
+        let extras = (any::<[bool; 3]>(), logs(http), pages, any::<usize>());
+        (identity, limits, extras).prop_map(move |(identity, limits, extras)| {
+            let (id, name, description, tags) = identity;
+            let (protocol_port, admin_state_up, connection_limit, timeouts) = limits;
+            let ([x_forwarded_for, x_forwarded_port, x_forwarded_proto], log, error_pages, draw) = extras;
+            let insert_headers = InsertHeaders { x_forwarded_for, x_forwarded_port, x_forwarded_proto };
+            let listener = Listener {
+                id: ListenerId(Uuid::from_u128(id)),
+                name,
+                description,
+                protocol,
+                protocol_port,
+                admin_state_up,
+                connection_limit,
+                default_pool: None,
+                timeouts,
+                insert_headers: if http { insert_headers } else { InsertHeaders::default() },
+                log,
+                error_pages: if http { error_pages } else { BTreeMap::new() },
+                tags,
+            };
+            (listener, draw)
+        })
+    })
+}
+
+fn load_balancers() -> impl Strategy<Value = LoadBalancer> {
+    let identity = (any::<u128>(), words(), paragraphs(), prop::option::of(words()), prop::option::of("[a-z]{1,9}"));
+    let rest = (addresses(), any::<bool>(), prop::option::of(1..=WORKERS_MAX), prop::collection::vec(words(), 0..3));
+    let parts = (prop::collection::vec(listeners(), 0..5), prop::collection::vec(pools(), 0..4));
+    (identity, rest, parts).prop_map(|(identity, rest, (listeners, pools))| {
+        let (id, name, description, project_id, vip_network) = identity;
+        let (vip_address, admin_state_up, workers, tags) = rest;
+        let mut config = LoadBalancer {
+            id: LoadBalancerId(Uuid::from_u128(id)),
+            name,
+            description,
+            project_id,
+            vip_address,
+            vip_network,
+            admin_state_up,
+            tags,
+            workers,
+            listeners: Vec::new(),
+            pools,
+        };
+        make_legal(&mut config, listeners);
+        config
+    })
+}
+
+/// Drops what would be doubled, and gives each listener a pool it may use.
+fn make_legal(config: &mut LoadBalancer, listeners: Vec<(Listener, usize)>) {
+    let mut names = BTreeSet::new();
+    config.pools.retain(|pool| pool.name.is_empty() || names.insert(pool.name.clone()));
+    let vip = config.vip_address;
+    for pool in &mut config.pools {
+        let (mut names, mut sockets) = (BTreeSet::new(), BTreeSet::new());
+        pool.members.retain(|member| {
+            member.address != vip
+                && sockets.insert(member.socket())
+                && (member.name.is_empty() || names.insert(member.name.clone()))
+        });
+    }
+    let (mut names, mut ports) = (BTreeSet::new(), BTreeSet::new());
+    for (mut listener, draw) in listeners {
+        if !ports.insert(listener.protocol_port) || !(listener.name.is_empty() || names.insert(listener.name.clone())) {
+            continue;
+        }
+        let allowed = |pool: &&Pool| match listener.protocol {
+            ListenerProtocol::Tcp => true,
+            ListenerProtocol::Http => pool.protocol == PoolProtocol::Http,
+            ListenerProtocol::Https => pool.protocol != PoolProtocol::Http,
+        };
+        let candidates: Vec<PoolId> = config.pools.iter().filter(allowed).map(|pool| pool.id).collect();
+        listener.default_pool = candidates.get(draw % (candidates.len() + 1)).copied();
+        config.listeners.push(listener);
+    }
+}

@@ -1,0 +1,240 @@
+//! A listener, as written.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::pool::DefaultPool;
+use super::{Line, NodeId, Pool, Text};
+use crate::id::{ListenerId, PoolId};
+use crate::spec::{ERROR_PAGE_LEN_MAX, ERROR_PAGE_STATUSES, TIMEOUT_MS_MAX};
+
+/// Protocol and port on the VIP, with its limits and its default pool.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::spec) struct Listener {
+    #[serde(rename = "\u{0}at")]
+    #[schemars(skip)]
+    pub(in crate::spec) at: NodeId,
+    /// Its UUID. Without one it is derived from the load balancer and the name, or the port.
+    pub(in crate::spec) id: Option<ListenerId>,
+    /// What people call it.
+    pub(in crate::spec) name: Option<Line>,
+    /// Free text.
+    pub(in crate::spec) description: Option<Text>,
+    /// What it speaks to clients.
+    #[schemars(with = "ListenerProtocol")]
+    pub(in crate::spec) protocol: Option<ListenerProtocol>,
+    /// Its port on the VIP.
+    #[schemars(with = "u16", range(min = 1, max = 65535))]
+    pub(in crate::spec) protocol_port: Option<u16>,
+    /// False: the port is not bound. Default: true.
+    pub(in crate::spec) admin_state_up: Option<bool>,
+    /// Connections at once; -1: no limit. Default: -1.
+    #[schemars(range(min = -1, max = u32::MAX), extend("not" = {"const": 0}))]
+    pub(in crate::spec) connection_limit: Option<i64>,
+    /// Where its traffic goes: a pool, or a reference to one of `pools` by `name` or `id`.
+    #[schemars(with = "Option<DefaultPool>")]
+    pub(in crate::spec) default_pool: Option<Pool>,
+    /// Where its traffic goes: the id of one of `pools`. Not together with `default_pool`.
+    pub(in crate::spec) default_pool_id: Option<PoolId>,
+    /// Milliseconds a client may be silent; 0: no limit. Default: 50000.
+    #[schemars(range(min = 0, max = TIMEOUT_MS_MAX))]
+    pub(in crate::spec) timeout_client_data: Option<u64>,
+    /// Milliseconds to connect to a member; 0: no limit. Default: 5000.
+    #[schemars(range(min = 0, max = TIMEOUT_MS_MAX))]
+    pub(in crate::spec) timeout_member_connect: Option<u64>,
+    /// Milliseconds a member may be silent; 0: no limit. Default: 50000.
+    #[schemars(range(min = 0, max = TIMEOUT_MS_MAX))]
+    pub(in crate::spec) timeout_member_data: Option<u64>,
+    /// Milliseconds to wait for content to inspect. Only 0 (the default): nothing inspects TCP content yet.
+    #[schemars(range(min = 0, max = 0))]
+    #[expect(dead_code, reason = "accepted so that Octavia's documents fit")]
+    pub(in crate::spec) timeout_tcp_inspect: Option<u64>,
+    /// Headers to add to requests (HTTP only).
+    pub(in crate::spec) insert_headers: Option<InsertHeaders>,
+    /// Labels; recorded, not interpreted.
+    pub(in crate::spec) tags: Option<Vec<Line>>,
+    /// Extension: milliseconds for a whole request head; 0: no limit. Default: 10000. HTTP only.
+    #[schemars(range(min = 0, max = TIMEOUT_MS_MAX))]
+    pub(in crate::spec) timeout_http_request: Option<u64>,
+    /// Extension: milliseconds between two requests of a connection; 0: no limit. Default: `timeout_client_data`.
+    #[schemars(range(min = 0, max = TIMEOUT_MS_MAX))]
+    pub(in crate::spec) timeout_http_keep_alive: Option<u64>,
+    /// Extension: milliseconds both sides of a relay may be silent; 0: no limit. Default: client's and member's.
+    #[schemars(range(min = 0, max = TIMEOUT_MS_MAX))]
+    pub(in crate::spec) timeout_tunnel: Option<u64>,
+    /// Extension: one line for each request or connection; `false`: none.
+    pub(in crate::spec) log: Option<LogSetting>,
+    /// Extension: bodies that replace the built-in page of a status (HTTP only).
+    pub(in crate::spec) error_pages: Option<ErrorPages>,
+}
+
+/// What a listener speaks to clients.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub(in crate::spec) enum ListenerProtocol {
+    /// Bytes, relayed.
+    Tcp,
+    /// HTTP/1.0 and 1.1.
+    Http,
+    /// TLS, passed through untouched.
+    Https,
+}
+
+/// Headers added to requests.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::spec) struct InsertHeaders {
+    #[serde(rename = "\u{0}at")]
+    #[schemars(skip)]
+    pub(in crate::spec) at: NodeId,
+    /// Adds the client's address as one more `X-Forwarded-For`.
+    #[serde(rename = "X-Forwarded-For")]
+    pub(in crate::spec) x_forwarded_for: Option<Flag>,
+    /// Sets `X-Forwarded-Port` to the listener's port.
+    #[serde(rename = "X-Forwarded-Port")]
+    pub(in crate::spec) x_forwarded_port: Option<Flag>,
+    /// Sets `X-Forwarded-Proto` to the listener's scheme.
+    #[serde(rename = "X-Forwarded-Proto")]
+    pub(in crate::spec) x_forwarded_proto: Option<Flag>,
+}
+
+/// True or false, bare or in quotes (Octavia writes quotes).
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(in crate::spec) enum Flag {
+    Bare(bool),
+    Quoted(Quoted),
+}
+
+impl Flag {
+    pub(in crate::spec) fn is_set(self) -> bool {
+        matches!(self, Self::Bare(true) | Self::Quoted(Quoted::True))
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::spec) enum Quoted {
+    True,
+    False,
+}
+
+/// The shape and target of log lines, or `false` for none.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(in crate::spec) enum LogSetting {
+    Off(Off),
+    Settings(Log),
+}
+
+/// `false`, and nothing else: the check lets no `true` through.
+#[derive(Debug, Deserialize)]
+#[serde(from = "bool")]
+pub(in crate::spec) struct Off;
+
+impl From<bool> for Off {
+    fn from(_: bool) -> Self {
+        Self
+    }
+}
+
+impl JsonSchema for Off {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Off".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "const": false })
+    }
+}
+
+/// Where log lines go and what they look like.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::spec) struct Log {
+    #[serde(rename = "\u{0}at")]
+    #[schemars(skip)]
+    pub(in crate::spec) at: NodeId,
+    /// The shape of a line. Default: `httplog` for HTTP listeners, `tcplog` for others.
+    pub(in crate::spec) format: Option<LogFormat>,
+    /// `stderr`, `file:/absolute/path`, or `syslog:/absolute/path/of/a/socket`. Default: `stderr`.
+    pub(in crate::spec) target: Option<Line>,
+    /// Syslog facility. Default: `local0`.
+    pub(in crate::spec) facility: Option<Facility>,
+    /// Program name in a syslog line, 1 to 32 printable ASCII characters without spaces. Default: `weir`.
+    #[schemars(length(min = 1, max = 32))]
+    pub(in crate::spec) tag: Option<Line>,
+}
+
+/// The shape of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::spec) enum LogFormat {
+    /// HAProxy's `option httplog` (HTTP listeners only).
+    Httplog,
+    /// HAProxy's `option tcplog`.
+    Tcplog,
+    /// One JSON object with a `reason` in words.
+    Json,
+    /// No line at all.
+    None,
+}
+
+/// A syslog facility, RFC 5424 section 6.2.1; its place in the list is its number.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[rustfmt::skip]
+pub(in crate::spec) enum Facility {
+    Kern, User, Mail, Daemon, Auth, Syslog, Lpr, News, Uucp, Cron, Authpriv, Ftp, Ntp, Audit, Alert, Clock,
+    Local0, Local1, Local2, Local3, Local4, Local5, Local6, Local7,
+}
+
+/// Bodies by status.
+#[derive(Debug, Deserialize)]
+#[serde(from = "BTreeMap<String, Value>")]
+pub(in crate::spec) struct ErrorPages(pub(in crate::spec) BTreeMap<u16, String>);
+
+impl From<BTreeMap<String, Value>> for ErrorPages {
+    /// Keeps what is a page: the check has refused the rest, and the node's id is not one.
+    fn from(pages: BTreeMap<String, Value>) -> Self {
+        let page = |(status, body): (String, Value)| match (status.parse(), body) {
+            (Ok(status), Value::String(body)) => Some((status, body)),
+            _ => None,
+        };
+        Self(pages.into_iter().filter_map(page).collect())
+    }
+}
+
+impl JsonSchema for ErrorPages {
+    fn schema_name() -> Cow<'static, str> {
+        "ErrorPages".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let page = |status: &u16| {
+            let description = format!("The body sent with status {status}.");
+            let body = serde_json::json!({
+                "description": description,
+                "type": ["string", "null"],
+                "maxLength": ERROR_PAGE_LEN_MAX,
+            });
+            (status.to_string(), body)
+        };
+        let pages: serde_json::Map<String, Value> = ERROR_PAGE_STATUSES.iter().map(page).collect();
+        json_schema!({
+            "description": "Bodies that replace the built-in page of a status, each at most 16 KiB.",
+            "type": "object",
+            "properties": pages,
+            "additionalProperties": false,
+        })
+    }
+}

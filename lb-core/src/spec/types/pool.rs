@@ -1,0 +1,114 @@
+//! A pool and its members, as written.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{Line, NodeId, Text};
+use crate::config::WEIGHT_MAX;
+use crate::id::{MemberId, PoolId};
+use crate::spec::MEMBERS_MAX;
+
+/// Members that serve the same thing, and how one is chosen.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::spec) struct Pool {
+    #[serde(rename = "\u{0}at")]
+    #[schemars(skip)]
+    pub(in crate::spec) at: NodeId,
+    /// Its UUID. Without one it is derived from the load balancer and the name, or from the listener it stands in.
+    pub(in crate::spec) id: Option<PoolId>,
+    /// What people call it. A shared pool needs a name or an id.
+    pub(in crate::spec) name: Option<Line>,
+    /// Free text.
+    pub(in crate::spec) description: Option<Text>,
+    /// What its members speak.
+    #[schemars(with = "PoolProtocol")]
+    pub(in crate::spec) protocol: Option<PoolProtocol>,
+    /// How a member is chosen.
+    #[schemars(with = "LbAlgorithm")]
+    pub(in crate::spec) lb_algorithm: Option<LbAlgorithm>,
+    /// False: no member of it is used. Default: true.
+    pub(in crate::spec) admin_state_up: Option<bool>,
+    /// The servers behind it.
+    #[schemars(length(max = MEMBERS_MAX))]
+    pub(in crate::spec) members: Option<Vec<Member>>,
+    /// Labels; recorded, not interpreted.
+    pub(in crate::spec) tags: Option<Vec<Line>>,
+}
+
+/// A pool of the document's `pools`, by its name or its id.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "only describes the schema; read as a `Pool` with nothing else in it")]
+pub(super) struct PoolReference {
+    /// The pool's UUID.
+    id: Option<PoolId>,
+    /// The pool's name.
+    name: Option<Line>,
+}
+
+/// A reference to a shared pool, or a pool of the listener's own.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "only describes the schema; read as a `Pool` with nothing else in it")]
+pub(super) enum DefaultPool {
+    /// Only `name` or `id`: a pool of the document's `pools`.
+    Reference(PoolReference),
+    /// Anything else: the pool itself.
+    Inline(Pool),
+}
+
+/// What a pool's members speak.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub(in crate::spec) enum PoolProtocol {
+    /// Bytes, relayed.
+    Tcp,
+    /// HTTP/1.1.
+    Http,
+    /// TLS, passed through untouched.
+    Https,
+}
+
+/// How a pool chooses a member.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(in crate::spec) enum LbAlgorithm {
+    /// In turn, by weight.
+    RoundRobin,
+    /// Fewest connections in flight for its weight.
+    LeastConnections,
+    /// By the client's address.
+    SourceIp,
+}
+
+/// One server: an address and a port with a weight.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::spec) struct Member {
+    #[serde(rename = "\u{0}at")]
+    #[schemars(skip)]
+    pub(in crate::spec) at: NodeId,
+    /// Its UUID. Without one it is derived from the pool and the name, or the address and port.
+    pub(in crate::spec) id: Option<MemberId>,
+    /// What people call it.
+    pub(in crate::spec) name: Option<Line>,
+    /// Its IPv4 or IPv6 address. Host names are not supported.
+    #[schemars(with = "Line")]
+    pub(in crate::spec) address: Option<Line>,
+    /// Its port.
+    #[schemars(with = "u16", range(min = 1, max = 65535))]
+    pub(in crate::spec) protocol_port: Option<u16>,
+    /// Its share of new work; 0: none. Default: 1.
+    #[schemars(range(min = 0, max = WEIGHT_MAX))]
+    pub(in crate::spec) weight: Option<u16>,
+    /// True: used only when no other member can be. Default: false.
+    pub(in crate::spec) backup: Option<bool>,
+    /// False: not used at all. Default: true.
+    pub(in crate::spec) admin_state_up: Option<bool>,
+    /// The subnet it is reached through; accepted and ignored.
+    #[expect(dead_code, reason = "accepted so that Octavia's documents fit")]
+    pub(in crate::spec) subnet_id: Option<Line>,
+    /// Labels; recorded, not interpreted.
+    pub(in crate::spec) tags: Option<Vec<Line>>,
+}

@@ -1,0 +1,123 @@
+//! A configuration written back as a document of this floor, every default spelled out.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::config::{Listener, LoadBalancer, LogFormat, LogSettings, LogTarget, Member, Pool};
+
+/// The document that [`read`](super::read) turns into `config` again: every object with its id, every pool in
+/// `pools`, and listeners naming theirs by `default_pool_id`.
+pub fn write(config: &LoadBalancer) -> Value {
+    let mut body = object(json!({
+        "id": config.id,
+        "name": config.name,
+        "description": config.description,
+        "vip_address": config.vip_address,
+        "admin_state_up": config.admin_state_up,
+        "tags": config.tags,
+        "listeners": config.listeners.iter().map(listener).collect::<Vec<_>>(),
+        "pools": config.pools.iter().map(pool).collect::<Vec<_>>(),
+    }));
+    put(&mut body, "project_id", config.project_id.as_deref());
+    put(&mut body, "vip_subnet_id", config.vip_network.as_deref());
+    put(&mut body, "workers", config.workers);
+    json!({ "loadbalancer": body })
+}
+
+fn listener(listener: &Listener) -> Value {
+    let timeouts = listener.timeouts;
+    let mut body = object(json!({
+        "id": listener.id,
+        "name": listener.name,
+        "description": listener.description,
+        "protocol": listener.protocol,
+        "protocol_port": listener.protocol_port,
+        "admin_state_up": listener.admin_state_up,
+        "connection_limit": listener.connection_limit.map_or(-1, i64::from),
+        "timeout_client_data": timeouts.client_data_ms,
+        "timeout_member_connect": timeouts.member_connect_ms,
+        "timeout_member_data": timeouts.member_data_ms,
+        "timeout_http_request": timeouts.http_request_ms,
+        "timeout_http_keep_alive": timeouts.http_keep_alive_ms,
+        "log": log(&listener.log),
+        "tags": listener.tags,
+    }));
+    put(&mut body, "default_pool_id", listener.default_pool);
+    put(&mut body, "timeout_tunnel", timeouts.tunnel_ms);
+    if listener.protocol.is_http() {
+        let headers = listener.insert_headers;
+        let headers = json!({
+            "X-Forwarded-For": headers.x_forwarded_for.to_string(),
+            "X-Forwarded-Port": headers.x_forwarded_port.to_string(),
+            "X-Forwarded-Proto": headers.x_forwarded_proto.to_string(),
+        });
+        put(&mut body, "insert_headers", Some(headers));
+        let pages: BTreeMap<String, &str> =
+            listener.error_pages.iter().map(|(status, page)| (status.to_string(), page.as_str())).collect();
+        put(&mut body, "error_pages", Some(json!(pages)));
+    }
+    Value::Object(body)
+}
+
+fn log(log: &LogSettings) -> Value {
+    let format = match log.format {
+        Some(LogFormat::Tcplog) => "tcplog",
+        Some(LogFormat::Httplog) => "httplog",
+        Some(LogFormat::Json) => "json",
+        None => "none",
+    };
+    let target = match &log.target {
+        LogTarget::Stderr => "stderr".to_owned(),
+        LogTarget::File(path) => format!("file:{}", path.display()),
+        LogTarget::Syslog(path) => format!("syslog:{}", path.display()),
+    };
+    let facility = FACILITIES.get(usize::from(log.facility.0)).copied();
+    json!({ "format": format, "target": target, "facility": facility, "tag": log.tag })
+}
+
+fn pool(pool: &Pool) -> Value {
+    json!({
+        "id": pool.id,
+        "name": pool.name,
+        "description": pool.description,
+        "protocol": pool.protocol,
+        "lb_algorithm": pool.lb_algorithm,
+        "admin_state_up": pool.admin_state_up,
+        "members": pool.members.iter().map(member).collect::<Vec<_>>(),
+        "tags": pool.tags,
+    })
+}
+
+fn member(member: &Member) -> Value {
+    json!({
+        "id": member.id,
+        "name": member.name,
+        "address": member.address,
+        "protocol_port": member.protocol_port,
+        "weight": member.weight,
+        "backup": member.backup,
+        "admin_state_up": member.admin_state_up,
+        "tags": member.tags,
+    })
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+fn put(body: &mut Map<String, Value>, key: &str, value: Option<impl serde::Serialize>) {
+    if let Some(value) = value {
+        body.insert(key.to_owned(), json!(value));
+    }
+}
+
+/// By number. `types::Facility` reads the same words; a test writes and reads every one.
+#[rustfmt::skip]
+const FACILITIES: [&str; 24] = [
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
+    "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+];

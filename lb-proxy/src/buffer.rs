@@ -1,0 +1,183 @@
+//! Memory lent by a worker for as long as a step of the walk needs it. Idle sessions hold none.
+//!
+//! One pool for each worker, written only by that worker: no lock, and in steady state no allocation.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::rc::Rc;
+
+use crate::http::h1::fields::Field;
+
+/// Size of a lent buffer in bytes, as HAProxy's: a whole head, or one helping of a body.
+pub const BUFFER_LEN: usize = 16 * 1024;
+/// Size of a large buffer, for bodies that have shown to be long.
+pub const LARGE_LEN: usize = 128 * 1024;
+/// Buffers kept for the next borrower; more are given back to the allocator.
+const KEPT_MAX: usize = 32;
+/// Large ones likewise.
+const KEPT_LARGE_MAX: usize = 4;
+
+/// The pool of one worker.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    free: RefCell<Vec<Box<[u8]>>>,
+    free_large: RefCell<Vec<Box<[u8]>>>,
+    sheets: RefCell<Vec<Box<Sheet>>>,
+}
+
+impl Buffers {
+    /// Lends a buffer of [`BUFFER_LEN`].
+    pub fn lend(self: &Rc<Self>) -> Buffer {
+        let bytes = self.free.borrow_mut().pop().unwrap_or_else(|| vec![0; BUFFER_LEN].into());
+        Buffer { bytes, start: 0, end: 0, home: Rc::clone(self) }
+    }
+
+    /// Lends a buffer of [`LARGE_LEN`].
+    pub fn lend_large(self: &Rc<Self>) -> Buffer {
+        let bytes = self.free_large.borrow_mut().pop().unwrap_or_else(|| vec![0; LARGE_LEN].into());
+        Buffer { bytes, start: 0, end: 0, home: Rc::clone(self) }
+    }
+
+    /// Lends a sheet, empty.
+    pub fn lend_sheet(self: &Rc<Self>) -> LentSheet {
+        let sheet = self.sheets.borrow_mut().pop().unwrap_or_default();
+        LentSheet { sheet, home: Rc::clone(self) }
+    }
+
+    /// Gives everything that is not lent back to the allocator.
+    pub fn trim(&self) {
+        *self.free.borrow_mut() = Vec::new();
+        *self.free_large.borrow_mut() = Vec::new();
+        *self.sheets.borrow_mut() = Vec::new();
+    }
+
+    fn take_back(&self, bytes: Box<[u8]>) {
+        let (pool, kept_max) =
+            if bytes.len() == BUFFER_LEN { (&self.free, KEPT_MAX) } else { (&self.free_large, KEPT_LARGE_MAX) };
+        let mut pool = pool.borrow_mut();
+        if pool.len() < kept_max {
+            pool.push(bytes);
+        }
+    }
+}
+
+/// Bytes read and not yet dealt with, in a lent piece of memory.
+#[derive(Debug)]
+pub struct Buffer {
+    bytes: Box<[u8]>,
+    start: usize,
+    end: usize,
+    home: Rc<Buffers>,
+}
+
+impl Buffer {
+    /// What was read and is not dealt with.
+    pub fn filled(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    /// How much that is.
+    pub fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// True if there is nothing to deal with.
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Most it can hold.
+    pub fn capacity(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The room behind what is filled, without moving anything.
+    pub fn room(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.end..]
+    }
+
+    /// `n` bytes of [`Self::room`] were filled.
+    pub fn fill(&mut self, n: usize) {
+        debug_assert!(self.end + n <= self.bytes.len());
+        self.end += n;
+    }
+
+    /// The first `n` bytes are dealt with.
+    pub fn consume(&mut self, n: usize) {
+        debug_assert!(n <= self.len());
+        self.start += n;
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        }
+    }
+
+    /// Moves what is filled to the front, so that all the room is behind it.
+    pub fn make_room(&mut self) {
+        if self.start > 0 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+    }
+
+    /// The whole memory and where the filled part stands, for decoding in place.
+    pub fn parts(&mut self) -> (&mut [u8], Range<usize>) {
+        (&mut self.bytes, self.start..self.end)
+    }
+
+    /// A stretch that [`Self::parts`] named.
+    pub fn at(&self, range: Range<usize>) -> &[u8] {
+        &self.bytes[range]
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.home.take_back(std::mem::take(&mut self.bytes));
+    }
+}
+
+/// Room to take a head apart and to write the next one.
+#[derive(Debug, Default)]
+pub struct Sheet {
+    /// Fields of the head that was read.
+    pub fields: Vec<Field>,
+    /// The head, or the framing of a body, on its way out.
+    pub out: Vec<u8>,
+    /// The request line as the log shows it.
+    pub line: Vec<u8>,
+}
+
+/// A lent [`Sheet`].
+#[derive(Debug)]
+pub struct LentSheet {
+    sheet: Box<Sheet>,
+    home: Rc<Buffers>,
+}
+
+impl std::ops::Deref for LentSheet {
+    type Target = Sheet;
+    fn deref(&self) -> &Sheet {
+        &self.sheet
+    }
+}
+
+impl std::ops::DerefMut for LentSheet {
+    fn deref_mut(&mut self) -> &mut Sheet {
+        &mut self.sheet
+    }
+}
+
+impl Drop for LentSheet {
+    fn drop(&mut self) {
+        let mut sheet = std::mem::take(&mut self.sheet);
+        sheet.fields.clear();
+        sheet.out.clear();
+        sheet.line.clear();
+        let mut sheets = self.home.sheets.borrow_mut();
+        if sheets.len() < KEPT_MAX && sheet.out.capacity() <= 2 * BUFFER_LEN {
+            sheets.push(sheet);
+        }
+    }
+}

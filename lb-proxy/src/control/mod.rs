@@ -1,0 +1,78 @@
+//! The control socket: what `lb_control::instance` promises, answered from the control thread.
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use lb_control::instance::{DocumentReply, Failed, Health, InstanceState, Refused};
+use lb_control::server::{Request, Response};
+use lb_core::spec;
+
+use crate::instance::Instance;
+use crate::observe::stats;
+
+/// Answers one request.
+pub async fn handle(instance: Arc<Instance>, request: Request) -> Response {
+    match (request.method.as_str(), request.path.as_str()) {
+        ("GET", "/v1/document") => Response::json(StatusCode::OK, &document(&instance)),
+        ("PUT", "/v1/document") => replace(&instance, &request.body).await,
+        ("GET", "/v1/stats") => Response::json(StatusCode::OK, &stats::gather(&instance.process)),
+        ("GET", "/v1/health") => Response::json(StatusCode::OK, &health(&instance)),
+        ("POST", "/v1/drain") => {
+            instance.request_drain();
+            Response::text(StatusCode::ACCEPTED, "draining")
+        }
+        (_, "/v1/document" | "/v1/stats" | "/v1/health" | "/v1/drain") => {
+            failed(StatusCode::METHOD_NOT_ALLOWED, format!("{} does not take {}", request.path, request.method))
+        }
+        _ => failed(StatusCode::NOT_FOUND, format!("there is no {}", request.path)),
+    }
+}
+
+fn failed(status: StatusCode, message: String) -> Response {
+    Response::json(status, &Failed { message })
+}
+
+fn document(instance: &Instance) -> DocumentReply {
+    let snapshot = instance.process.snapshot.load();
+    DocumentReply {
+        generation: snapshot.generation,
+        loadbalancer: snapshot.config.as_deref().cloned(),
+    }
+}
+
+async fn replace(instance: &Instance, body: &[u8]) -> Response {
+    let Ok(text) = std::str::from_utf8(body) else {
+        return failed(StatusCode::BAD_REQUEST, "the document is not UTF-8".to_owned());
+    };
+    match spec::read("<request>", text) {
+        Ok(config) => match instance.apply(config).await {
+            Ok(applied) => Response::json(StatusCode::OK, &applied),
+            Err(error) => failed(StatusCode::CONFLICT, error.to_string()),
+        },
+        Err(mistakes) => {
+            let refused = Refused {
+                message: format!("{} mistakes, nothing was applied", mistakes.mistakes.len()),
+                rendered: mistakes.rendered,
+                mistakes: mistakes.mistakes,
+            };
+            Response::json(StatusCode::UNPROCESSABLE_ENTITY, &refused)
+        }
+    }
+}
+
+fn health(instance: &Instance) -> Health {
+    let generation = instance.process.snapshot.load().generation;
+    let state = match (instance.process.draining(), generation) {
+        (true, _) => InstanceState::Draining,
+        (false, 0) => InstanceState::Waiting,
+        (false, _) => InstanceState::Serving,
+    };
+    Health {
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_ms: instance.process.now().0,
+        generation,
+        workers: instance.workers(),
+        state,
+    }
+}

@@ -1,0 +1,230 @@
+//! From a request to a connection: choose a member, reach it, and when that fails choose again.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use lb_core::balance::{self, FlowKey, MemberIndex, Tried};
+use lb_core::member::MemberCell;
+use lb_core::time::Millis;
+use lb_core::snapshot::{MemberSlot, PoolIndex, PoolSnapshot};
+use tokio::net::TcpStream;
+
+use crate::observe::record::{Ending, endings};
+use crate::upstream::connect::{ConnectFailure, connect};
+use crate::view::View;
+use crate::worker::Worker;
+
+/// Attempts after the first (HAProxy: `retries 3`).
+pub const RETRIES_MAX: u32 = 3;
+/// Pauses before an attempt on a member that failed before, when there is no other: short at first for a
+/// member that is just restarting, three seconds in all as HAProxy's three pauses of one second.
+const PAUSES_MS: [u64; RETRIES_MAX as usize] = [100, 900, 2_000];
+
+/// A member that counts one more request or connection until this is dropped.
+#[derive(Debug)]
+pub struct Lease {
+    view: Rc<View>,
+    pool: PoolIndex,
+    member: MemberIndex,
+}
+
+impl Lease {
+    fn new(view: Rc<View>, pool: PoolIndex, member: MemberIndex) -> Self {
+        view.member(pool, member).state.enter();
+        let cell = view.member_cell(pool, member);
+        cell.active.inc();
+        cell.total.inc();
+        view.pool_cell(pool).active.inc();
+        Self { view, pool, member }
+    }
+
+    /// Which member of the pool.
+    pub fn member(&self) -> MemberIndex {
+        self.member
+    }
+
+    /// The pool.
+    pub fn pool(&self) -> &PoolSnapshot {
+        self.view.pool(self.pool)
+    }
+
+    /// The member.
+    pub fn slot(&self) -> &MemberSlot {
+        self.view.member(self.pool, self.member)
+    }
+
+    /// This worker's figures of it.
+    pub fn cell(&self) -> &MemberCell {
+        self.view.member_cell(self.pool, self.member)
+    }
+
+    /// Keeps a connection for a later request.
+    pub fn keep(&self, stream: TcpStream, worker: &Worker) {
+        self.view.idle(self.pool, self.member).put(stream, worker.now());
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.slot().state.leave();
+        self.cell().active.dec();
+        self.view.pool_cell(self.pool).active.dec();
+    }
+}
+
+/// A member and a connection to it.
+#[derive(Debug)]
+pub struct Reached {
+    /// Counts the work on the member.
+    pub lease: Lease,
+    /// To it.
+    pub stream: TcpStream,
+    /// The connection served another request before.
+    pub reused: bool,
+}
+
+/// What a session wants from a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    /// A new one.
+    Never,
+    /// A kept one if it was used a moment ago: the request may not be sent twice.
+    IfFresh,
+    /// Any kept one.
+    Any,
+}
+
+/// One request's way through the members of its pool.
+#[derive(Debug)]
+pub struct Journey {
+    pool: PoolIndex,
+    key: FlowKey,
+    tried: Tried,
+    /// Failed attempts so far.
+    pub retries: u32,
+    /// It left a member for another.
+    pub redispatched: bool,
+}
+
+impl Journey {
+    /// At its beginning.
+    pub fn new(pool: PoolIndex, source: IpAddr) -> Self {
+        Self { pool, key: FlowKey { source }, tried: Tried::default(), retries: 0, redispatched: false }
+    }
+
+    /// Chooses a member and gets a connection to it, trying others when that fails.
+    ///
+    /// Refused or unanswered connections are retried [`RETRIES_MAX`] times: at once while another member is
+    /// ready, after a pause otherwise.
+    pub async fn reach(
+        &mut self,
+        worker: &Worker,
+        view: &Rc<View>,
+        reuse: Reuse,
+        connect_timeout_ms: u64,
+    ) -> Result<Reached, Ending> {
+        loop {
+            let member = balance::pick(view.pool(self.pool), self.key, worker.now(), &self.tried)
+                .ok_or(endings::NO_MEMBER)?;
+            let lease = Lease::new(Rc::clone(view), self.pool, member);
+            if reuse != Reuse::Never
+                && let Some(stream) = view.idle(self.pool, member).take(worker.now(), reuse == Reuse::Any)
+            {
+                lease.cell().reuses.inc();
+                return Ok(Reached { lease, stream, reused: true });
+            }
+            match self.connect(worker, lease, connect_timeout_ms).await {
+                Ok(reached) => return Ok(reached),
+                Err(failure) => self.after(failure, worker, view, member).await?,
+            }
+        }
+    }
+
+    /// A new connection to the member of `lease`, because the kept one was dead.
+    pub async fn reach_again(
+        &mut self,
+        worker: &Worker,
+        view: &Rc<View>,
+        lease: Lease,
+        connect_timeout_ms: u64,
+    ) -> Result<Reached, Ending> {
+        let member = lease.member();
+        match self.connect(worker, lease, connect_timeout_ms).await {
+            Ok(reached) => Ok(reached),
+            Err(failure) => {
+                self.after(failure, worker, view, member).await?;
+                self.reach(worker, view, Reuse::Never, connect_timeout_ms).await
+            }
+        }
+    }
+
+    async fn connect(
+        &self,
+        worker: &Worker,
+        lease: Lease,
+        timeout_ms: u64,
+    ) -> Result<Reached, ConnectFailure> {
+        match connect(worker, &lease, timeout_ms, &self.tried).await {
+            Ok(stream) => {
+                lease.cell().connects.inc();
+                Ok(Reached { lease, stream, reused: false })
+            }
+            Err(failure) => {
+                lease.cell().connect_errors.inc();
+                Err(failure)
+            }
+        }
+    }
+
+    /// The member took the request and then failed before a byte of an answer: is there another to try?
+    pub fn may_move_on(&mut self, lease: &Lease, now: Millis) -> bool {
+        let mut not_these = self.tried;
+        not_these.note(lease.member());
+        let another = self.retries < RETRIES_MAX && balance::alternative(lease.pool(), now, &not_these);
+        if another {
+            self.note(lease.member(), lease.cell());
+        }
+        another
+    }
+
+    fn note(&mut self, member: MemberIndex, cell: &MemberCell) {
+        self.retries += 1;
+        self.tried.note(member);
+        self.redispatched = true;
+        cell.retries.inc();
+        cell.redispatches.inc();
+    }
+
+    async fn after(
+        &mut self,
+        failure: ConnectFailure,
+        worker: &Worker,
+        view: &Rc<View>,
+        member: MemberIndex,
+    ) -> Result<(), Ending> {
+        let ending = match failure {
+            ConnectFailure::Refused(_) => endings::MEMBER_REFUSED,
+            ConnectFailure::TimedOut => endings::CONNECT_TIMEOUT,
+            ConnectFailure::Ours(_) => return Err(endings::NO_RESOURCES),
+            ConnectFailure::GivenUp => {
+                // Not an attempt that failed: one that was not waited for.
+                self.tried.note(member);
+                self.redispatched = true;
+                view.member_cell(self.pool, member).redispatches.inc();
+                return Ok(());
+            }
+        };
+        if self.retries >= RETRIES_MAX {
+            return Err(ending);
+        }
+        let pause_ms = PAUSES_MS[self.retries as usize];
+        self.note(member, view.member_cell(self.pool, member));
+        if !balance::alternative(view.pool(self.pool), worker.now(), &self.tried) {
+            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            // Everybody failed once: all are candidates again.
+            self.tried = Tried::default();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,231 @@
+//! A member's answer on its way to the client: interim heads, the final head, the body.
+
+use std::cell::Cell;
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+use std::time::Instant;
+
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+
+use super::body::{Broken, Pump};
+use super::h1::request::{Method, RequestHead};
+use super::h1::response::{self, BadAnswer, ConnectionWord, ResponseHead};
+use super::h1::{Framing, HEAD_MAX, head_end};
+use crate::buffer::{BUFFER_LEN, Buffer, Buffers, Sheet};
+use crate::timer::Patience;
+use crate::wire;
+
+/// Most interim answers to one request; more is an attack or a loop.
+const INTERIM_MAX: u32 = 128;
+
+/// What is known of an exchange while it runs; its log line is made of this.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// A byte of an answer came: the request must not be sent again.
+    pub any_byte: Cell<bool>,
+    /// Something was sent to the client.
+    pub client_told: Cell<bool>,
+    /// Status sent to the client, 0 for none yet.
+    pub status: Cell<u16>,
+    /// When the final head was there.
+    pub head_at: Cell<Option<Instant>>,
+    /// The head as HAProxy's `%B` counts it.
+    pub head_counted: Cell<u64>,
+    /// Bytes of the heads sent to the client.
+    pub head_bytes: Cell<u64>,
+    /// Bytes of the answer's body.
+    pub body_out: Cell<u64>,
+    /// Bytes of the request's body.
+    pub body_in: Cell<u64>,
+    /// The member's connection can take another request.
+    pub member_reusable: Cell<bool>,
+}
+
+/// An answer that did not get through.
+#[derive(Debug)]
+pub enum Failed {
+    /// The member closed or reset before any byte.
+    Closed,
+    /// It closed or reset within the head.
+    ClosedInHead,
+    /// It cannot be passed on.
+    Bad(BadAnswer),
+    /// Its body broke, either at the member's end or at the client's.
+    Body(Broken),
+    /// The client is gone.
+    Client,
+}
+
+/// An answer that got through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// The member's connection can take another request.
+    pub member_reusable: bool,
+    /// The client's connection can.
+    pub client_reusable: bool,
+}
+
+/// Passes one answer on.
+#[derive(Debug)]
+pub struct Answer<'a> {
+    /// What it answers.
+    pub request: &'a RequestHead,
+    /// The client may send another request after this one, as far as we are concerned.
+    pub keep_client: bool,
+    /// Waiting for the head.
+    pub head_patience: Patience<'a>,
+    /// Waiting for the body.
+    pub body_patience: Patience<'a>,
+    /// Waiting for the client to take it.
+    pub client: Patience<'a>,
+    /// Notes.
+    pub told: &'a Told,
+    /// Memory.
+    pub buffers: &'a Rc<Buffers>,
+}
+
+impl Answer<'_> {
+    /// Reads from the member and writes to the client until the answer has been passed on whole.
+    pub async fn pass(&self, from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>) -> Result<Passed, Failed> {
+        let mut buffer = self.buffers.lend();
+        let mut sheet = self.buffers.lend_sheet();
+        let head = self.final_head(from, to, &mut buffer, &mut sheet).await?;
+        let client_reusable = self.write_head(&head, &buffer, &mut sheet);
+        buffer.consume(head.len);
+        let body = self.pass_body(&head, from, to, &mut buffer, &sheet.out).await;
+        self.told.head_bytes.set(self.told.head_bytes.get() + sheet.out.len() as u64);
+        body.map_err(Failed::Body)?;
+        let member_reusable = head.keep_alive && buffer.is_empty();
+        Ok(Passed { member_reusable, client_reusable })
+    }
+
+    async fn final_head(
+        &self,
+        from: &mut ReadHalf<'_>,
+        to: &mut WriteHalf<'_>,
+        buffer: &mut Buffer,
+        sheet: &mut Sheet,
+    ) -> Result<ResponseHead, Failed> {
+        for _ in 0..=INTERIM_MAX {
+            let head = self.head(from, buffer, sheet).await?;
+            match head.status {
+                101 => return Err(Failed::Bad(BadAnswer::UnsolicitedSwitch)),
+                100..=199 => self.interim(&head, to, buffer, sheet).await.map_err(|_| Failed::Client)?,
+                _ => return Ok(head),
+            }
+        }
+        Err(Failed::Bad(BadAnswer::TooManyInterim))
+    }
+
+    async fn head(
+        &self,
+        from: &mut ReadHalf<'_>,
+        buffer: &mut Buffer,
+        sheet: &mut Sheet,
+    ) -> Result<ResponseHead, Failed> {
+        let mut searched = 0;
+        let mut judged = 0;
+        loop {
+            if let Some(len) = head_end(buffer.filled(), searched) {
+                let head = &buffer.filled()[..len];
+                return response::parse(head, self.request.method, &mut sheet.fields).map_err(Failed::Bad);
+            }
+            searched = buffer.len();
+            if searched > 2 * judged {
+                response::check_beginning(buffer.filled()).map_err(Failed::Bad)?;
+                judged = searched;
+            }
+            if searched >= HEAD_MAX {
+                return Err(Failed::Bad(BadAnswer::TooLarge));
+            }
+            buffer.make_room();
+            let read = wire::read(from, buffer.room(), self.head_patience).await;
+            match read {
+                Ok(n) if n > 0 => {
+                    buffer.fill(n);
+                    self.told.any_byte.set(true);
+                }
+                _ if self.told.any_byte.get() => return Err(Failed::ClosedInHead),
+                _ => return Err(Failed::Closed),
+            }
+        }
+    }
+
+    /// An HTTP/1.0 client knows no interim answers (RFC 9110 section 15.2).
+    async fn interim(
+        &self,
+        head: &ResponseHead,
+        to: &mut WriteHalf<'_>,
+        buffer: &mut Buffer,
+        sheet: &mut Sheet,
+    ) -> io::Result<()> {
+        if self.request.minor_version > 0 {
+            sheet.out.clear();
+            let Sheet { fields, out, .. } = &mut *sheet;
+            response::write(head, buffer.filled(), fields, ConnectionWord::Implied, false, out);
+            wire::write_all(to, &mut [IoSlice::new(out)], self.client).await?;
+            self.told.client_told.set(true);
+            self.told.head_bytes.set(self.told.head_bytes.get() + out.len() as u64);
+        }
+        buffer.consume(head.len);
+        Ok(())
+    }
+
+    /// Writes the final head to `sheet`; says whether the client's connection outlives the answer.
+    fn write_head(&self, head: &ResponseHead, buffer: &Buffer, sheet: &mut Sheet) -> bool {
+        self.told.head_at.set(Some(Instant::now()));
+        self.told.status.set(head.status);
+        let old_client = self.request.minor_version == 0;
+        let delimited = match head.body {
+            Framing::UntilClose => false,
+            Framing::Chunked => !old_client,
+            Framing::None | Framing::Length(_) => true,
+        };
+        let keep = self.keep_client && delimited;
+        let word = match (keep, old_client) {
+            (false, _) => ConnectionWord::Close,
+            (true, true) => ConnectionWord::KeepAlive,
+            (true, false) => ConnectionWord::Implied,
+        };
+        let announced = head.announces_chunks && self.request.method == Method::Head;
+        let chunked = (head.body == Framing::Chunked || announced) && !old_client;
+        sheet.out.clear();
+        let Sheet { fields, out, .. } = sheet;
+        let counted = response::write(head, buffer.filled(), fields, word, chunked, out);
+        self.told.head_counted.set(counted);
+        keep
+    }
+
+    async fn pass_body(
+        &self,
+        head: &ResponseHead,
+        from: &mut ReadHalf<'_>,
+        to: &mut WriteHalf<'_>,
+        buffer: &mut Buffer,
+        written_head: &[u8],
+    ) -> Result<(), Broken> {
+        self.told.client_told.set(true);
+        let pump = |framing| Pump {
+            framing,
+            chunked_out: self.request.minor_version > 0,
+            source: self.body_patience,
+            sink: self.client,
+            passed: &self.told.body_out,
+        };
+        match head.body {
+            Framing::Length(n) if n > (2 * BUFFER_LEN) as u64 => {
+                let first = buffer.len() as u64;
+                let mut nothing = Sheet::default();
+                pump(Framing::Length(first.min(n))).run(from, to, buffer, &mut nothing, written_head).await?;
+                let mut large = self.buffers.lend_large();
+                let left = Framing::Length(n.saturating_sub(first));
+                pump(left).run(from, to, &mut large, &mut nothing, &[]).await
+            }
+            Framing::Chunked => {
+                let mut framing_sheet = self.buffers.lend_sheet();
+                pump(Framing::Chunked).run(from, to, buffer, &mut framing_sheet, written_head).await
+            }
+            other => pump(other).run(from, to, buffer, &mut Sheet::default(), written_head).await,
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Bodies on their way: read from one side, framed anew for the other, a buffer's worth at a time.
+
+use std::cell::Cell;
+use std::io::{self, IoSlice};
+
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+
+use super::h1::Framing;
+use super::h1::chunked::{self, Decoder};
+use crate::buffer::{Buffer, Sheet};
+use crate::timer::Patience;
+use crate::wire;
+
+/// One way of a body.
+#[derive(Debug)]
+pub struct Pump<'a> {
+    /// How its end is found.
+    pub framing: Framing,
+    /// It goes out in chunks (else as it is, to a length or to the end of the connection).
+    pub chunked_out: bool,
+    /// Waiting for the side it comes from.
+    pub source: Patience<'a>,
+    /// Waiting for the side it goes to.
+    pub sink: Patience<'a>,
+    /// Bytes of the body passed on so far, without framing.
+    pub passed: &'a Cell<u64>,
+}
+
+/// Why a body was not passed on to its end.
+#[derive(Debug)]
+pub enum Broken {
+    /// It ended before its end.
+    SourceClosed,
+    /// It could not be read.
+    Source(io::Error),
+    /// It is not chunked coding.
+    Malformed,
+    /// It could not be written.
+    Sink(io::Error),
+}
+
+/// What is written before the body in the same call: a head that waits to go out.
+pub type Prefix<'a> = &'a [u8];
+
+impl Pump<'_> {
+    /// Passes the whole body on, beginning with what `buffer` holds. What follows the body stays in `buffer`.
+    ///
+    /// `prefix` goes out with the first bytes of the body, or alone if none are there yet.
+    pub async fn run(
+        &self,
+        from: &mut ReadHalf<'_>,
+        to: &mut WriteHalf<'_>,
+        buffer: &mut Buffer,
+        sheet: &mut Sheet,
+        prefix: Prefix<'_>,
+    ) -> Result<(), Broken> {
+        match self.framing {
+            Framing::None => self.write(to, prefix, &[], &[]).await,
+            Framing::Length(n) => self.length(from, to, buffer, n, prefix).await,
+            Framing::UntilClose => self.until_close(from, to, buffer, prefix).await,
+            Framing::Chunked => self.chunks(from, to, buffer, sheet, prefix).await,
+        }
+    }
+
+    async fn length(
+        &self,
+        from: &mut ReadHalf<'_>,
+        to: &mut WriteHalf<'_>,
+        buffer: &mut Buffer,
+        length: u64,
+        prefix: Prefix<'_>,
+    ) -> Result<(), Broken> {
+        let first = (buffer.len() as u64).min(length) as usize;
+        self.write(to, prefix, &buffer.filled()[..first], &[]).await?;
+        buffer.consume(first);
+        let mut left = length - first as u64;
+        while left > 0 {
+            // No more than the body is read: what follows belongs to the next message.
+            let room = buffer.room();
+            let most = (room.len() as u64).min(left) as usize;
+            let read = self.read(from, &mut room[..most]).await?;
+            buffer.fill(read);
+            self.write(to, &[], buffer.filled(), &[]).await?;
+            buffer.consume(read);
+            left -= read as u64;
+        }
+        Ok(())
+    }
+
+    async fn until_close(
+        &self,
+        from: &mut ReadHalf<'_>,
+        to: &mut WriteHalf<'_>,
+        buffer: &mut Buffer,
+        prefix: Prefix<'_>,
+    ) -> Result<(), Broken> {
+        self.write(to, prefix, buffer.filled(), &[]).await?;
+        buffer.consume(buffer.len());
+        loop {
+            let read = match self.read(from, buffer.room()).await {
+                Ok(read) => read,
+                Err(Broken::SourceClosed) => return Ok(()),
+                Err(broken) => return Err(broken),
+            };
+            buffer.fill(read);
+            self.write(to, &[], buffer.filled(), &[]).await?;
+            buffer.consume(read);
+        }
+    }
+
+    async fn chunks(
+        &self,
+        from: &mut ReadHalf<'_>,
+        to: &mut WriteHalf<'_>,
+        buffer: &mut Buffer,
+        sheet: &mut Sheet,
+        mut prefix: Prefix<'_>,
+    ) -> Result<(), Broken> {
+        let mut decoder = Decoder::default();
+        loop {
+            let (bytes, filled) = buffer.parts();
+            let decoded = decoder.decode(bytes, filled).map_err(|_| Broken::Malformed)?;
+            sheet.out.clear();
+            sheet.out.extend_from_slice(prefix);
+            if self.chunked_out && !decoded.payload.is_empty() {
+                chunked::write_size(decoded.payload.len(), &mut sheet.out);
+            }
+            let head_len = sheet.out.len();
+            if self.chunked_out && !decoded.payload.is_empty() {
+                sheet.out.extend_from_slice(b"\r\n");
+            }
+            if decoded.done && self.chunked_out {
+                decoder.write_end(&mut sheet.out).map_err(|_| Broken::Malformed)?;
+            }
+            let (head, tail) = sheet.out.split_at(head_len);
+            if !(head.is_empty() && tail.is_empty() && decoded.payload.is_empty()) {
+                self.write(to, head, buffer.at(decoded.payload), tail).await?;
+            }
+            prefix = &[];
+            buffer.consume(decoded.consumed);
+            if decoded.done {
+                return Ok(());
+            }
+            buffer.make_room();
+            let read = self.read(from, buffer.room()).await?;
+            buffer.fill(read);
+        }
+    }
+
+    async fn read(&self, from: &mut ReadHalf<'_>, room: &mut [u8]) -> Result<usize, Broken> {
+        match wire::read(from, room, self.source).await {
+            Ok(0) => Err(Broken::SourceClosed),
+            Ok(n) => Ok(n),
+            Err(error) => Err(Broken::Source(error)),
+        }
+    }
+
+    async fn write(
+        &self,
+        to: &mut WriteHalf<'_>,
+        head: &[u8],
+        payload: &[u8],
+        tail: &[u8],
+    ) -> Result<(), Broken> {
+        let mut parts = [IoSlice::new(head), IoSlice::new(payload), IoSlice::new(tail)];
+        wire::write_all(to, &mut parts, self.sink).await.map_err(Broken::Sink)?;
+        self.passed.set(self.passed.get() + payload.len() as u64);
+        Ok(())
+    }
+}

@@ -1,0 +1,339 @@
+//! One request and its answer: a member is reached, both messages are passed on, what failed safely is repeated.
+
+use std::future::poll_fn;
+use std::io::IoSlice;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Instant;
+
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+
+use super::answer::{Answer, Failed, Passed, Told};
+use super::body::{Broken, Pump};
+use super::h1::Framing;
+use super::h1::request::{self, Additions, Method, RequestHead};
+use super::session::{After, Books, Request, Session};
+use crate::buffer::{Buffer, Sheet};
+use crate::dispatch::{Journey, Reached, Reuse};
+use crate::observe::queue::LINE_MAX;
+use crate::observe::record::{Ending, Times, endings};
+use crate::timer::{Deadlines, Patience, Side};
+use crate::wire;
+use crate::worker::millis_between;
+
+/// Times a request that a member took without answering may be sent once more to another. Not more: it may be
+/// the request that fells them.
+const MOVES_AFTER_SENDING_MAX: u32 = 1;
+
+/// How one attempt on a member ended.
+enum Attempt {
+    /// The answer was passed on; `uploaded`: so was the whole request.
+    Passed { passed: Passed, uploaded: bool },
+    /// It was not.
+    Failed(Failed),
+    /// The request's body broke before the answer was there.
+    Upload(Broken),
+    /// A side was silent for too long.
+    Silent(Side),
+}
+
+/// Where an exchange got to; its log line is made of this.
+struct Course {
+    reached: Option<Reached>,
+    connected_at: Option<Instant>,
+    moves: u32,
+}
+
+impl Session {
+    /// Serves one request.
+    pub async fn exchange(
+        &mut self,
+        mut request: Request,
+        from: &mut ReadHalf<'_>,
+        to: &mut WriteHalf<'_>,
+    ) -> After {
+        let told = Told::default();
+        // The buffer is there: the head was read into it.
+        let mut buffer = self.buffer.take().unwrap_or_else(|| self.downstream.worker.buffers.lend());
+        self.prepare(&mut request, &mut buffer);
+        let head = request.head;
+        let mut journey = self.listener().pool.map(|pool| Journey::new(pool, self.downstream.peer.ip()));
+        let mut course = Course { reached: None, connected_at: None, moves: 0 };
+        let outcome = match &mut journey {
+            None => Err(endings::NO_MEMBER),
+            Some(journey) => {
+                self.travel(&request, journey, &mut course, &mut buffer, &told, from, to).await
+            }
+        };
+        self.buffer = Some(buffer);
+        let (ending, after) = match outcome {
+            Ok(after) => (endings::SERVED, after),
+            Err(ending) => (ending, self.refuse(ending, head.method == Method::Head, &told, to).await),
+        };
+        let now = Instant::now();
+        let since_whole = |at: Option<Instant>, from: Instant| at.map_or(-1, |at| millis_between(from, at));
+        let times = Times {
+            request: millis_between(request.began, request.whole),
+            queue: if course.connected_at.is_some() { 0 } else { -1 },
+            connect: since_whole(course.connected_at, request.whole),
+            response: course.connected_at.map_or(-1, |c| since_whole(told.head_at.get(), c)),
+            total: millis_between(request.began, now),
+        };
+        self.close_books(Books {
+            ending,
+            began: request.began,
+            times,
+            told: &told,
+            journey: journey.as_ref(),
+            lease: course.reached.as_ref().map(|r| &r.lease),
+            line: &request.sheet.line,
+            head_in: head.len as u64,
+        });
+        if let (Ok(_), Some(reached), true) = (outcome, course.reached, told.member_reusable.get()) {
+            reached.lease.keep(reached.stream, &self.downstream.worker);
+        }
+        after
+    }
+
+    /// Writes the head a member gets and the line the log gets; then the head is dealt with.
+    fn prepare(&self, request: &mut Request, buffer: &mut Buffer) {
+        let head = &request.head;
+        let bytes = &buffer.filled()[..head.len];
+        let Sheet { fields, out, line } = &mut *request.sheet;
+        let add = Additions {
+            insert: self.listener().insert_headers,
+            client: self.downstream.peer.ip(),
+            local: self.listener().address,
+        };
+        request::write(head, bytes, fields, &add, out);
+        line.extend_from_slice(head.method_name.in_(bytes));
+        line.push(b' ');
+        let target = head.target.in_(bytes);
+        line.extend_from_slice(&target[..target.len().min(LINE_MAX)]);
+        line.extend_from_slice(if head.minor_version == 0 { b" HTTP/1.0" } else { b" HTTP/1.1" });
+        buffer.consume(head.len);
+    }
+
+    /// From member to member until the answer has been passed on or nothing more may be tried.
+    #[expect(clippy::too_many_arguments, reason = "one step of the walk: all of it is borrowed from the caller")]
+    async fn travel(
+        &mut self,
+        request: &Request,
+        journey: &mut Journey,
+        course: &mut Course,
+        buffer: &mut Buffer,
+        told: &Told,
+        from: &mut ReadHalf<'_>,
+        to: &mut WriteHalf<'_>,
+    ) -> Result<After, Ending> {
+        let worker = std::rc::Rc::clone(&self.downstream.worker);
+        let view = std::rc::Rc::clone(&self.downstream.view);
+        let connect_ms = self.listener().timeouts.member_connect_ms;
+        let held = held_body(&request.head, buffer);
+        let repeatable = held.is_some() && request.head.method.idempotent();
+        let reuse = if repeatable { Reuse::Any } else { Reuse::IfFresh };
+        let mut reached = journey.reach(&worker, &view, reuse, connect_ms).await?;
+        loop {
+            course.connected_at = Some(Instant::now());
+            let attempt = self.attempt(request, &mut reached, held, buffer, told, from, to).await;
+            let closed_unanswered = matches!(attempt, Attempt::Failed(Failed::Closed));
+            if closed_unanswered && repeatable && reached.reused {
+                // The member closed an idle connection just then; it has not failed.
+                reached = journey.reach_again(&worker, &view, reached.lease, connect_ms).await?;
+                continue;
+            }
+            if closed_unanswered && repeatable && course.moves < MOVES_AFTER_SENDING_MAX {
+                reached.lease.slot().state.fault.failed(worker.now());
+                if journey.may_move_on(&reached.lease, worker.now()) {
+                    course.moves += 1;
+                    drop(reached);
+                    reached = journey.reach(&worker, &view, Reuse::Never, connect_ms).await?;
+                    continue;
+                }
+            }
+            let reused = reached.reused;
+            course.reached = Some(reached);
+            return self.conclude(attempt, reused, buffer, held, told);
+        }
+    }
+
+    fn conclude(
+        &self,
+        attempt: Attempt,
+        reused: bool,
+        buffer: &mut Buffer,
+        held: Option<usize>,
+        told: &Told,
+    ) -> Result<After, Ending> {
+        let bad = |flags: &[u8; 2], reason| Ending { flags: *flags, status: 502, reason };
+        match attempt {
+            Attempt::Passed { passed, uploaded } => {
+                buffer.consume(held.unwrap_or(0));
+                told.member_reusable.set(passed.member_reusable && uploaded);
+                Ok(match (passed.client_reusable, uploaded) {
+                    (true, true) => After::Next,
+                    (false, true) => After::Close,
+                    (_, false) => After::Linger,
+                })
+            }
+            Attempt::Failed(Failed::Closed) if reused => Err(endings::MEMBER_CLOSED_KEPT),
+            Attempt::Failed(Failed::Closed) => Err(endings::MEMBER_CLOSED),
+            Attempt::Failed(Failed::ClosedInHead) => Err(endings::MEMBER_CLOSED_HEAD),
+            Attempt::Failed(Failed::Bad(answer)) => Err(bad(b"PH", answer.reason())),
+            Attempt::Failed(Failed::Body(Broken::SourceClosed | Broken::Source(_))) => Err(endings::MEMBER_CUT),
+            Attempt::Failed(Failed::Body(Broken::Malformed)) => Err(endings::MEMBER_BAD_BODY),
+            Attempt::Failed(Failed::Body(Broken::Sink(_))) => Err(endings::CLIENT_LEFT),
+            Attempt::Failed(Failed::Client) => Err(endings::CLIENT_LEFT_WAITING),
+            Attempt::Upload(Broken::Malformed) => Err(endings::BAD_BODY),
+            Attempt::Upload(_) => Err(endings::CLIENT_LEFT_BODY),
+            Attempt::Silent(side) => Err(match (side, told.head_at.get().is_some()) {
+                (Side::Client, true) => endings::CLIENT_TIMEOUT,
+                (Side::Client, false) => endings::BODY_TIMEOUT,
+                (Side::Member, true) => endings::MEMBER_STALLED,
+                (Side::Member, false) => endings::MEMBER_TIMEOUT,
+            }),
+        }
+    }
+
+    /// Sends the request on one connection and passes the answer back.
+    #[expect(clippy::too_many_arguments, reason = "one step of the walk: all of it is borrowed from the caller")]
+    async fn attempt(
+        &mut self,
+        request: &Request,
+        reached: &mut Reached,
+        held: Option<usize>,
+        buffer: &mut Buffer,
+        told: &Told,
+        from: &mut ReadHalf<'_>,
+        to: &mut WriteHalf<'_>,
+    ) -> Attempt {
+        let timeouts = self.listener().timeouts;
+        let keep_client = request.head.keep_alive && self.may_keep();
+        let Self { timer, deadlines, downstream, .. } = self;
+        let deadlines: &Deadlines = deadlines;
+        let client = Patience { deadlines, side: Side::Client, ms: timeouts.client_data_ms };
+        let member = Patience { deadlines, side: Side::Member, ms: timeouts.member_data_ms };
+        // While the request is still on its way the member owes no answer.
+        let head_patience = if held.is_some() { member } else { Patience { ms: 0, ..member } };
+        let answer = Answer {
+            request: &request.head,
+            keep_client,
+            head_patience,
+            body_patience: member,
+            client,
+            told,
+            buffers: &downstream.worker.buffers,
+        };
+        let (mut member_from, mut member_to) = reached.stream.split();
+        let ended = match held {
+            Some(body) => {
+                let work = async {
+                    let mut parts = [IoSlice::new(&request.sheet.out), IoSlice::new(&buffer.filled()[..body])];
+                    // A member may answer and close before it has read everything: the answer tells.
+                    let _ = wire::write_all(&mut member_to, &mut parts, member).await;
+                    told.body_in.set(body as u64);
+                    watched(answer.pass(&mut member_from, to), from, buffer).await
+                };
+                timer.guard(deadlines, work).await
+            }
+            None => {
+                let mut framing = downstream.worker.buffers.lend_sheet();
+                let pump = Pump {
+                    framing: request.head.body,
+                    chunked_out: true,
+                    source: client,
+                    sink: member,
+                    passed: &told.body_in,
+                };
+                let upload = pump.run(from, &mut member_to, buffer, &mut framing, &request.sheet.out);
+                let work = both(upload, answer.pass(&mut member_from, to), member, told);
+                timer.guard(deadlines, work).await
+            }
+        };
+        deadlines.clear(Side::Client);
+        deadlines.clear(Side::Member);
+        ended.unwrap_or_else(Attempt::Silent)
+    }
+}
+
+/// Bytes of the body that are all in `buffer` already and so can be sent again; `None`: the body is streamed.
+fn held_body(head: &RequestHead, buffer: &Buffer) -> Option<usize> {
+    match head.body {
+        Framing::None => Some(0),
+        Framing::Length(n) if n <= buffer.len() as u64 => Some(n as usize),
+        _ => None,
+    }
+}
+
+/// Runs `answer` while keeping an eye on the client: requests it sends ahead are read into `buffer` as far as
+/// there is room, and a reset ends the exchange at once.
+async fn watched(
+    answer: impl Future<Output = Result<Passed, Failed>>,
+    from: &mut ReadHalf<'_>,
+    buffer: &mut Buffer,
+) -> Attempt {
+    let mut answer = pin!(answer);
+    let unused = Deadlines::default();
+    let mut watch = pin!(async {
+        let patience = Patience { deadlines: &unused, side: Side::Client, ms: 0 };
+        loop {
+            if buffer.room().is_empty() {
+                return std::future::pending::<()>().await;
+            }
+            match wire::read(from, buffer.room(), patience).await {
+                // The client has sent all it will; it may still be waiting for the answer.
+                Ok(0) => return std::future::pending::<()>().await,
+                Ok(n) => buffer.fill(n),
+                Err(_) => return,
+            }
+        }
+    });
+    poll_fn(|cx| {
+        if let Poll::Ready(ended) = answer.as_mut().poll(cx) {
+            return Poll::Ready(match ended {
+                Ok(passed) => Attempt::Passed { passed, uploaded: true },
+                Err(failed) => Attempt::Failed(failed),
+            });
+        }
+        match watch.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Attempt::Failed(Failed::Client)),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Runs both directions. The answer may come, and even end, before the request is through.
+async fn both(
+    upload: impl Future<Output = Result<(), Broken>>,
+    answer: impl Future<Output = Result<Passed, Failed>>,
+    member: Patience<'_>,
+    told: &Told,
+) -> Attempt {
+    let mut upload = pin!(upload);
+    let mut answer = pin!(answer);
+    let mut uploaded = None;
+    poll_fn(|cx| {
+        if uploaded.is_none()
+            && let Poll::Ready(ended) = Pin::as_mut(&mut upload).poll(cx)
+        {
+            match ended {
+                Ok(()) => uploaded = Some(true),
+                // The member takes no more: its answer tells why.
+                Err(Broken::Sink(_)) => uploaded = Some(false),
+                Err(broken) => return Poll::Ready(Attempt::Upload(broken)),
+            }
+            if told.head_at.get().is_none() {
+                member.start();
+            }
+        }
+        match Pin::as_mut(&mut answer).poll(cx) {
+            Poll::Ready(Ok(passed)) => {
+                Poll::Ready(Attempt::Passed { passed, uploaded: uploaded == Some(true) })
+            }
+            Poll::Ready(Err(failed)) => Poll::Ready(Attempt::Failed(failed)),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}

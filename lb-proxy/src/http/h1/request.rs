@@ -1,0 +1,367 @@
+//! Request heads: read, judged, and written for a member.
+
+use std::mem::MaybeUninit;
+use std::net::{IpAddr, SocketAddr};
+
+use super::fields::{self, Ambiguous, Field, Kind, Span};
+use super::{FIELDS_MAX, Framing, TARGET_MAX, lines_end_in_crlf};
+
+/// What a proxy has to know about a method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// `HEAD`: its answer has no body.
+    Head,
+    /// Any other that may be repeated without harm (RFC 9110 section 9.2.2): GET, OPTIONS, TRACE, PUT, DELETE.
+    Idempotent,
+    /// Everything else.
+    Other,
+}
+
+impl Method {
+    /// True if repeating the request does no harm.
+    pub fn idempotent(self) -> bool {
+        self != Self::Other
+    }
+}
+
+/// A request head that is safe to act on. Spans point into the head it was read from.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestHead {
+    /// Bytes of the head, with its empty line.
+    pub len: usize,
+    /// What the method is to us.
+    pub method: Method,
+    /// The method as sent.
+    pub method_name: Span,
+    /// The target as sent: what is logged.
+    pub target: Span,
+    /// What a member is asked for: the target in origin form or `*`. `None`: `/`, the target had no path.
+    path: Option<Span>,
+    /// The target's authority, which wins over `Host` (RFC 9112 section 3.2.2).
+    authority: Option<Span>,
+    /// 0 or 1.
+    pub minor_version: u8,
+    /// How its body ends.
+    pub body: Framing,
+    /// The client would send another request on this connection.
+    pub keep_alive: bool,
+    /// `Expect: 100-continue`
+    pub expects_continue: bool,
+    has_host: bool,
+}
+
+/// Why a request head is refused, each with the status it gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// Not a request line, or characters no token, target or value may have.
+    Syntax,
+    /// A line that ends in a bare LF.
+    BareLineFeed,
+    /// An HTTP version that is not 1.0 or 1.1.
+    Version,
+    /// Target with a fragment, or characters no URI has.
+    Target,
+    /// Target longer than [`TARGET_MAX`].
+    TargetTooLong,
+    /// More than [`FIELDS_MAX`] fields, or a head longer than [`super::HEAD_MAX`].
+    TooLarge,
+    /// HTTP/1.1 without `Host`, or with two, or with one that is no host.
+    Host,
+    /// The body's length can be read in two ways.
+    Framing(Ambiguous),
+    /// `Expect` with something else than `100-continue`.
+    Expectation,
+    /// `CONNECT`: this is no forward proxy.
+    Connect,
+}
+
+impl Malformed {
+    /// The status the client gets.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Version => 505,
+            Self::TargetTooLong => 414,
+            Self::TooLarge => 431,
+            Self::Expectation => 417,
+            Self::Connect => 405,
+            Self::Framing(Ambiguous::UnknownEncoding) => 501,
+            _ => 400,
+        }
+    }
+
+    /// In words, for the log.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Syntax => "the request head is not HTTP",
+            Self::BareLineFeed => "a line of the request head ends in a bare LF",
+            Self::Version => "the request is neither HTTP/1.0 nor HTTP/1.1",
+            Self::Target => "the request target has characters no URI may have",
+            Self::TargetTooLong => "the request target is too long",
+            Self::TooLarge => "the request head is too large",
+            Self::Host => "Host is missing, doubled or no host",
+            Self::Framing(Ambiguous::LengthAndEncoding) => "Content-Length and Transfer-Encoding together",
+            Self::Framing(Ambiguous::Lengths) => "Content-Length given twice, differing",
+            Self::Framing(Ambiguous::BadLength) => "Content-Length is not a number",
+            Self::Framing(Ambiguous::BadEncoding) => "Transfer-Encoding is not exactly chunked",
+            Self::Framing(Ambiguous::UnknownEncoding) => "a transfer coding that is not supported",
+            Self::Framing(Ambiguous::EncodingInOldVersion) => "Transfer-Encoding in an HTTP/1.0 request",
+            Self::Expectation => "an expectation other than 100-continue",
+            Self::Connect => "CONNECT is not served here",
+        }
+    }
+}
+
+/// Judges what has come of a head that is not whole yet: `Err` if no further byte could make it a request.
+pub fn check_beginning(bytes: &[u8]) -> Result<(), Malformed> {
+    let mut table = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+    let mut parsed = httparse::Request::new(&mut []);
+    match httparse::ParserConfig::default().parse_request_with_uninit_headers(&mut parsed, bytes, &mut table) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(from_httparse(error)),
+    }
+}
+
+fn from_httparse(error: httparse::Error) -> Malformed {
+    match error {
+        httparse::Error::TooManyHeaders => Malformed::TooLarge,
+        httparse::Error::Version => Malformed::Version,
+        _ => Malformed::Syntax,
+    }
+}
+
+/// Reads a whole head (`head` ends with its empty line). `table` is cleared and filled with its fields.
+pub fn parse(head: &[u8], table: &mut Vec<Field>) -> Result<RequestHead, Malformed> {
+    table.clear();
+    if !lines_end_in_crlf(head) {
+        return Err(Malformed::BareLineFeed);
+    }
+    let mut raw = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+    let mut parsed = httparse::Request::new(&mut []);
+    let parsing = httparse::ParserConfig::default();
+    let complete = parsing.parse_request_with_uninit_headers(&mut parsed, head, &mut raw).map_err(from_httparse)?;
+    let (Some(method), Some(target), Some(minor_version)) = (parsed.method, parsed.path, parsed.version) else {
+        return Err(Malformed::Syntax);
+    };
+    if complete != httparse::Status::Complete(head.len()) {
+        return Err(Malformed::Syntax);
+    }
+    for field in parsed.headers.iter() {
+        let kind = Kind::of(field.name.as_bytes());
+        let value = field.value.trim_ascii();
+        table.push(Field {
+            name: Span::of(field.name.as_bytes(), head),
+            value: Span::of(value, head),
+            kind,
+            forward: !matches!(kind, Kind::Connection | Kind::HopByHop | Kind::TransferEncoding | Kind::Te),
+        });
+    }
+    let target = Span::of(target.as_bytes(), head);
+    judge(head, table, method, target, minor_version)
+}
+
+fn judge(
+    head: &[u8],
+    table: &mut Vec<Field>,
+    method: &str,
+    target: Span,
+    minor_version: u8,
+) -> Result<RequestHead, Malformed> {
+    let method_name = Span::of(method.as_bytes(), head);
+    let (path, authority) = split_target(method, target, head)?;
+    let has_host = check_host(head, table, minor_version, authority.is_some())?;
+    let body = fields::framing(head, table, minor_version).map_err(Malformed::Framing)?;
+    drop_repeated_length(table);
+    let expects_continue = check_expectation(head, table)?;
+    let words = fields::apply_connection(head, table);
+    let keep_alive = if minor_version == 0 { words.keep_alive && !words.close } else { !words.close };
+    let method = match method {
+        "HEAD" => Method::Head,
+        "GET" | "OPTIONS" | "TRACE" | "PUT" | "DELETE" => Method::Idempotent,
+        "CONNECT" => return Err(Malformed::Connect),
+        _ => Method::Other,
+    };
+    Ok(RequestHead {
+        len: head.len(),
+        method,
+        method_name,
+        target,
+        path,
+        authority,
+        minor_version,
+        body: body.unwrap_or(Framing::None),
+        keep_alive,
+        expects_continue,
+        has_host,
+    })
+}
+
+type PathAndAuthority = (Option<Span>, Option<Span>);
+
+/// Origin form, absolute form or `*` (RFC 9112 section 3.2).
+fn split_target(method: &str, target: Span, head: &[u8]) -> Result<PathAndAuthority, Malformed> {
+    let bytes = target.in_(head);
+    if bytes.len() > TARGET_MAX {
+        return Err(Malformed::TargetTooLong);
+    }
+    if bytes.iter().any(|b| !b.is_ascii_graphic() || *b == b'#') {
+        return Err(Malformed::Target);
+    }
+    if bytes.first() == Some(&b'/') || (bytes == b"*" && method == "OPTIONS") {
+        return Ok((Some(target), None));
+    }
+    if method == "CONNECT" {
+        return Ok((None, None));
+    }
+    let after_scheme = [&b"http://"[..], b"https://"]
+        .iter()
+        .find(|scheme| bytes.len() > scheme.len() && bytes[..scheme.len()].eq_ignore_ascii_case(scheme))
+        .map(|scheme| target.skip(scheme.len()))
+        .ok_or(Malformed::Target)?;
+    let rest = after_scheme.in_(head);
+    let authority_len = rest.iter().position(|b| matches!(b, b'/' | b'?')).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(authority_len);
+    if !is_host(authority) || path.first() == Some(&b'?') {
+        return Err(Malformed::Target);
+    }
+    let path = (!path.is_empty()).then(|| Span::of(path, head));
+    Ok((path, Some(Span::of(authority, head))))
+}
+
+fn check_host(head: &[u8], table: &mut [Field], minor: u8, replaced: bool) -> Result<bool, Malformed> {
+    let mut hosts = 0;
+    for field in table.iter_mut().filter(|f| f.kind == Kind::Host) {
+        hosts += 1;
+        let value = field.value.in_(head);
+        if !value.is_empty() && !is_host(value) {
+            return Err(Malformed::Host);
+        }
+        field.forward = !replaced;
+    }
+    match (hosts, minor) {
+        (0, 1) | (2.., _) => Err(Malformed::Host),
+        (n, _) => Ok(n == 1),
+    }
+}
+
+/// A host with an optional port, by its characters: reg-name, IPv4 or bracketed IPv6 (RFC 3986 section 3.2.2).
+/// User information is no part of it.
+fn is_host(value: &[u8]) -> bool {
+    let (host, port) = match value.iter().position(|b| *b == b']') {
+        Some(end) if value.first() == Some(&b'[') => {
+            let inside = &value[1..end];
+            if inside.is_empty() || !inside.iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.')) {
+                return false;
+            }
+            match value.get(end + 1) {
+                None => return true,
+                Some(b':') => (&b"x"[..], &value[end + 2..]),
+                Some(_) => return false,
+            }
+        }
+        _ => match value.iter().position(|b| *b == b':') {
+            Some(colon) => (&value[..colon], &value[colon + 1..]),
+            None => (value, &b""[..]),
+        },
+    };
+    let reg_name = |b: &u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(b);
+    !host.is_empty() && host.iter().all(reg_name) && port.len() <= 5 && port.iter().all(u8::is_ascii_digit)
+}
+
+fn check_expectation(head: &[u8], table: &[Field]) -> Result<bool, Malformed> {
+    let mut expects = false;
+    for field in table.iter().filter(|f| f.kind == Kind::Expect) {
+        if expects || !field.value.in_(head).eq_ignore_ascii_case(b"100-continue") {
+            return Err(Malformed::Expectation);
+        }
+        expects = true;
+    }
+    Ok(expects)
+}
+
+/// Equal lengths given twice are one length (RFC 9112 section 6.3).
+fn drop_repeated_length(table: &mut [Field]) {
+    for field in table.iter_mut().filter(|f| f.kind == Kind::ContentLength).skip(1) {
+        field.forward = false;
+    }
+}
+
+/// What a member is told beyond what the client sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Additions {
+    /// Which `X-Forwarded-*` to write.
+    pub insert: lb_core::config::InsertHeaders,
+    /// The client.
+    pub client: IpAddr,
+    /// Where the client connected to: the `Host` of a request that has none.
+    pub local: SocketAddr,
+}
+
+/// Writes the head a member gets. Always HTTP/1.1, in origin form, with exactly the fields that are understood.
+pub fn write(request: &RequestHead, head: &[u8], table: &[Field], add: &Additions, out: &mut Vec<u8>) {
+    out.extend_from_slice(request.method_name.in_(head));
+    out.push(b' ');
+    match request.path {
+        Some(path) => out.extend_from_slice(path.in_(head)),
+        None if request.method_name.in_(head) == b"OPTIONS" => out.push(b'*'),
+        None => out.push(b'/'),
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    if let Some(authority) = request.authority {
+        fields::write_field(out, b"Host", authority.in_(head));
+    } else if !request.has_host {
+        fields::write_field(out, b"Host", add.local.to_string().as_bytes());
+    }
+    for field in table {
+        let replaced = match field.kind {
+            Kind::XForwardedPort => add.insert.x_forwarded_port,
+            Kind::XForwardedProto => add.insert.x_forwarded_proto,
+            Kind::Te => {
+                let trailers = fields::list(field.value.in_(head)).any(|w| w.eq_ignore_ascii_case(b"trailers"));
+                if trailers {
+                    fields::write_field(out, b"TE", b"trailers");
+                }
+                true
+            }
+            _ => false,
+        };
+        if field.forward && !replaced {
+            fields::write_field(out, field.name.in_(head), field.value.in_(head));
+        }
+    }
+    if request.body == Framing::Chunked {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+    write_forwarded(add, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_forwarded(add: &Additions, out: &mut Vec<u8>) {
+    if add.insert.x_forwarded_for {
+        out.extend_from_slice(b"X-Forwarded-For: ");
+        write_ip(add.client.to_canonical(), out);
+        out.extend_from_slice(b"\r\n");
+    }
+    if add.insert.x_forwarded_port {
+        let mut digits = itoa::Buffer::new();
+        fields::write_field(out, b"X-Forwarded-Port", digits.format(add.local.port()).as_bytes());
+    }
+    if add.insert.x_forwarded_proto {
+        fields::write_field(out, b"X-Forwarded-Proto", b"http");
+    }
+}
+
+/// An address in its usual spelling, without going through a formatter for IPv4: this is on every request.
+fn write_ip(ip: IpAddr, out: &mut Vec<u8>) {
+    match ip {
+        IpAddr::V4(v4) => {
+            let mut digits = itoa::Buffer::new();
+            for (i, octet) in v4.octets().into_iter().enumerate() {
+                if i > 0 {
+                    out.push(b'.');
+                }
+                out.extend_from_slice(digits.format(octet).as_bytes());
+            }
+        }
+        IpAddr::V6(v6) => out.extend_from_slice(v6.to_string().as_bytes()),
+    }
+}

@@ -1,0 +1,168 @@
+//! Response heads: read from a member, judged, and written for a client.
+
+use std::mem::MaybeUninit;
+
+use super::fields::{self, Ambiguous, Field, Kind, Span};
+use super::request::Method;
+use super::{FIELDS_MAX, Framing, lines_end_in_crlf};
+
+/// A response head that is safe to pass on.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseHead {
+    /// Bytes of the head, with its empty line.
+    pub len: usize,
+    /// 100..=999
+    pub status: u16,
+    reason: Span,
+    /// How its body ends.
+    pub body: Framing,
+    /// It announces chunks, whether a body follows (GET) or not (HEAD).
+    pub announces_chunks: bool,
+    /// The member would take another request on this connection.
+    pub keep_alive: bool,
+}
+
+/// Why a member's answer is not passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadAnswer {
+    /// Not HTTP, or characters no field may have.
+    Syntax,
+    /// A line that ends in a bare LF.
+    BareLineFeed,
+    /// More fields or bytes than a head may have.
+    TooLarge,
+    /// The body's length can be read in two ways.
+    Framing(Ambiguous),
+    /// `101 Switching Protocols`, which nobody asked for.
+    UnsolicitedSwitch,
+    /// More interim answers than a request may get.
+    TooManyInterim,
+}
+
+impl BadAnswer {
+    /// In words, for the log.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Syntax => "the member's answer is not HTTP",
+            Self::BareLineFeed => "a line of the member's answer ends in a bare LF",
+            Self::TooLarge => "the head of the member's answer is too large",
+            Self::Framing(_) => "the length of the member's answer can be read in two ways",
+            Self::UnsolicitedSwitch => "the member switched protocols unasked",
+            Self::TooManyInterim => "the member sent interim answers without end",
+        }
+    }
+}
+
+/// Judges what has come of a head that is not whole yet.
+pub fn check_beginning(bytes: &[u8]) -> Result<(), BadAnswer> {
+    let mut table = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+    let mut parsed = httparse::Response::new(&mut []);
+    httparse::ParserConfig::default()
+        .parse_response_with_uninit_headers(&mut parsed, bytes, &mut table)
+        .map(|_| ())
+        .map_err(from_httparse)
+}
+
+fn from_httparse(error: httparse::Error) -> BadAnswer {
+    if error == httparse::Error::TooManyHeaders { BadAnswer::TooLarge } else { BadAnswer::Syntax }
+}
+
+/// Reads a whole head. `method` is that of the request it answers. `table` is cleared and filled.
+pub fn parse(head: &[u8], method: Method, table: &mut Vec<Field>) -> Result<ResponseHead, BadAnswer> {
+    table.clear();
+    if !lines_end_in_crlf(head) {
+        return Err(BadAnswer::BareLineFeed);
+    }
+    let mut raw = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+    let mut parsed = httparse::Response::new(&mut []);
+    let parsing = httparse::ParserConfig::default();
+    let complete = parsing.parse_response_with_uninit_headers(&mut parsed, head, &mut raw).map_err(from_httparse)?;
+    let (Some(status), Some(minor_version)) = (parsed.code, parsed.version) else {
+        return Err(BadAnswer::Syntax);
+    };
+    if complete != httparse::Status::Complete(head.len()) || status < 100 {
+        return Err(BadAnswer::Syntax);
+    }
+    let reason = parsed.reason.unwrap_or_default();
+    let reason = if reason.is_empty() { Span::default() } else { Span::of(reason.as_bytes(), head) };
+    for field in parsed.headers.iter() {
+        let kind = Kind::of(field.name.as_bytes());
+        table.push(Field {
+            name: Span::of(field.name.as_bytes(), head),
+            value: Span::of(field.value.trim_ascii(), head),
+            kind,
+            forward: !matches!(kind, Kind::Connection | Kind::HopByHop | Kind::TransferEncoding),
+        });
+    }
+    let said = fields::framing(head, table, minor_version).map_err(BadAnswer::Framing)?;
+    for field in table.iter_mut().filter(|f| f.kind == Kind::ContentLength).skip(1) {
+        field.forward = false;
+    }
+    let words = fields::apply_connection(head, table);
+    let body = body_framing(status, method, said);
+    let keep_alive = minor_version == 1 && !words.close && body != Framing::UntilClose;
+    let announces_chunks = said == Some(Framing::Chunked) && status >= 200 && status != 204;
+    Ok(ResponseHead { len: head.len(), status, reason, body, announces_chunks, keep_alive })
+}
+
+/// RFC 9112 section 6.3: what method and status say goes before what the fields say.
+fn body_framing(status: u16, method: Method, said: Option<Framing>) -> Framing {
+    if method == Method::Head || status < 200 || status == 204 || status == 304 {
+        return Framing::None;
+    }
+    match said {
+        Some(Framing::Length(0)) => Framing::None,
+        Some(framing) => framing,
+        None => Framing::UntilClose,
+    }
+}
+
+/// What the client is told about its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionWord {
+    /// Nothing: HTTP/1.1 and it stays open.
+    Implied,
+    /// `close`
+    Close,
+    /// `keep-alive`, for an HTTP/1.0 client that asked.
+    KeepAlive,
+}
+
+/// Writes the head a client gets. `chunked`: the body will go out in chunks. Returns its size as HAProxy counts
+/// it for a log line: 20, the words of the status line, names and values of the fields, 1.
+pub fn write(
+    response: &ResponseHead,
+    head: &[u8],
+    table: &[Field],
+    connection: ConnectionWord,
+    chunked: bool,
+    out: &mut Vec<u8>,
+) -> u64 {
+    let mut counted = 20 + "HTTP/1.1".len() + 3 + response.reason.in_(head).len() + 1;
+    let mut digits = itoa::Buffer::new();
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(digits.format(response.status).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(response.reason.in_(head));
+    out.extend_from_slice(b"\r\n");
+    // A 1xx or 204 may not carry a length (RFC 9110 section 8.6).
+    let no_length = response.status < 200 || response.status == 204;
+    for field in table {
+        if field.forward && !(no_length && field.kind == Kind::ContentLength) {
+            let (name, value) = (field.name.in_(head), field.value.in_(head));
+            fields::write_field(out, name, value);
+            counted += name.len() + value.len();
+        }
+    }
+    if chunked {
+        counted += "transfer-encoding".len() + "chunked".len();
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+    match connection {
+        ConnectionWord::Implied => {}
+        ConnectionWord::Close => out.extend_from_slice(b"Connection: close\r\n"),
+        ConnectionWord::KeepAlive => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+    }
+    out.extend_from_slice(b"\r\n");
+    counted as u64
+}

@@ -1,0 +1,8 @@
+//! HTTP: requests read one by one, each given to a member, each answer passed back.
+
+pub mod answer;
+pub mod body;
+pub mod exchange;
+pub mod h1;
+pub mod refusal;
+pub mod session;

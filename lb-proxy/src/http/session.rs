@@ -1,0 +1,423 @@
+//! One client of an HTTP listener: requests read and judged in turn, each handed to an exchange.
+
+use std::future::poll_fn;
+use std::io::IoSlice;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use lb_core::snapshot::ListenerSnapshot;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+
+use super::answer::Told;
+use super::h1::request::{self, Malformed, RequestHead};
+use super::h1::{HEAD_MAX, head_end};
+use super::refusal;
+use crate::buffer::{Buffer, LentSheet};
+use crate::dispatch::{Journey, Lease};
+use crate::listener::Downstream;
+use crate::observe::record::{Ending, Load, Record, Times, Words, endings};
+use crate::timer::{Deadlines, Patience, Side, Timer};
+use crate::wire;
+use crate::worker::millis_between;
+
+/// Empty lines that are skipped before a request (RFC 9112 section 2.2 asks for at least one).
+const BLANK_LINES_MAX: usize = 4;
+/// After a refusal, this much more of what the client sends is read and thrown away, so that it gets to see
+/// the answer before its connection is reset.
+const LINGER_BYTES: usize = 256 * 1024;
+/// And for this long.
+const LINGER_FOR: Duration = Duration::from_millis(1_000);
+
+/// What becomes of the client's connection after a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// The next request may come.
+    Next,
+    /// It is closed.
+    Close,
+    /// It is closed once the client has stopped sending.
+    Linger,
+    /// It is reset, so that what was cut short cannot be taken for whole.
+    Reset,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Session {
+    /// Counts and names the connection.
+    pub downstream: Downstream,
+    /// Guards all waiting.
+    pub timer: Timer,
+    /// Whom it waits for.
+    pub deadlines: Deadlines,
+    /// What was read and not dealt with; none while the session is idle.
+    pub buffer: Option<Buffer>,
+    /// The listener is gone or down: this request is the last.
+    pub last: bool,
+    served: u64,
+}
+
+/// A request that is to be served.
+#[derive(Debug)]
+pub struct Request {
+    /// Its head. The bytes are still at the front of the buffer.
+    pub head: RequestHead,
+    /// Its fields, and room for the head a member gets.
+    pub sheet: LentSheet,
+    /// When its first byte came.
+    pub began: Instant,
+    /// When its head was whole.
+    pub whole: Instant,
+}
+
+enum Arrival {
+    Request(Request),
+    Refused(Ending, Instant),
+    /// Nothing came, or nothing that deserves an answer.
+    Gone,
+}
+
+/// Serves one client until one side has had enough.
+pub async fn serve(downstream: Downstream, mut stream: TcpStream) {
+    let first_ms = downstream.listener.timeouts.http_request_ms;
+    let mut session = Session {
+        downstream,
+        timer: Timer::new(first_ms),
+        deadlines: Deadlines::default(),
+        buffer: None,
+        last: false,
+        served: 0,
+    };
+    let after = {
+        let (mut from, mut to) = stream.split();
+        session.run(&mut from, &mut to).await
+    };
+    match after {
+        After::Reset => crate::tcp::session::reset(&stream),
+        After::Linger => session.linger(&mut stream).await,
+        After::Next | After::Close => {}
+    }
+}
+
+impl Session {
+    async fn run(&mut self, from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>) -> After {
+        loop {
+            let after = match self.next(from).await {
+                Arrival::Request(request) => {
+                    self.count_request();
+                    self.exchange(request, from, to).await
+                }
+                Arrival::Refused(ending, began) => {
+                    self.count_request();
+                    self.refuse_unread(ending, began, to).await
+                }
+                Arrival::Gone => After::Close,
+            };
+            if after != After::Next {
+                return after;
+            }
+            self.served += 1;
+        }
+    }
+
+    fn count_request(&self) {
+        self.downstream.view.listener_cell(&self.downstream.listener).requests.inc();
+        self.downstream.worker.process.worker(self.downstream.worker.index).requests.inc();
+    }
+
+    /// Waits for a request and reads its head.
+    async fn next(&mut self, from: &mut ReadHalf<'_>) -> Arrival {
+        let mut search = Search::default();
+        if self.buffer.as_ref().is_none_or(Buffer::is_empty) {
+            self.buffer = None;
+            if !self.idle(from).await {
+                return self.nothing_came();
+            }
+        }
+        let began = if self.served == 0 { self.downstream.accepted } else { Instant::now() };
+        self.renew_view();
+        let whole_ms = self.listener().timeouts.http_request_ms;
+        let deadline = (whole_ms > 0).then(|| began + Duration::from_millis(whole_ms));
+        self.deadlines.set_at(Side::Client, deadline.map(tokio::time::Instant::from_std));
+        let mut buffer = self.buffer.take().unwrap_or_else(|| self.downstream.worker.buffers.lend());
+        let mut sheet = self.downstream.worker.buffers.lend_sheet();
+        // The deadline is for the whole head, so single reads set none of their own.
+        let unused = Deadlines::default();
+        let patience = Patience { deadlines: &unused, side: Side::Client, ms: 0 };
+        let reading = read_head(from, &mut buffer, &mut sheet, &mut search, patience);
+        let read = self.timer.guard(&self.deadlines, reading).await;
+        self.deadlines.clear(Side::Client);
+        let nothing = buffer.is_empty();
+        self.buffer = Some(buffer);
+        match read {
+            Ok(Ok(head)) => Arrival::Request(Request { head, sheet, began, whole: Instant::now() }),
+            Ok(Err(HeadFailure::Malformed(bad))) => Arrival::Refused(refusing(bad), began),
+            Ok(Err(HeadFailure::Left)) if nothing => self.nothing_came(),
+            Ok(Err(HeadFailure::Left)) => Arrival::Refused(endings::CLIENT_LEFT_HEAD, began),
+            Err(_) => Arrival::Refused(endings::HEAD_TIMEOUT, began),
+        }
+    }
+
+    /// The client closed, or stayed silent, between requests: no word is due. Before the first request a
+    /// silent client is told why it is cut off.
+    fn nothing_came(&self) -> Arrival {
+        let silent_for = Instant::now() - self.downstream.accepted;
+        let limit = self.listener().timeouts.http_request_ms;
+        if self.served == 0 && limit > 0 && silent_for >= Duration::from_millis(limit) {
+            return Arrival::Refused(endings::HEAD_TIMEOUT, self.downstream.accepted);
+        }
+        Arrival::Gone
+    }
+
+    /// Waits, without holding memory, for something to read. False: it is time to part.
+    async fn idle(&mut self, from: &mut ReadHalf<'_>) -> bool {
+        let timeouts = self.listener().timeouts;
+        let ms = if self.served == 0 { timeouts.http_request_ms } else { timeouts.http_keep_alive_ms };
+        let patience = Patience { deadlines: &self.deadlines, side: Side::Client, ms };
+        let (downstream, last) = (&self.downstream, self.last);
+        let waiting = async {
+            let mut readable = std::pin::pin!(wire::readable(from, patience));
+            poll_fn(|cx| {
+                if let Poll::Ready(ready) = readable.as_mut().poll(cx) {
+                    return Poll::Ready(ready.is_ok());
+                }
+                if downstream.worker.draining() || last {
+                    return Poll::Ready(false);
+                }
+                downstream.wake_on_drain(cx.waker());
+                Poll::Pending
+            })
+            .await
+        };
+        let waited = self.timer.guard(&self.deadlines, waiting).await;
+        self.deadlines.clear(Side::Client);
+        waited.unwrap_or(false)
+    }
+
+    /// Moves on to the view in force. A session whose listener is gone stays in the old one for this request.
+    fn renew_view(&mut self) {
+        let current = self.downstream.worker.view();
+        if Rc::ptr_eq(&current, &self.downstream.view) {
+            return;
+        }
+        let id = self.downstream.listener.id;
+        let place = current.snapshot.listeners.iter().position(|l| l.id == id && l.up && l.protocol.is_http());
+        match place {
+            Some(place) => {
+                self.downstream.listener = Arc::clone(&current.snapshot.listeners[place]);
+                self.downstream.place = place;
+                self.downstream.view = current;
+            }
+            None => self.last = true,
+        }
+    }
+
+    /// The listener it came in by.
+    pub fn listener(&self) -> &Arc<ListenerSnapshot> {
+        &self.downstream.listener
+    }
+
+    /// True if the client may send another request after this one, as far as we are concerned.
+    pub fn may_keep(&self) -> bool {
+        !self.last && !self.downstream.worker.draining()
+    }
+
+    async fn refuse_unread(&mut self, ending: Ending, began: Instant, to: &mut WriteHalf<'_>) -> After {
+        let told = Told::default();
+        let after = self.refuse(ending, false, &told, to).await;
+        let times = Times { total: millis_between(began, Instant::now()), ..Times::NONE };
+        self.close_books(Books { ending, began, times, told: &told, journey: None, lease: None, line: b"", head_in: 0 });
+        after
+    }
+
+    /// Sends the page of `ending`, if it has one and nothing else was sent.
+    pub async fn refuse(&self, ending: Ending, head_only: bool, told: &Told, to: &mut WriteHalf<'_>) -> After {
+        if ending.status == 0 || told.client_told.get() {
+            return After::Reset;
+        }
+        let cell = self.downstream.view.listener_cell(self.listener());
+        cell.refusals.inc();
+        let mut page = self.downstream.worker.buffers.lend_sheet();
+        let counted = refusal::write(ending.status, &self.listener().error_pages, head_only, &mut page.out);
+        told.head_counted.set(counted);
+        told.head_bytes.set(page.out.len() as u64);
+        told.status.set(ending.status);
+        // A client that does not take a page of a few hundred bytes is not waited for.
+        let unused = Deadlines::default();
+        let patience = Patience { deadlines: &unused, side: Side::Client, ms: 0 };
+        let writing = async { wire::write_all(to, &mut [IoSlice::new(&page.out)], patience).await };
+        match tokio::time::timeout(LINGER_FOR, writing).await {
+            Ok(Ok(())) => After::Linger,
+            _ => After::Close,
+        }
+    }
+
+    /// Counts a request that has ended and writes its line.
+    pub fn close_books(&self, books: Books<'_>) {
+        let downstream = &self.downstream;
+        let told = books.told;
+        let (bytes_in, bytes_out) =
+            (books.head_in + told.body_in.get(), told.head_bytes.get() + told.body_out.get());
+        let status = told.status.get();
+        let class = (usize::from(status) / 100).wrapping_sub(1);
+        let cell = downstream.view.listener_cell(&downstream.listener);
+        cell.bytes_in.add(bytes_in);
+        cell.bytes_out.add(bytes_out);
+        if let Some(counter) = cell.responses.get(class) {
+            counter.inc();
+        }
+        if matches!(books.ending.flags[0], b'C' | b'c' | b'P') {
+            cell.request_errors.inc();
+        }
+        if let Some(lease) = books.lease {
+            let member = lease.cell();
+            member.bytes_in.add(bytes_in);
+            if books.ending.status == 0 {
+                member.bytes_out.add(bytes_out);
+                if let Some(counter) = member.responses.get(class) {
+                    counter.inc();
+                }
+            }
+            if matches!(books.ending.flags, [b'S' | b's', b'H' | b'D'] | [b'P', b'H']) {
+                member.response_errors.inc();
+            }
+        }
+        let Some(sink) = downstream.view.sink(downstream.place) else { return };
+        let record = Record {
+            sink,
+            http: true,
+            began: books.began,
+            client: downstream.peer,
+            times: books.times,
+            status,
+            bytes_counted: told.head_counted.get() + told.body_out.get(),
+            bytes_out,
+            bytes_in,
+            ending: books.ending,
+            load: Load::now(downstream, books.lease),
+            retries: books.journey.map_or(0, |j| j.retries),
+            redispatched: books.journey.is_some_and(|j| j.redispatched),
+        };
+        let pool = books.journey.and(downstream.listener.pool).map(|p| downstream.view.pool(p));
+        let words = Words {
+            listener: &downstream.listener.label,
+            pool: pool.map(|p| &*p.label),
+            member: books.lease.map(|l| &*l.slot().label),
+            line: books.line,
+        };
+        downstream.worker.process.log.note(downstream.worker.index, &record, words);
+    }
+
+    /// Lets the client read the last answer: says that nothing more comes, then throws away what it still sends.
+    async fn linger(&mut self, stream: &mut TcpStream) {
+        let mut buffer = self.buffer.take().unwrap_or_else(|| self.downstream.worker.buffers.lend());
+        buffer.consume(buffer.len());
+        let rest = async {
+            if stream.shutdown().await.is_err() {
+                return;
+            }
+            let (mut from, _) = stream.split();
+            let unused = Deadlines::default();
+            let patience = Patience { deadlines: &unused, side: Side::Client, ms: 0 };
+            let mut thrown_away = 0;
+            while thrown_away < LINGER_BYTES {
+                match wire::read(&mut from, buffer.room(), patience).await {
+                    Ok(n) if n > 0 => thrown_away += n,
+                    _ => return,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(LINGER_FOR, rest).await;
+    }
+}
+
+/// What the books of a request are closed with.
+#[derive(Debug)]
+pub struct Books<'a> {
+    /// How it ended.
+    pub ending: Ending,
+    /// When its first byte came.
+    pub began: Instant,
+    /// How long what took.
+    pub times: Times,
+    /// What was sent.
+    pub told: &'a Told,
+    /// Its way through the pool, if it got one.
+    pub journey: Option<&'a Journey>,
+    /// The member that served it, or failed to.
+    pub lease: Option<&'a Lease>,
+    /// The request line.
+    pub line: &'a [u8],
+    /// Bytes of the request's head.
+    pub head_in: u64,
+}
+
+fn refusing(bad: Malformed) -> Ending {
+    Ending { flags: *b"PR", status: bad.status(), reason: bad.reason() }
+}
+
+enum HeadFailure {
+    Malformed(Malformed),
+    Left,
+}
+
+/// How far a head that is still coming has been looked at.
+#[derive(Default)]
+struct Search {
+    searched: usize,
+    judged: usize,
+    blank_lines: usize,
+}
+
+async fn read_head(
+    from: &mut ReadHalf<'_>,
+    buffer: &mut Buffer,
+    sheet: &mut LentSheet,
+    search: &mut Search,
+    patience: Patience<'_>,
+) -> Result<RequestHead, HeadFailure> {
+    loop {
+        if let Some(head) = search.look(buffer, sheet).map_err(HeadFailure::Malformed)? {
+            return Ok(head);
+        }
+        buffer.make_room();
+        match wire::read(from, buffer.room(), patience).await {
+            Ok(n) if n > 0 => buffer.fill(n),
+            _ => return Err(HeadFailure::Left),
+        }
+    }
+}
+
+impl Search {
+    /// Parses the head if it is whole; judges its beginning if it is not.
+    fn look(&mut self, buffer: &mut Buffer, sheet: &mut LentSheet) -> Result<Option<RequestHead>, Malformed> {
+        while buffer.filled().starts_with(b"\r\n") {
+            buffer.consume(2);
+            self.blank_lines += 1;
+            if self.blank_lines > BLANK_LINES_MAX {
+                return Err(Malformed::Syntax);
+            }
+        }
+        if let Some(len) = head_end(buffer.filled(), self.searched) {
+            if len > HEAD_MAX {
+                return Err(Malformed::TooLarge);
+            }
+            return request::parse(&buffer.filled()[..len], &mut sheet.fields).map(Some);
+        }
+        self.searched = buffer.len();
+        // Judged again each time its length has doubled: a head that drips costs linear work in all.
+        if self.searched > 2 * self.judged {
+            request::check_beginning(buffer.filled())?;
+            self.judged = self.searched;
+        }
+        if self.searched >= HEAD_MAX {
+            let one_line = memchr::memchr(b'\n', buffer.filled()).is_none();
+            return Err(if one_line { Malformed::TargetTooLong } else { Malformed::TooLarge });
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,170 @@
+//! One VIP's life: documents applied while it serves, sockets passed on, an end that lets sessions finish.
+
+use std::io;
+use std::num::NonZero;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use lb_control::handoff::{HandoffStore, Sockets};
+use lb_control::instance::Applied;
+use lb_control::listen::ListenError;
+use lb_core::config::{LoadBalancer, WORKERS_MAX};
+use lb_core::snapshot::Snapshot;
+use tokio::sync::{Notify, oneshot};
+
+use crate::listener::sockets::SocketBook;
+use crate::process::Process;
+use crate::worker::{self, Order, WorkerHandle};
+
+/// Why a sound document could not be put in force. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// A port cannot be bound.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// Threads or descriptors ran out.
+    #[error("cannot start serving: {0}")]
+    Resources(#[from] io::Error),
+    /// The process is about to end.
+    #[error("the data plane is draining and takes no documents")]
+    Draining,
+    /// A data thread is gone.
+    #[error("a data thread has ended; the data plane must be restarted")]
+    WorkerLost,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Instance {
+    /// What all threads share.
+    pub process: Arc<Process>,
+    workers: Mutex<Vec<WorkerHandle>>,
+    sockets: Mutex<SocketBook>,
+    applying: tokio::sync::Mutex<()>,
+    drain_wanted: Notify,
+}
+
+impl Instance {
+    /// Serves nothing yet.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            process: Arc::new(Process::new(usize::from(WORKERS_MAX))),
+            workers: Mutex::default(),
+            sockets: Mutex::default(),
+            applying: tokio::sync::Mutex::default(),
+            drain_wanted: Notify::new(),
+        })
+    }
+
+    /// Binds what `config` needs and does not have yet, so that privileges can be dropped before threads start.
+    pub fn bind_ahead(&self, config: &LoadBalancer) -> Result<(), ApplyError> {
+        let mut book = lock(&self.sockets);
+        let prepared = book.prepare(config.sockets().collect(), workers_for(config))?;
+        book.commit(prepared, 1, 1)?;
+        book.forget_holders();
+        Ok(())
+    }
+
+    /// Puts a document in force. When this returns, every worker serves it and only it: established
+    /// connections go on, figures are kept, requests that come now meet the new one.
+    pub async fn apply(&self, config: LoadBalancer) -> Result<Applied, ApplyError> {
+        let _one_at_a_time = self.applying.lock().await;
+        if self.process.draining() {
+            return Err(ApplyError::Draining);
+        }
+        let began = Instant::now();
+        let wanted = workers_for(&config);
+        let (orders, generation) = self.publish(config, wanted)?;
+        for done in orders {
+            done.await.map_err(|_| ApplyError::WorkerLost)?;
+        }
+        self.process.admission.recheck();
+        crate::sys::trim_heap();
+        Ok(Applied { generation, took_us: began.elapsed().as_micros() as u64 })
+    }
+
+    fn publish(&self, config: LoadBalancer, wanted: usize) -> Result<(Vec<oneshot::Receiver<()>>, u64), ApplyError> {
+        let mut book = lock(&self.sockets);
+        let mut workers = lock(&self.workers);
+        let prepared = book.prepare(config.sockets().collect(), wanted)?;
+        while workers.len() < wanted {
+            let worker = worker::start(workers.len(), Arc::clone(&self.process))?;
+            workers.push(worker);
+        }
+        if workers.iter().any(|worker| !worker.alive()) {
+            return Err(ApplyError::WorkerLost);
+        }
+        let changes = book.commit(prepared, wanted, workers.len())?;
+        let snapshot = Snapshot::build(Arc::new(config), &self.process.snapshot.load(), workers.len());
+        let sinks: Vec<_> = snapshot.listeners.iter().map(|l| self.process.log.register(&l.log)).collect();
+        let generation = snapshot.generation;
+        self.process.snapshot.store(Arc::new(snapshot));
+        let mut waiting = Vec::with_capacity(workers.len());
+        for (worker, changes) in workers.iter().zip(changes) {
+            let (done, wait) = oneshot::channel();
+            let order = Order::Refresh { open: changes.open, close: changes.close, sinks: sinks.clone(), done };
+            worker.orders.send(order).map_err(|_| ApplyError::WorkerLost)?;
+            waiting.push(wait);
+        }
+        Ok((waiting, generation))
+    }
+
+    /// How many data threads run.
+    pub fn workers(&self) -> usize {
+        lock(&self.workers).len()
+    }
+
+    /// Asks for the end of the process, as SIGTERM does.
+    pub fn request_drain(&self) {
+        self.drain_wanted.notify_one();
+    }
+
+    /// Waits until somebody called [`Self::request_drain`].
+    pub async fn drain_requested(&self) {
+        self.drain_wanted.notified().await;
+    }
+
+    /// Accepts nothing more and waits for the sessions to end, for `patience` at most. Returns how many were
+    /// left when it ran out.
+    pub async fn drain(&self, patience: Duration) -> u32 {
+        self.process.begin_draining();
+        let mut waiting = Vec::new();
+        for worker in lock(&self.workers).iter() {
+            let (done, wait) = oneshot::channel();
+            if worker.orders.send(Order::Drain { done }).is_ok() {
+                waiting.push(wait);
+            }
+        }
+        lock(&self.sockets).close_all();
+        let all = async {
+            for wait in waiting {
+                let _ = wait.await;
+            }
+        };
+        match tokio::time::timeout(patience, all).await {
+            Ok(()) => 0,
+            Err(_) => self.process.connections(),
+        }
+    }
+}
+
+impl HandoffStore for Instance {
+    fn offered(&self, sockets: Sockets) {
+        lock(&self.sockets).take_offer(sockets);
+    }
+
+    fn held(&self) -> io::Result<Sockets> {
+        lock(&self.sockets).duplicates()
+    }
+}
+
+/// Data threads a document wants: what it says, or one for each processor.
+pub fn workers_for(config: &LoadBalancer) -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    config.workers.map_or(processors, usize::from).clamp(1, usize::from(WORKERS_MAX))
+}
+
+/// A panic while the lock was held would have left plain values behind: they are still good.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,22 @@
+//! The forwarding engine: moves bytes between clients and members, one process for each VIP.
+//!
+//! The walk of a byte: [`listener`] accepts and admits → [`http`] reads a head, or [`tcp`] takes the stream →
+//! [`dispatch`] asks the balancer and reaches a member through [`upstream`] → bytes are relayed → [`observe`]
+//! counts and writes one line. [`worker`] is one data thread, [`instance`] the life of the process around them.
+
+pub mod buffer;
+pub mod control;
+pub mod dispatch;
+pub mod http;
+pub mod instance;
+pub mod listener;
+pub mod observe;
+pub mod privilege;
+pub mod process;
+pub mod sys;
+pub mod tcp;
+pub mod timer;
+pub mod upstream;
+pub mod view;
+pub mod wire;
+pub mod worker;

@@ -1,0 +1,156 @@
+//! What is noted of one request or connection when it ends.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+/// How it ended: HAProxy's two flags (who, in which phase), the status a client gets if there is still time to
+/// send one, and the reason in words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// HAProxy's first two termination flags.
+    pub flags: [u8; 2],
+    /// Of the refusal; 0 where none can be sent.
+    pub status: u16,
+    /// In words.
+    pub reason: &'static str,
+}
+
+/// All endings but those of a malformed head or answer, which carry their own words.
+pub mod endings {
+    use super::Ending;
+
+    const fn ending(flags: &[u8; 2], status: u16, reason: &'static str) -> Ending {
+        Ending { flags: *flags, status, reason }
+    }
+
+    /// All went well.
+    pub const SERVED: Ending = ending(b"--", 0, "served");
+    /// The listener has no pool, or the pool nobody who may take traffic.
+    pub const NO_MEMBER: Ending = ending(b"SC", 503, "no member of the pool can take traffic");
+    /// Every attempt was refused.
+    pub const MEMBER_REFUSED: Ending = ending(b"SC", 503, "the member refused the connection");
+    /// The last attempt was not answered in time.
+    pub const CONNECT_TIMEOUT: Ending = ending(b"sC", 503, "the member did not answer the connection in time");
+    /// We are out of descriptors, ports or memory.
+    pub const NO_RESOURCES: Ending = ending(b"RC", 503, "no descriptor or local port left for a connection");
+    /// A head that dripped too slowly, or never came.
+    pub const HEAD_TIMEOUT: Ending = ending(b"cR", 408, "the request head did not come in time");
+    /// The client left before its head was whole.
+    pub const CLIENT_LEFT_HEAD: Ending = ending(b"CR", 400, "the client left before its request was whole");
+    /// The client sent a body that is not chunked coding although it said so.
+    pub const BAD_BODY: Ending = ending(b"PR", 400, "the request body is not valid chunked coding");
+    /// The client stopped sending its body.
+    pub const BODY_TIMEOUT: Ending = ending(b"cD", 408, "the client stopped sending its body");
+    /// The client left while it sent its body.
+    pub const CLIENT_LEFT_BODY: Ending = ending(b"CD", 400, "the client left before its body was whole");
+    /// The client reset the connection while the member worked.
+    pub const CLIENT_LEFT_WAITING: Ending = ending(b"CH", 0, "the client left before the answer came");
+    /// The client would not take the answer.
+    pub const CLIENT_LEFT: Ending = ending(b"CD", 0, "the client left before the answer was whole");
+    /// The client stopped taking bytes.
+    pub const CLIENT_TIMEOUT: Ending = ending(b"cD", 0, "the client stopped taking the answer");
+    /// The member closed or reset before any byte of an answer.
+    pub const MEMBER_CLOSED: Ending = ending(b"SH", 502, "the member closed without an answer");
+    /// The same on a kept connection, with a request that may not be sent twice.
+    pub const MEMBER_CLOSED_KEPT: Ending =
+        ending(b"SH", 502, "the member closed a kept connection and the request is not safe to repeat");
+    /// The member closed or reset inside the head of its answer.
+    pub const MEMBER_CLOSED_HEAD: Ending = ending(b"SH", 502, "the member closed in the middle of its head");
+    /// The member said nothing in time.
+    pub const MEMBER_TIMEOUT: Ending = ending(b"sH", 504, "the member did not answer in time");
+    /// The member closed inside the body.
+    pub const MEMBER_CUT: Ending = ending(b"SD", 0, "the member closed before its answer was whole");
+    /// The member stopped sending its body.
+    pub const MEMBER_STALLED: Ending = ending(b"sD", 0, "the member stopped in the middle of its answer");
+    /// The body of the answer is not chunked coding.
+    pub const MEMBER_BAD_BODY: Ending = ending(b"SD", 0, "the member's body is not valid chunked coding");
+    /// Relay: the client reset.
+    pub const CLIENT_RESET: Ending = ending(b"CD", 0, "the client reset the connection");
+    /// Relay: the member reset.
+    pub const MEMBER_RESET: Ending = ending(b"SD", 0, "the member reset the connection");
+    /// Relay: the client was silent for too long.
+    pub const CLIENT_IDLE: Ending = ending(b"cD", 0, "the client was silent for too long");
+    /// Relay: the member was silent for too long.
+    pub const MEMBER_IDLE: Ending = ending(b"sD", 0, "the member was silent for too long");
+}
+
+/// Which sink a line goes to; `observe::queue::Log::register` gives it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SinkId(pub u16);
+
+/// Figures of one line. Its words (names, request line) are kept beside it, in the queue's text.
+#[derive(Clone, Copy, Debug)]
+pub struct Record {
+    /// Where the line goes.
+    pub sink: SinkId,
+    /// True for a request, false for a relayed connection.
+    pub http: bool,
+    /// Accepted (TCP) or first byte of the request (HTTP).
+    pub began: Instant,
+    /// Who came.
+    pub client: SocketAddr,
+    /// Times.
+    pub times: Times,
+    /// HTTP status sent, 0 for none.
+    pub status: u16,
+    /// As HAProxy's `%B` counts: see [`super::format`].
+    pub bytes_counted: u64,
+    /// To the client, on the wire.
+    pub bytes_out: u64,
+    /// From the client, on the wire.
+    pub bytes_in: u64,
+    /// How it ended.
+    pub ending: Ending,
+    /// Connections or requests when it ended, this one included.
+    pub load: Load,
+    /// Failed attempts before.
+    pub retries: u32,
+    /// It left a member for another.
+    pub redispatched: bool,
+}
+
+/// Milliseconds of each phase; -1: it was never reached.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// From the first byte of the head to its last.
+    pub request: i32,
+    /// In queues.
+    pub queue: i32,
+    /// To a connection, retries included.
+    pub connect: i32,
+    /// To the answer's head.
+    pub response: i32,
+    /// All of it.
+    pub total: i32,
+}
+
+impl Times {
+    /// Nothing reached yet.
+    pub const NONE: Self = Self { request: -1, queue: -1, connect: -1, response: -1, total: 0 };
+}
+
+/// HAProxy's `%ac/%fc/%bc/%sc`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Load {
+    /// Connections of the process.
+    pub process: u32,
+    /// Of the listener.
+    pub listener: u32,
+    /// Of the pool.
+    pub pool: u32,
+    /// Of the member.
+    pub member: u32,
+}
+
+/// The words of one line.
+#[derive(Clone, Copy, Debug)]
+pub struct Words<'a> {
+    /// The listener.
+    pub listener: &'a str,
+    /// The pool, if one was chosen.
+    pub pool: Option<&'a str>,
+    /// The member, if one was chosen.
+    pub member: Option<&'a str>,
+    /// The request line, empty for TCP.
+    pub line: &'a [u8],
+}

@@ -1,0 +1,159 @@
+//! What all threads of a data plane share: the snapshot in force, the log, and a few counts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use lb_control::stats::WorkerStats;
+use lb_core::snapshot::Snapshot;
+use lb_core::time::Millis;
+use tokio::sync::Notify;
+
+use crate::observe::queue::Log;
+use crate::observe::stats::WorkerCell;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Process {
+    /// What is being served. Written by the control thread only.
+    pub snapshot: ArcSwap<Snapshot>,
+    /// Lines on their way out.
+    pub log: Arc<Log>,
+    began: Instant,
+    connections: AtomicU32,
+    panics: AtomicU64,
+    /// Acceptors that wait for a listener below its limit.
+    pub admission: Admission,
+    workers: Box<[WorkerCell]>,
+    draining: AtomicBool,
+}
+
+impl Process {
+    /// Room for `workers_max` workers.
+    pub fn new(workers_max: usize) -> Self {
+        Self {
+            snapshot: ArcSwap::from_pointee(Snapshot::empty()),
+            log: Arc::new(Log::new(workers_max)),
+            began: Instant::now(),
+            connections: AtomicU32::new(0),
+            panics: AtomicU64::new(0),
+            admission: Admission::default(),
+            workers: (0..workers_max).map(|_| WorkerCell::default()).collect(),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// Most workers this process can have.
+    pub fn workers_max(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Milliseconds since the process began.
+    pub fn now(&self) -> Millis {
+        Millis(self.began.elapsed().as_millis() as u64)
+    }
+
+    /// Connections from clients, open now.
+    pub fn connections(&self) -> u32 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// One client came.
+    pub fn connected(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One client left.
+    pub fn disconnected(&self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A session ended in a panic.
+    pub fn panicked(&self) {
+        self.panics.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Sessions that ended in a panic.
+    pub fn panics(&self) -> u64 {
+        self.panics.load(Ordering::Relaxed)
+    }
+
+    /// Figures of one worker, written by it alone.
+    pub fn worker(&self, index: usize) -> &WorkerCell {
+        &self.workers[index]
+    }
+
+    /// Figures of all workers that ever accepted or could.
+    pub fn worker_totals(&self) -> Vec<WorkerStats> {
+        self.workers.iter().map(WorkerCell::read).collect()
+    }
+
+    /// Nothing new is accepted from now on.
+    pub fn begin_draining(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// See [`Self::begin_draining`].
+    pub fn draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}
+
+/// Where acceptors of a full listener wait. A place is taken by counting up and looking; whoever frees one
+/// tells those who wait. The counts are sequentially consistent, so that no freed place goes unnoticed.
+#[derive(Debug, Default)]
+pub struct Admission {
+    waiting: AtomicU32,
+    freed: Notify,
+}
+
+impl Admission {
+    /// Takes one place of `limit` in `admitted`, waiting until there is one.
+    pub async fn enter(&self, admitted: &AtomicU32, limit: impl Fn() -> Option<u32>) {
+        if try_enter(admitted, limit()) {
+            return;
+        }
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let _waiting = Waiting(&self.waiting);
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            if try_enter(admitted, limit()) {
+                return;
+            }
+            freed.await;
+        }
+    }
+
+    /// Gives a place back.
+    pub fn leave(&self, admitted: &AtomicU32) {
+        admitted.fetch_sub(1, Ordering::SeqCst);
+        self.recheck();
+    }
+
+    /// A place may have become free: a limit was raised.
+    pub fn recheck(&self) {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            self.freed.notify_waiters();
+        }
+    }
+}
+
+fn try_enter(admitted: &AtomicU32, limit: Option<u32>) -> bool {
+    let before = admitted.fetch_add(1, Ordering::SeqCst);
+    if limit.is_some_and(|limit| before >= limit) {
+        admitted.fetch_sub(1, Ordering::SeqCst);
+        return false;
+    }
+    true
+}
+
+struct Waiting<'a>(&'a AtomicU32);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,22 @@
+//! The only room where `unsafe` may live: calls that no safe crate offers, each behind a safe function.
+#![allow(unsafe_code, reason = "this is the room for it")]
+
+/// Gives memory that is not in use back to the kernel. Called after an apply and when traffic has ended, so
+/// that an idle VIP weighs what it weighed before its busy hour.
+pub fn trim_heap() {
+    // SAFETY: malloc_trim has no preconditions; it locks the allocator's arenas itself.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Tells the allocator to keep little in reserve: threads that allocate seldom need no arena of their own,
+/// and a VIP's memory is the product. Call it before the first thread is started.
+pub fn economize_heap(arenas: i32) {
+    // SAFETY: mallopt only sets parameters; unknown ones are refused.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, arenas);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 64 * 1024);
+        libc::mallopt(libc::M_TOP_PAD, 16 * 1024);
+    }
+}

@@ -1,0 +1,4 @@
+//! Relaying: bytes both ways between one client and one member, nothing read into them.
+
+pub mod relay;
+pub mod session;

@@ -1,0 +1,136 @@
+//! One relayed connection: from admission to its log line.
+
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+use super::relay::{Moved, Silence, relay};
+use crate::dispatch::{Journey, Reached, Reuse};
+use crate::listener::Downstream;
+use crate::observe::record::{Ending, Load, Record, Times, Words, endings};
+use crate::timer::Timer;
+use crate::worker::millis_between;
+
+/// Serves one client of a TCP (or passed-through HTTPS) listener.
+pub async fn serve(downstream: Downstream, mut client: TcpStream) {
+    let mut journey = downstream.listener.pool.map(|pool| Journey::new(pool, downstream.peer.ip()));
+    let connect_ms = downstream.listener.timeouts.member_connect_ms;
+    let reached = match &mut journey {
+        None => Err(endings::NO_MEMBER),
+        Some(journey) => {
+            journey.reach(&downstream.worker, &downstream.view, Reuse::Never, connect_ms).await
+        }
+    };
+    let moved = Moved::default();
+    let mut outcome = Outcome { ending: endings::SERVED, connect_ms: -1, reached: None, moved };
+    match reached {
+        Err(ending) => {
+            // Nothing can be said in a protocol we do not speak: a reset is the clearest word there is.
+            reset(&client);
+            outcome.ending = ending;
+        }
+        Ok(mut reached) => {
+            outcome.connect_ms = millis_between(downstream.accepted, Instant::now());
+            outcome.ending = run(&downstream, &mut client, &mut reached, &outcome.moved).await;
+            outcome.reached = Some(reached);
+        }
+    }
+    drop(client);
+    finish(&downstream, journey.as_ref(), outcome);
+}
+
+struct Outcome {
+    ending: Ending,
+    connect_ms: i32,
+    reached: Option<Reached>,
+    moved: Moved,
+}
+
+async fn run(
+    downstream: &Downstream,
+    client: &mut TcpStream,
+    reached: &mut Reached,
+    moved: &Moved,
+) -> Ending {
+    let timeouts = downstream.listener.timeouts;
+    let silence = Silence {
+        client_ms: timeouts.tunnel_ms.unwrap_or(timeouts.client_data_ms),
+        member_ms: timeouts.tunnel_ms.unwrap_or(timeouts.member_data_ms),
+    };
+    let mut timer = Timer::new(silence.client_ms);
+    let buffers = &downstream.worker.buffers;
+    let ending = relay(client, &mut reached.stream, silence, buffers, &mut timer, moved).await;
+    if ending == endings::MEMBER_RESET {
+        reset(client);
+    } else if ending == endings::CLIENT_RESET {
+        reset(&reached.stream);
+    }
+    ending
+}
+
+/// Has the connection reset instead of closed when it is dropped.
+pub fn reset(stream: &TcpStream) {
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: Outcome) {
+    let worker = &downstream.worker;
+    let (up, down) = (outcome.moved.up.get(), outcome.moved.down.get());
+    let cell = downstream.view.listener_cell(&downstream.listener);
+    cell.bytes_in.add(up);
+    cell.bytes_out.add(down);
+    if outcome.ending.flags[0].eq_ignore_ascii_case(&b'c') {
+        cell.request_errors.inc();
+    }
+    if let Some(reached) = &outcome.reached {
+        reached.lease.cell().bytes_in.add(up);
+        reached.lease.cell().bytes_out.add(down);
+        if outcome.ending == endings::MEMBER_RESET {
+            reached.lease.cell().response_errors.inc();
+        }
+    }
+    let Some(sink) = downstream.view.sink(downstream.place) else { return };
+    let lease = outcome.reached.as_ref().map(|r| &r.lease);
+    let pool = downstream.listener.pool.map(|p| downstream.view.pool(p));
+    let record = Record {
+        sink,
+        http: false,
+        began: downstream.accepted,
+        client: downstream.peer,
+        times: Times {
+            request: -1,
+            queue: if lease.is_some() { 0 } else { -1 },
+            connect: outcome.connect_ms,
+            response: -1,
+            total: millis_between(downstream.accepted, Instant::now()),
+        },
+        status: 0,
+        bytes_counted: down,
+        bytes_out: down,
+        bytes_in: up,
+        ending: outcome.ending,
+        load: Load::now(downstream, lease),
+        retries: journey.map_or(0, |j| j.retries),
+        redispatched: journey.is_some_and(|j| j.redispatched),
+    };
+    let words = Words {
+        listener: &downstream.listener.label,
+        pool: pool.map(|p| &*p.label),
+        member: lease.map(|l| &*l.slot().label),
+        line: b"",
+    };
+    worker.process.log.note(worker.index, &record, words);
+}
+
+impl Load {
+    /// What is going on now, this session included.
+    pub fn now(downstream: &Downstream, lease: Option<&crate::dispatch::Lease>) -> Self {
+        Self {
+            process: downstream.worker.process.connections(),
+            listener: downstream.listener.cells.sum(|c| c.open.get()) as u32,
+            pool: lease.map_or(0, |l| l.pool().cells.sum(|c| c.active.get()) as u32),
+            member: lease.map_or(0, |l| l.slot().state.in_flight()),
+        }
+    }
+}

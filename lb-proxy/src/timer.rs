@@ -1,0 +1,168 @@
+//! Patience: how long a step waits for whom, at the price of no clock reading while nobody waits.
+//!
+//! Each side has one deadline, set when an operation on it cannot go on and cleared when it can. One timer per
+//! session guards both; it is re-armed only when it fires too early or a nearer deadline comes, so a busy
+//! session re-arms it about once per timeout, not once per request.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+
+/// Who is being waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Downstream.
+    Client,
+    /// Upstream.
+    Member,
+}
+
+/// Until when each side is waited for.
+#[derive(Debug, Default)]
+pub struct Deadlines {
+    client: Cell<Option<Instant>>,
+    member: Cell<Option<Instant>>,
+}
+
+impl Deadlines {
+    /// Waits for `side` until `ms` from now at most; 0: for ever.
+    pub fn set(&self, side: Side, ms: u64) {
+        let deadline = (ms > 0).then(|| Instant::now() + Duration::from_millis(ms));
+        self.cell(side).set(deadline);
+    }
+
+    /// Waits for `side` until `deadline` at most.
+    pub fn set_at(&self, side: Side, deadline: Option<Instant>) {
+        self.cell(side).set(deadline);
+    }
+
+    /// Nobody waits for `side` any more.
+    pub fn clear(&self, side: Side) {
+        self.cell(side).set(None);
+    }
+
+    fn cell(&self, side: Side) -> &Cell<Option<Instant>> {
+        match side {
+            Side::Client => &self.client,
+            Side::Member => &self.member,
+        }
+    }
+
+    fn earliest(&self) -> Option<(Instant, Side)> {
+        match (self.client.get(), self.member.get()) {
+            (Some(c), Some(m)) if m < c => Some((m, Side::Member)),
+            (Some(c), _) => Some((c, Side::Client)),
+            (None, Some(m)) => Some((m, Side::Member)),
+            (None, None) => None,
+        }
+    }
+}
+
+/// Whom an operation waits for, and how long at a stretch.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience<'a> {
+    /// Where the deadline is noted.
+    pub deadlines: &'a Deadlines,
+    /// Who is waited for.
+    pub side: Side,
+    /// Milliseconds without progress; 0: no limit.
+    pub ms: u64,
+}
+
+impl Patience<'_> {
+    /// The operation cannot go on for now.
+    pub fn start(&self) {
+        self.deadlines.set(self.side, self.ms);
+    }
+
+    /// It went on.
+    pub fn clear(&self) {
+        self.deadlines.clear(self.side);
+    }
+}
+
+/// The timer of one session.
+#[derive(Debug)]
+pub struct Timer {
+    sleep: Pin<Box<Sleep>>,
+    armed: Instant,
+}
+
+impl Timer {
+    /// A timer that is first armed for `ms` from now; 0: for a day, and then again.
+    pub fn new(ms: u64) -> Self {
+        let ms = if ms == 0 { 86_400_000 } else { ms };
+        let armed = Instant::now() + Duration::from_millis(ms);
+        Self { sleep: Box::pin(tokio::time::sleep_until(armed)), armed }
+    }
+
+    /// Ready once `deadline` has passed.
+    pub fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        if deadline < self.armed {
+            self.arm(deadline);
+        }
+        while self.sleep.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            self.arm(deadline);
+        }
+        Poll::Pending
+    }
+
+    fn arm(&mut self, at: Instant) {
+        self.sleep.as_mut().reset(at);
+        self.armed = at;
+    }
+
+    /// Runs `work` until it is done or one of `deadlines` passes; then says whose.
+    pub async fn guard<F: Future>(&mut self, deadlines: &Deadlines, work: F) -> Result<F::Output, Side> {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(Ok(done));
+            }
+            match deadlines.earliest() {
+                Some((deadline, side)) if self.poll(cx, deadline).is_ready() => Poll::Ready(Err(side)),
+                _ => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_nearest_deadline_ends_the_wait_and_is_named() {
+        let deadlines = Deadlines::default();
+        let mut timer = Timer::new(60_000);
+        deadlines.set(Side::Client, 5_000);
+        deadlines.set(Side::Member, 2_000);
+        let began = Instant::now();
+        let end = timer.guard(&deadlines, std::future::pending::<()>()).await;
+        assert_eq!(end, Err(Side::Member));
+        assert_eq!(began.elapsed().as_millis(), 2_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_that_moves_on_is_kept_lazily() {
+        let deadlines = Deadlines::default();
+        let mut timer = Timer::new(1_000);
+        let began = Instant::now();
+        for _ in 0..10 {
+            deadlines.set(Side::Client, 1_000);
+            let pause = tokio::time::sleep(Duration::from_millis(900));
+            assert_eq!(timer.guard(&deadlines, pause).await, Ok(()));
+        }
+        deadlines.set(Side::Client, 1_000);
+        assert_eq!(timer.guard(&deadlines, std::future::pending::<()>()).await, Err(Side::Client));
+        assert_eq!(began.elapsed().as_millis(), 10_000);
+    }
+}

@@ -1,0 +1,4 @@
+//! Connections to members: made, kept, lent again.
+
+pub mod connect;
+pub mod idle;

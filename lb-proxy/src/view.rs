@@ -1,0 +1,97 @@
+//! One worker's view of the snapshot: the shared tables, and beside each member what this worker alone holds.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use lb_core::balance::MemberIndex;
+use lb_core::member::{ListenerCell, MemberCell, MemberState, PoolCell};
+use lb_core::snapshot::{ListenerSnapshot, MemberSlot, PoolIndex, PoolSnapshot, Snapshot};
+
+use crate::observe::record::SinkId;
+use crate::upstream::idle::IdleConnections;
+
+/// See the module. Sessions hold the view they work with; a new one is met at the next request.
+#[derive(Debug)]
+pub struct View {
+    /// The tables.
+    pub snapshot: Arc<Snapshot>,
+    worker: usize,
+    members: Box<[Box<[Rc<IdleConnections>]>]>,
+    sinks: Box<[Option<SinkId>]>,
+}
+
+impl View {
+    /// The view of `snapshot`, with the kept connections of every member that stays where it was.
+    ///
+    /// `sinks` tells, in the order of its listeners, where their lines go.
+    pub fn build(
+        snapshot: Arc<Snapshot>,
+        worker: usize,
+        previous: Option<&Self>,
+        sinks: Vec<Option<SinkId>>,
+    ) -> Self {
+        let mut kept: HashMap<*const MemberState, &Rc<IdleConnections>> = HashMap::new();
+        if let Some(old) = previous {
+            for (pool, locals) in old.snapshot.pools.iter().zip(&old.members) {
+                kept.extend(pool.members.iter().map(|slot| Arc::as_ptr(&slot.state)).zip(locals));
+            }
+        }
+        let members = snapshot
+            .pools
+            .iter()
+            .map(|pool| {
+                let local = |slot: &MemberSlot| {
+                    let idle = kept.get(&Arc::as_ptr(&slot.state));
+                    idle.map_or_else(|| Rc::new(IdleConnections::new(Arc::clone(slot.cells.of(worker)))), |i| Rc::clone(i))
+                };
+                pool.members.iter().map(local).collect()
+            })
+            .collect();
+        Self { snapshot, worker, members, sinks: sinks.into() }
+    }
+
+    /// The pool at `index` of this view's snapshot.
+    pub fn pool(&self, index: PoolIndex) -> &PoolSnapshot {
+        &self.snapshot.pools[index]
+    }
+
+    /// A member's slot.
+    pub fn member(&self, pool: PoolIndex, member: MemberIndex) -> &MemberSlot {
+        self.pool(pool).member(member)
+    }
+
+    /// This worker's figures of a member.
+    pub fn member_cell(&self, pool: PoolIndex, member: MemberIndex) -> &MemberCell {
+        self.member(pool, member).cells.of(self.worker)
+    }
+
+    /// This worker's figures of a listener.
+    pub fn listener_cell<'a>(&self, listener: &'a ListenerSnapshot) -> &'a ListenerCell {
+        listener.cells.of(self.worker)
+    }
+
+    /// This worker's figures of a pool.
+    pub fn pool_cell(&self, pool: PoolIndex) -> &PoolCell {
+        self.pool(pool).cells.of(self.worker)
+    }
+
+    /// Where lines of the listener at `place` go; `None`: it writes none.
+    pub fn sink(&self, place: usize) -> Option<SinkId> {
+        self.sinks.get(place).copied().flatten()
+    }
+
+    /// This worker's kept connections to a member.
+    pub fn idle(&self, pool: PoolIndex, member: MemberIndex) -> &IdleConnections {
+        &self.members[pool][usize::from(member.0)]
+    }
+
+    /// Drops connections that have been idle for too long; true if some are left.
+    pub fn expire_idle(&self, now: lb_core::time::Millis) -> bool {
+        self.members.iter().flatten().fold(false, |left, idle| idle.expire(now) || left)
+    }
+}
+
+/// What `RefCell`s of a worker hand out: the view in force.
+pub type CurrentView = RefCell<Rc<View>>;

@@ -1,0 +1,245 @@
+//! One data thread: its runtime, its acceptors, its sessions. Nothing it owns is shared with another worker.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use lb_core::time::Millis;
+use slab::Slab;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::buffer::Buffers;
+use crate::listener;
+use crate::observe::record::SinkId;
+use crate::process::Process;
+use crate::view::{CurrentView, View};
+
+/// Stack of a worker: sessions live on the heap, only parsing needs some.
+const STACK: usize = 256 * 1024;
+/// Kept connections are looked over this often while there are any.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// What the control thread tells a worker. Each is answered when done.
+#[derive(Debug)]
+pub enum Order {
+    /// Take up the published snapshot, and other listening sockets than before.
+    Refresh {
+        /// Sockets to accept on from now on.
+        open: Vec<(SocketId, SocketAddr, std::net::TcpListener)>,
+        /// Sockets to leave alone from now on.
+        close: Vec<SocketId>,
+        /// Where each listener's lines go, in the snapshot's order.
+        sinks: Vec<Option<SinkId>>,
+        /// Done.
+        done: oneshot::Sender<()>,
+    },
+    /// Accept nothing more, end idle sessions; answered when the last session has ended.
+    Drain {
+        /// Done.
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// Names one listening socket of the process, whoever accepts on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SocketId(pub u64);
+
+/// The control thread's end of a worker.
+#[derive(Debug)]
+pub struct WorkerHandle {
+    /// For [`Order`]s.
+    pub orders: mpsc::UnboundedSender<Order>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl WorkerHandle {
+    /// False once the thread has ended, which it never does of its own accord.
+    pub fn alive(&self) -> bool {
+        !self.thread.is_finished()
+    }
+}
+
+/// What sessions of one worker use.
+#[derive(Debug)]
+pub struct Worker {
+    /// Which one; its place in every per-worker table.
+    pub index: usize,
+    /// What all threads share.
+    pub process: Arc<Process>,
+    /// Memory to lend.
+    pub buffers: Rc<Buffers>,
+    view: CurrentView,
+    sessions: RefCell<Slab<Option<Waker>>>,
+    draining: Cell<bool>,
+    last_left: RefCell<Option<oneshot::Sender<()>>>,
+    acceptors: RefCell<HashMap<SocketId, JoinHandle<()>>>,
+    housekeeping: Cell<bool>,
+}
+
+/// Starts worker `index`.
+pub fn start(index: usize, process: Arc<Process>) -> io::Result<WorkerHandle> {
+    let (orders, inbox) = mpsc::unbounded_channel();
+    let thread = std::thread::Builder::new().name(format!("weir-{index}")).stack_size(STACK).spawn(move || {
+        // Without a runtime there is nothing to do; the handle says that the thread is gone.
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        let local = tokio::task::LocalSet::new();
+        local.block_on(&runtime, Worker::new(index, process).run(inbox));
+    })?;
+    Ok(WorkerHandle { orders, thread })
+}
+
+impl Worker {
+    fn new(index: usize, process: Arc<Process>) -> Rc<Self> {
+        let view = View::build(process.snapshot.load_full(), index, None, Vec::new());
+        Rc::new(Self {
+            index,
+            process,
+            buffers: Rc::default(),
+            view: RefCell::new(Rc::new(view)),
+            sessions: RefCell::default(),
+            draining: Cell::new(false),
+            last_left: RefCell::default(),
+            acceptors: RefCell::default(),
+            housekeeping: Cell::new(false),
+        })
+    }
+
+    async fn run(self: Rc<Self>, mut inbox: mpsc::UnboundedReceiver<Order>) {
+        while let Some(order) = inbox.recv().await {
+            match order {
+                Order::Refresh { open, close, sinks, done } => {
+                    self.refresh(open, &close, sinks);
+                    let _ = done.send(());
+                }
+                Order::Drain { done } => self.drain(done),
+            }
+        }
+    }
+
+    /// The view in force.
+    pub fn view(&self) -> Rc<View> {
+        Rc::clone(&self.view.borrow())
+    }
+
+    /// Milliseconds since the process began.
+    pub fn now(&self) -> Millis {
+        self.process.now()
+    }
+
+    /// True once nothing new is accepted.
+    pub fn draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    fn refresh(
+        self: &Rc<Self>,
+        open: Vec<(SocketId, SocketAddr, std::net::TcpListener)>,
+        close: &[SocketId],
+        sinks: Vec<Option<SinkId>>,
+    ) {
+        let snapshot = self.process.snapshot.load_full();
+        let view = View::build(snapshot, self.index, Some(&self.view.borrow()), sinks);
+        *self.view.borrow_mut() = Rc::new(view);
+        let mut acceptors = self.acceptors.borrow_mut();
+        for id in close {
+            if let Some(task) = acceptors.remove(id) {
+                task.abort();
+            }
+        }
+        for (id, address, socket) in open {
+            if self.draining() {
+                break;
+            }
+            let Ok(socket) = tokio::net::TcpListener::from_std(socket) else { continue };
+            let task = tokio::task::spawn_local(listener::accept(Rc::clone(self), address, socket));
+            acceptors.insert(id, task);
+        }
+    }
+
+    fn drain(&self, done: oneshot::Sender<()>) {
+        self.draining.set(true);
+        for (_, task) in self.acceptors.borrow_mut().drain() {
+            task.abort();
+        }
+        let sessions = self.sessions.borrow();
+        if sessions.is_empty() {
+            let _ = done.send(());
+            return;
+        }
+        *self.last_left.borrow_mut() = Some(done);
+        for (_, waker) in sessions.iter() {
+            waker.iter().for_each(Waker::wake_by_ref);
+        }
+    }
+
+    /// Enters a session into the worker's list; it is there until the ticket is dropped.
+    pub fn enter(self: &Rc<Self>) -> Ticket {
+        let key = self.sessions.borrow_mut().insert(None);
+        Ticket { worker: Rc::clone(self), key }
+    }
+
+    /// Sees to it that kept connections and spare memory are looked over while there are any.
+    pub fn keep_house(self: &Rc<Self>) {
+        if self.housekeeping.replace(true) {
+            return;
+        }
+        let worker = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            loop {
+                tokio::time::sleep(HOUSEKEEPING).await;
+                let idle_left = worker.view().expire_idle(worker.now());
+                if !idle_left && worker.sessions.borrow().is_empty() {
+                    break;
+                }
+            }
+            worker.housekeeping.set(false);
+            worker.buffers.trim();
+            *worker.sessions.borrow_mut() = Slab::new();
+            crate::sys::trim_heap();
+        });
+    }
+}
+
+/// A session's place in its worker's list.
+#[derive(Debug)]
+pub struct Ticket {
+    worker: Rc<Worker>,
+    key: usize,
+}
+
+impl Ticket {
+    /// Has `waker` woken when the worker begins to drain.
+    pub fn wake_on_drain(&self, waker: &Waker) {
+        let mut sessions = self.worker.sessions.borrow_mut();
+        let slot = &mut sessions[self.key];
+        if slot.as_ref().is_none_or(|known| !known.will_wake(waker)) {
+            *slot = Some(waker.clone());
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut sessions = self.worker.sessions.borrow_mut();
+        sessions.try_remove(self.key);
+        if std::thread::panicking() {
+            self.worker.process.panicked();
+        }
+        if sessions.is_empty()
+            && let Some(done) = self.worker.last_left.borrow_mut().take()
+        {
+            let _ = done.send(());
+        }
+    }
+}
+
+/// Milliseconds between two moments, as log lines carry them.
+pub fn millis_between(from: Instant, to: Instant) -> i32 {
+    to.saturating_duration_since(from).as_millis().min(i32::MAX as u128) as i32
+}
