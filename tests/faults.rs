@@ -132,10 +132,12 @@ fn black_hole_is_paid_for_by_five_requests_at_most() {
     load.wait_for(1500);
     let outcome = load.stop();
     assert_eq!(outcome.failures, Vec::<String>::new());
-    let slow = outcome.times.iter().filter(|t| **t >= Duration::from_millis(350)).count();
-    assert!((1..=5).contains(&slow), "{slow} requests paid for the black hole");
+    // A connection to a living member on the same machine takes no tenth of this.
+    let slow = outcome.times.iter().filter(|t| **t >= Duration::from_millis(200)).count();
+    assert!(slow <= 5, "{slow} requests paid for the black hole");
     // 400 ms, and what a busy machine adds.
     assert!(outcome.slowest < Duration::from_millis(400) + SLOWEST, "{:?}", outcome.slowest);
+    assert!(weir.control.member("hole").connect_errors > 0, "the black hole was never tried");
     assert!(weir.control.member("hole").avoided, "the black hole is not avoided");
 }
 

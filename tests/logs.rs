@@ -1,6 +1,9 @@
 //! Promise: log lines are HAProxy's, byte for byte; the JSON ones say why; and no log ever holds up traffic.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 
 use serde_json::{Value, json};
 use weir_tests::client::{Client, get};
@@ -123,12 +126,19 @@ fn json_lines_say_why() {
     assert!(text[2].contains("503"), "{}", text[2]);
 }
 
+/// As `/dev/log`: for everybody.
+fn log_socket(path: &Path) -> UnixDatagram {
+    let socket = UnixDatagram::bind(path).unwrap();
+    std::fs::set_permissions(path, Permissions::from_mode(0o666)).unwrap();
+    socket
+}
+
 /// HAProxy's own header on a datagram socket: priority, date, program, pid.
 #[test]
 fn syslog_lines() {
     let place = Place::new();
     let path = place.path("log.sock");
-    let socket = UnixDatagram::bind(&path).unwrap();
+    let socket = log_socket(&path);
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let log = json!({"target": format!("syslog:{}", path.display())});
     let (weir, setup, _member, _place) = with_log(&log, |_| ());
@@ -152,7 +162,7 @@ fn syslog_lines() {
 fn blocked_sink_holds_up_nobody() {
     let place = Place::new();
     let path = place.path("log.sock");
-    let _never_read = UnixDatagram::bind(&path).unwrap();
+    let _never_read = log_socket(&path);
     let log = json!({"target": format!("syslog:{}", path.display())});
     let (weir, setup, _member, _place) = with_log(&log, |setup| setup.workers = 2);
     let outcome = Plan::gets(setup.vip, 4).exactly(20_000);

@@ -2,7 +2,7 @@
 
 use weir_tests::message::{Framing, chunks, pattern};
 
-use super::scenario::Scenario;
+use super::scenario::{Scenario, Seen};
 
 /// A POST of `n` bytes by Content-Length, echoed by the member.
 fn upload(n: usize) {
@@ -116,12 +116,19 @@ fn upload_with_trailers() {
 
 #[test]
 fn transfer_coding_in_upper_case() {
+    fn check(seen: &Seen) {
+        assert_eq!(seen.statuses(), [200]);
+        assert_eq!(seen.request().body.data, b"abc");
+    }
     Scenario::http()
         .client(|c| {
             c.send("POST / HTTP/1.1\r\nHost: weir.test\r\nTransfer-Encoding: CHUNKED\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
             c.answer();
         })
-        .same(|seen| assert_eq!(seen.request().body.data, b"abc"));
+        .differs("what frames a message is written anew, in the letters of the RFC", check, |weir| {
+            check(weir);
+            assert_eq!(weir.request().head.all("transfer-encoding"), ["chunked"]);
+        });
 }
 
 /// A GET of a path of the well-behaved member; the body must be `n` bytes, framed so.

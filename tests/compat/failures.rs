@@ -379,6 +379,7 @@ fn client_leaves_in_the_answer() {
         .client(|c| {
             c.send(GET);
             c.take(1000);
+            c.stray.clear();
             c.reset();
         })
         .member_sees_the_end()

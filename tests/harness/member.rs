@@ -104,7 +104,11 @@ impl Conn {
 
     /// Takes whatever comes until the other side ends.
     pub fn take_to_end(&mut self) -> (Vec<u8>, End) {
-        self.wire().to_end()
+        let (bytes, end) = self.wire().to_end();
+        if end != End::Idle {
+            self.ended(end);
+        }
+        (bytes, end)
     }
 
     /// FIN; what comes is still read.
@@ -149,7 +153,8 @@ impl Conn {
     }
 
     fn ended(&self, end: End) {
-        self.shared.visits.lock().unwrap()[self.number].end = Some(end);
+        // A reset is told once; what is read after it looks like an orderly end.
+        self.shared.visits.lock().unwrap()[self.number].end.get_or_insert(end);
     }
 }
 

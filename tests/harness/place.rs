@@ -3,8 +3,10 @@
 //! All of 127/8 is local on Linux, so each test takes an address instead of fighting for ports. The address is
 //! reserved by an abstract Unix socket of its name: tests in other processes see it, and it dies with its owner.
 
+use std::fs::Permissions;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -37,6 +39,8 @@ impl Place {
             };
             let folder = std::env::temp_dir().join(format!("weir-test-{pid}-{n}"));
             std::fs::create_dir_all(&folder).unwrap();
+            // Programs that drop root's rights write here, too.
+            std::fs::set_permissions(&folder, Permissions::from_mode(0o777)).unwrap();
             return Self { ip, folder, next_port: AtomicU32::new(10_000 + spot % 10_000), _reservation: reservation };
         }
     }
