@@ -11,7 +11,7 @@
 //! | many requests at once, counted | [`load`], [`tools`] |
 //! | Weir, HAProxy or nginx in front or behind | [`weir`], [`haproxy`], [`nginx`] |
 //! | all of it at once: members, a VIP, Weir | [`stage`] |
-//! | a network of one's own | [`netns`] |
+//! | a network of one's own, and a node with an agent in it | [`netns`], [`node`] |
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -28,6 +28,7 @@ pub mod member;
 pub mod message;
 pub mod netns;
 pub mod nginx;
+pub mod node;
 pub mod place;
 pub mod process;
 pub mod setup;

@@ -1,7 +1,11 @@
 //! A network of one's own: namespaces with a bridge between them. Needs root; nothing of the host's is touched.
 
+use std::fs::File;
+use std::os::fd::AsFd as _;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::tools::{output, run};
 
@@ -59,6 +63,11 @@ impl Netns {
         run(self.command(words[0]).args(&words[1..]))
     }
 
+    /// Does something inside, with sockets: those made there stay there, and so do threads started there.
+    pub fn inside<T: Send>(&self, task: impl FnOnce() -> T + Send) -> T {
+        inside(&self.name, task)
+    }
+
     /// A bridge inside, up.
     pub fn bridge(&self, name: &str) {
         self.ip(&format!("link add {name} type bridge"));
@@ -73,6 +82,24 @@ impl Netns {
         other.ip(&format!("address add {address} dev eth0"));
         other.ip("link set eth0 up");
     }
+}
+
+/// As [`Netns::inside`], for a namespace somebody else made.
+pub fn inside<T: Send>(name: &str, task: impl FnOnce() -> T + Send) -> T {
+    let namespace = File::open(format!("/run/netns/{name}")).unwrap_or_else(|e| panic!("namespace {name}: {e}"));
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(move || {
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            task()
+        });
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Names of all network namespaces of this machine.
+pub fn all() -> Vec<String> {
+    let entries = std::fs::read_dir("/run/netns").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
 impl Drop for Netns {
