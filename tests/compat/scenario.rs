@@ -101,9 +101,6 @@ impl Seen {
                     if !parsed.termination().starts_with("--") {
                         parsed.bytes = "B".to_owned();
                     }
-                    if std::env::var_os("TMPMASK").is_some() {
-                        parsed.counts = parsed.counts.replacen("1/1/1/1/", "1/1/0/0/", 1);
-                    }
                     format!("log: {parsed:?}")
                 }
                 Err(why) => format!("log: {why}"),
