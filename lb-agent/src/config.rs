@@ -139,14 +139,20 @@ impl Config {
             }
             let bridge = network.bridge.as_str();
             if bridge.is_empty() || bridge.len() > LINK_NAME_LEN_MAX || bridge.contains(['/', ' ', ':']) {
-                return Err(format!("{at}: {bridge:?} cannot name a bridge (1 to {LINK_NAME_LEN_MAX} characters, no '/', ':' or blank)"));
+                return Err(format!(
+                    "{at}: {bridge:?} cannot name a bridge (1 to {LINK_NAME_LEN_MAX} characters, no '/', ':' or blank)"
+                ));
             }
             if network.gateway.is_some_and(|gateway| gateway.is_ipv4() != network.cidr.network.is_ipv4()) {
                 return Err(format!("{at}: gateway and cidr are not of one address family"));
             }
             let names = |n: &Network| [Some(n.name.clone()), n.id.clone()];
             let mine = names(network);
-            let doubled = self.networks.iter().take(i).any(|n| names(n).iter().flatten().any(|a| mine.contains(&Some(a.clone()))));
+            let doubled = self
+                .networks
+                .iter()
+                .take(i)
+                .any(|n| names(n).iter().flatten().any(|a| mine.contains(&Some(a.clone()))));
             if doubled {
                 return Err(format!("{at}: the name or id is used by an earlier network"));
             }
@@ -158,7 +164,11 @@ impl Config {
     pub fn network_of(&self, vip: IpAddr, named: Option<&str>) -> Result<&Network, NoNetwork> {
         let list = || {
             let all: Vec<String> = self.networks.iter().map(|n| format!("{} ({})", n.name, n.cidr)).collect();
-            if all.is_empty() { "this node has no networks".to_owned() } else { format!("this node has: {}", all.join(", ")) }
+            if all.is_empty() {
+                "this node has no networks".to_owned()
+            } else {
+                format!("this node has: {}", all.join(", "))
+            }
         };
         if let Some(name) = named {
             let found = self.networks.iter().find(|n| n.name == name || n.id.as_deref() == Some(name));
@@ -173,9 +183,10 @@ impl Config {
         match (holding.next(), holding.next()) {
             (Some(network), None) => Ok(network),
             (None, _) => Err(NoNetwork(format!("no network has the address {vip}; {}", list()))),
-            (Some(_), Some(_)) => {
-                Err(NoNetwork(format!("several networks have the address {vip}: name one (vip_network_id); {}", list())))
-            }
+            (Some(_), Some(_)) => Err(NoNetwork(format!(
+                "several networks have the address {vip}: name one (vip_network_id); {}",
+                list()
+            ))),
         }
     }
 }

@@ -99,7 +99,9 @@ impl Store {
                 let _ = fs::remove_file(&path);
                 continue;
             }
-            let Some(id) = name.strip_suffix(".json").and_then(|id| id.parse().ok()).map(LoadBalancerId) else { continue };
+            let Some(id) = name.strip_suffix(".json").and_then(|id| id.parse().ok()).map(LoadBalancerId) else {
+                continue;
+            };
             match read(&path, id) {
                 Ok(document) => loaded.documents.push(document),
                 Err(why) => {

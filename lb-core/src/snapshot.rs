@@ -191,12 +191,7 @@ fn build_pool(pool: &config::Pool, old: Option<&PoolSnapshot>, workers: usize) -
     PoolSnapshot { id: pool.id, label: pool.label().into(), ordinary, backups, members, cells }
 }
 
-fn build_member(
-    pool: &config::Pool,
-    member: &config::Member,
-    old: Option<&MemberSlot>,
-    workers: usize,
-) -> MemberSlot {
+fn build_member(pool: &config::Pool, member: &config::Member, old: Option<&MemberSlot>, workers: usize) -> MemberSlot {
     // A member that moved to another address is the same to people, but not to sockets: its faults and the
     // work in flight belong to the old place.
     let state = old.filter(|m| m.address == member.socket()).map(|m| Arc::clone(&m.state));

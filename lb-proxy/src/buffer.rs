@@ -22,7 +22,7 @@ const KEPT_LARGE_MAX: usize = 4;
 pub struct Buffers {
     free: RefCell<Vec<Box<[u8]>>>,
     free_large: RefCell<Vec<Box<[u8]>>>,
-    sheets: RefCell<Vec<Box<Sheet>>>,
+    sheets: RefCell<Vec<Sheet>>,
 }
 
 impl Buffers {
@@ -152,7 +152,7 @@ pub struct Sheet {
 /// A lent [`Sheet`].
 #[derive(Debug)]
 pub struct LentSheet {
-    sheet: Box<Sheet>,
+    sheet: Sheet,
     home: Rc<Buffers>,
 }
 

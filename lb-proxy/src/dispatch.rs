@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use lb_core::balance::{self, FlowKey, MemberIndex, Tried};
 use lb_core::member::MemberCell;
-use lb_core::time::Millis;
 use lb_core::snapshot::{MemberSlot, PoolIndex, PoolSnapshot};
+use lb_core::time::Millis;
 use tokio::net::TcpStream;
 
 use crate::observe::record::{Ending, endings};
@@ -125,8 +125,8 @@ impl Journey {
         connect_timeout_ms: u64,
     ) -> Result<Reached, Ending> {
         loop {
-            let member = balance::pick(view.pool(self.pool), self.key, worker.now(), &self.tried)
-                .ok_or(endings::NO_MEMBER)?;
+            let member =
+                balance::pick(view.pool(self.pool), self.key, worker.now(), &self.tried).ok_or(endings::NO_MEMBER)?;
             let lease = Lease::new(Rc::clone(view), self.pool, member);
             if reuse != Reuse::Never
                 && let Some(stream) = view.idle(self.pool, member).take(worker.now(), reuse == Reuse::Any)
@@ -159,12 +159,7 @@ impl Journey {
         }
     }
 
-    async fn connect(
-        &self,
-        worker: &Worker,
-        lease: Lease,
-        timeout_ms: u64,
-    ) -> Result<Reached, ConnectFailure> {
+    async fn connect(&self, worker: &Worker, lease: Lease, timeout_ms: u64) -> Result<Reached, ConnectFailure> {
         match connect(worker, &lease, timeout_ms, &self.tried).await {
             Ok(stream) => {
                 lease.cell().connects.inc();

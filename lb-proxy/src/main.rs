@@ -11,7 +11,9 @@ use lb_core::spec;
 use lb_proxy::instance::Instance;
 use lb_proxy::observe::writer::Writer;
 use lb_proxy::{control, privilege, sys};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use tokio::io::unix::AsyncFd;
 
 const USAGE: &str = "\
 usage: lb-proxy --config FILE [--check] [--control SOCKET] [options]
@@ -31,6 +33,9 @@ Serves one load balancer: the document in FILE, or the one it is given over its 
 SIGTERM and SIGINT: accept nothing new, let sessions finish, end; once more: end now.
 SIGHUP: open log files again.
 ";
+
+/// Events taken by one wait of the control thread, which has a handful of descriptors.
+const CONTROL_EVENTS_PER_WAIT: usize = 32;
 
 #[derive(Debug)]
 struct Options {
@@ -115,7 +120,10 @@ fn run(options: &Options) -> anyhow::Result<()> {
     }
     sys::economize_heap(2);
     privilege::raise_descriptor_limit();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_io_events_per_tick(CONTROL_EVENTS_PER_WAIT)
+        .build()?;
     runtime.block_on(serve(options, config))
 }
 
@@ -129,7 +137,7 @@ fn read_document(path: &PathBuf) -> anyhow::Result<LoadBalancer> {
 async fn serve(options: &Options, config: Option<LoadBalancer>) -> anyhow::Result<()> {
     let instance = Instance::new();
     // Signals first: one that comes during the start must not be lost, nor end us halfway.
-    let mut signals = Signals::catch()?;
+    let signals = Signals::catch()?;
     if let Some(config) = &config {
         instance.bind_ahead(config)?;
     }
@@ -165,7 +173,9 @@ fn open_local_sockets(options: &Options, instance: &Arc<Instance>) -> anyhow::Re
     if let Some(path) = &options.control {
         let listener = lb_control::server::bind_socket(path, 0o600, None)?;
         let instance = Arc::clone(instance);
-        tokio::spawn(lb_control::server::serve(listener, move |request| control::handle(Arc::clone(&instance), request)));
+        tokio::spawn(lb_control::server::serve(listener, move |request| {
+            control::handle(Arc::clone(&instance), request)
+        }));
     }
     if let Some(path) = &options.handoff {
         let listener = lb_control::server::bind_socket(path, 0o600, None)?;
@@ -181,31 +191,33 @@ fn remove_local_sockets(options: &Options) {
     }
 }
 
+/// Signals as something to wait for. A descriptor takes less memory than handlers do.
 struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    reopen: Signal,
+    descriptor: AsyncFd<SignalFd>,
 }
 
 impl Signals {
-    fn catch() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            reopen: signal(SignalKind::hangup())?,
-        })
+    /// From here on they are waited for. Threads started later inherit that.
+    fn catch() -> anyhow::Result<Self> {
+        let set = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
+        set.thread_block().context("cannot block signals")?;
+        let descriptor = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        Ok(Self { descriptor: sys::watch_signals(descriptor)? })
     }
 
-    async fn next(&mut self) -> Wish {
-        tokio::select! {
-            _ = self.terminate.recv() => Wish::End,
-            _ = self.interrupt.recv() => Wish::End,
-            _ = self.reopen.recv() => Wish::Reopen,
+    async fn next(&self) -> Wish {
+        loop {
+            let Ok(mut ready) = self.descriptor.readable().await else { return Wish::End };
+            match self.descriptor.get_ref().read_signal() {
+                Ok(Some(signal)) if signal.ssi_signo == Signal::SIGHUP as u32 => return Wish::Reopen,
+                Ok(Some(_)) => return Wish::End,
+                _ => ready.clear_ready(),
+            }
         }
     }
 
     /// Waits for a signal that asks for the end.
-    async fn end(&mut self) {
+    async fn end(&self) {
         while self.next().await != Wish::End {}
     }
 }

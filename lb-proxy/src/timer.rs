@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -120,8 +120,9 @@ impl Timer {
     }
 
     /// Runs `work` until it is done or one of `deadlines` passes; then says whose.
-    pub async fn guard<F: Future>(&mut self, deadlines: &Deadlines, work: F) -> Result<F::Output, Side> {
-        let mut work = pin!(work);
+    ///
+    /// Takes a pinned reference: a future handed over by value is kept twice, and these are the large ones.
+    pub async fn guard<F: Future>(&mut self, deadlines: &Deadlines, mut work: Pin<&mut F>) -> Result<F::Output, Side> {
         poll_fn(|cx| {
             if let Poll::Ready(done) = work.as_mut().poll(cx) {
                 return Poll::Ready(Ok(done));
@@ -137,6 +138,8 @@ impl Timer {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -146,7 +149,7 @@ mod tests {
         deadlines.set(Side::Client, 5_000);
         deadlines.set(Side::Member, 2_000);
         let began = Instant::now();
-        let end = timer.guard(&deadlines, std::future::pending::<()>()).await;
+        let end = timer.guard(&deadlines, pin!(std::future::pending::<()>())).await;
         assert_eq!(end, Err(Side::Member));
         assert_eq!(began.elapsed().as_millis(), 2_000);
     }
@@ -158,11 +161,11 @@ mod tests {
         let began = Instant::now();
         for _ in 0..10 {
             deadlines.set(Side::Client, 1_000);
-            let pause = tokio::time::sleep(Duration::from_millis(900));
+            let pause = pin!(tokio::time::sleep(Duration::from_millis(900)));
             assert_eq!(timer.guard(&deadlines, pause).await, Ok(()));
         }
         deadlines.set(Side::Client, 1_000);
-        assert_eq!(timer.guard(&deadlines, std::future::pending::<()>()).await, Err(Side::Client));
+        assert_eq!(timer.guard(&deadlines, pin!(std::future::pending::<()>())).await, Err(Side::Client));
         assert_eq!(began.elapsed().as_millis(), 10_000);
     }
 }

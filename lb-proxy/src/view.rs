@@ -26,12 +26,7 @@ impl View {
     /// The view of `snapshot`, with the kept connections of every member that stays where it was.
     ///
     /// `sinks` tells, in the order of its listeners, where their lines go.
-    pub fn build(
-        snapshot: Arc<Snapshot>,
-        worker: usize,
-        previous: Option<&Self>,
-        sinks: Vec<Option<SinkId>>,
-    ) -> Self {
+    pub fn build(snapshot: Arc<Snapshot>, worker: usize, previous: Option<&Self>, sinks: Vec<Option<SinkId>>) -> Self {
         let mut kept: HashMap<*const MemberState, &Rc<IdleConnections>> = HashMap::new();
         if let Some(old) = previous {
             for (pool, locals) in old.snapshot.pools.iter().zip(&old.members) {
@@ -44,7 +39,10 @@ impl View {
             .map(|pool| {
                 let local = |slot: &MemberSlot| {
                     let idle = kept.get(&Arc::as_ptr(&slot.state));
-                    idle.map_or_else(|| Rc::new(IdleConnections::new(Arc::clone(slot.cells.of(worker)))), |i| Rc::clone(i))
+                    idle.map_or_else(
+                        || Rc::new(IdleConnections::new(Arc::clone(slot.cells.of(worker)))),
+                        |i| Rc::clone(i),
+                    )
                 };
                 pool.members.iter().map(local).collect()
             })
@@ -89,7 +87,7 @@ impl View {
 
     /// Drops connections that have been idle for too long; true if some are left.
     pub fn expire_idle(&self, now: lb_core::time::Millis) -> bool {
-        self.members.iter().flatten().fold(false, |left, idle| idle.expire(now) || left)
+        self.members.iter().flatten().filter(|idle| idle.expire(now)).count() > 0
     }
 }
 

@@ -22,6 +22,8 @@ use crate::view::{CurrentView, View};
 
 /// Stack of a worker: sessions live on the heap, only parsing needs some.
 const STACK: usize = 256 * 1024;
+/// Events taken by one wait of a worker; the kernel keeps the rest. Each costs 12 bytes at rest.
+const EVENTS_PER_WAIT: usize = 256;
 /// Kept connections are looked over this often while there are any.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
@@ -85,9 +87,10 @@ pub struct Worker {
 /// Starts worker `index`.
 pub fn start(index: usize, process: Arc<Process>) -> io::Result<WorkerHandle> {
     let (orders, inbox) = mpsc::unbounded_channel();
+    // Built here, not on the new thread: it passes through a lot of stack, which this thread has touched anyway.
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().max_io_events_per_tick(EVENTS_PER_WAIT).build()?;
     let thread = std::thread::Builder::new().name(format!("weir-{index}")).stack_size(STACK).spawn(move || {
-        // Without a runtime there is nothing to do; the handle says that the thread is gone.
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
         let local = tokio::task::LocalSet::new();
         local.block_on(&runtime, Worker::new(index, process).run(inbox));
     })?;

@@ -21,11 +21,7 @@ impl LeastConnections {
         Self { indices: indices.into(), start: AtomicUsize::new(0) }
     }
 
-    pub(super) fn pick(
-        &self,
-        members: &[MemberSlot],
-        usable: impl Fn(MemberIndex) -> bool,
-    ) -> Option<MemberIndex> {
+    pub(super) fn pick(&self, members: &[MemberSlot], usable: impl Fn(MemberIndex) -> bool) -> Option<MemberIndex> {
         let count = self.indices.len();
         if count == 0 {
             return None;
@@ -43,12 +39,7 @@ impl LeastConnections {
         }
     }
 
-    fn least(
-        &self,
-        members: &[MemberSlot],
-        start: usize,
-        passed_over: &[MemberIndex],
-    ) -> Option<(usize, MemberIndex)> {
+    fn least(&self, members: &[MemberSlot], start: usize, passed_over: &[MemberIndex]) -> Option<(usize, MemberIndex)> {
         let (before, after) = self.indices.split_at(start);
         let in_turn = after.iter().zip(start..).chain(before.iter().zip(0..));
         let mut best: Option<(usize, MemberIndex, Load)> = None;

@@ -86,12 +86,7 @@ impl Group {
         Self { balancer }
     }
 
-    fn pick(
-        &self,
-        members: &[MemberSlot],
-        key: FlowKey,
-        usable: impl Fn(MemberIndex) -> bool,
-    ) -> Option<MemberIndex> {
+    fn pick(&self, members: &[MemberSlot], key: FlowKey, usable: impl Fn(MemberIndex) -> bool) -> Option<MemberIndex> {
         match &self.balancer {
             Balancer::RoundRobin(b) => b.pick(usable),
             Balancer::LeastConnections(b) => b.pick(members, usable),

@@ -1,6 +1,6 @@
 //! The second floor: a document that is legal, with every default filled in.
 //!
-//! Values of these types exist only as the result of [`crate::spec::Document::validate`] (or of deserialising
+//! Values of these types exist only as the result of [`crate::spec::read`] (or of deserialising
 //! what was serialised from one), so nobody above re-checks them. Names and defaults are Octavia's.
 
 use std::collections::BTreeMap;

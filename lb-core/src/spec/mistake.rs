@@ -1,6 +1,7 @@
 //! Collecting what is wrong with a document, and drawing it with the lines it stands in.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
 use serde::{Deserialize, Serialize};
@@ -44,7 +45,7 @@ pub(super) struct Findings {
 
 impl Findings {
     pub(super) fn push(&mut self, spot: Spot, message: impl Into<String>, help: impl Into<Option<String>>) {
-        if self.kept.len() >= MISTAKES_MAX {
+        if self.is_full() {
             self.dropped += 1;
             return;
         }
@@ -57,6 +58,11 @@ impl Findings {
         self.kept.is_empty()
     }
 
+    /// True if another mistake would only be counted: no need to think about its words.
+    pub(super) fn is_full(&self) -> bool {
+        self.kept.len() >= MISTAKES_MAX
+    }
+
     /// The furthest place a mistake stands at.
     pub(super) fn last_place(&self) -> Option<Place> {
         self.kept.iter().map(|(span, _)| span.start).max()
@@ -64,6 +70,7 @@ impl Findings {
 
     /// Puts them in the order of the text and draws them.
     pub(super) fn into_mistakes(mut self, origin: &str, text: &str) -> Mistakes {
+        debug_assert!(!self.kept.is_empty(), "a document is refused for a reason");
         self.kept.sort_by_key(|(span, _)| span.start);
         let lines: Vec<&str> = text.split('\n').collect();
         let mut rendered = String::new();
@@ -89,12 +96,10 @@ pub(super) fn shown(text: &str) -> String {
 }
 
 fn draw(out: &mut String, origin: &str, line: &str, span: Span, mistake: &Mistake) {
-    let line: Vec<char> = line.trim_start_matches('\u{FEFF}').trim_end_matches('\r').chars().map(printable).collect();
-    let from = (mistake.column - 1).min(line.len());
-    let to = if span.end.line == mistake.line { (span.end.column - 1).clamp(from, line.len()) } else { line.len() };
-    let (cut, excerpt, annotation) = excerpt(&line, from, to);
-    let snippet = Snippet::source(excerpt).line_start(mistake.line).annotation(annotation);
-    let place: Vec<Element<'_>> = if cut {
+    let excerpt = Excerpt::of(line, span);
+    let annotation = AnnotationKind::Primary.span(excerpt.caret);
+    let snippet = Snippet::source(excerpt.text).line_start(mistake.line).annotation(annotation);
+    let place: Vec<Element<'_>> = if excerpt.cut {
         // Columns of a cut line would be counted from the cut: the header is written by hand.
         let header = Origin::path(origin).line(mistake.line).char_column(mistake.column);
         vec![header.into(), snippet.into()]
@@ -110,19 +115,28 @@ fn draw(out: &mut String, origin: &str, line: &str, span: Span, mistake: &Mistak
     out.push_str("\n\n");
 }
 
-/// The part of a line around `from..to`, and a caret under it. True if the line was too long to show whole.
-fn excerpt(line: &[char], from: usize, to: usize) -> (bool, String, annotate_snippets::Annotation<'static>) {
-    let cut = line.len() > LINE_MAX;
-    let (first, last) = if cut {
-        let first = from.saturating_sub(LINE_MAX / 3);
-        (first, (first + LINE_MAX).min(line.len()))
-    } else {
-        (0, line.len())
-    };
-    let bytes = |range: &[char]| range.iter().map(|c| c.len_utf8()).sum::<usize>();
-    let start = bytes(&line[first..from]);
-    let end = start + bytes(&line[from..to.min(last)]);
-    (cut, line[first..last].iter().collect(), AnnotationKind::Primary.span(start..end))
+/// The line of a mistake, or the part around it when the line is long.
+struct Excerpt {
+    text: String,
+    /// In bytes of `text`.
+    caret: Range<usize>,
+    cut: bool,
+}
+
+impl Excerpt {
+    fn of(line: &str, span: Span) -> Self {
+        let line = line.trim_start_matches('\u{FEFF}').trim_end_matches('\r');
+        let column = span.start.column - 1;
+        let cut = line.chars().nth(LINE_MAX).is_some();
+        let skipped = if cut { column.saturating_sub(LINE_MAX / 3) } else { 0 };
+        let chars: Vec<char> = line.chars().skip(skipped).take(LINE_MAX).map(printable).collect();
+        let from = (column - skipped).min(chars.len());
+        // What goes on in the next line is underlined up to the end of this one.
+        let end = if span.end.line == span.start.line { span.end.column - 1 } else { usize::MAX };
+        let to = end.saturating_sub(skipped).clamp(from, chars.len());
+        let bytes = |chars: &[char]| chars.iter().map(|c| c.len_utf8()).sum::<usize>();
+        Self { caret: bytes(&chars[..from])..bytes(&chars[..to]), text: chars.into_iter().collect(), cut }
+    }
 }
 
 fn printable(c: char) -> char {

@@ -2,11 +2,11 @@
 //!
 //! A document is read in four steps, each in a file of its own:
 //!
-//! 1. [`yaml`] or [`json`] turn text into a [`tree`] of nodes with their places; [`build`] keeps its limits.
-//! 2. [`check`] holds the tree against the [`shape`] compiled from the JSON Schema of [`types`]: unknown keys,
+//! 1. `yaml` or `json` turn text into a `tree` of nodes with their places; `build` keeps its limits.
+//! 2. `check` holds the tree against the `shape` compiled from the JSON Schema of `types`: unknown keys,
 //!    wrong kinds, ranges, missing keys. What is wrong is reported and marked as rejected.
-//! 3. What is left deserialises into [`types`], each mapping with its node's id.
-//! 4. [`validate`] is the border to [`crate::config`]: it looks at what only several values together can get
+//! 3. What is left deserialises into `types`, each mapping with its node's id.
+//! 4. `validate` is the border to [`crate::config`]: it looks at what only several values together can get
 //!    wrong, says where by those ids, and builds the second floor.
 //!
 //! So the types are the only description of the document, every mistake is found in one pass at its own place,
@@ -67,10 +67,9 @@ pub const ERROR_PAGE_STATUSES: [u16; 16] =
 /// Reads and validates a document, YAML or JSON. `origin` names it in messages: a file's path, or `<request>`.
 pub fn read(origin: &str, text: &str) -> Result<LoadBalancer, Mistakes> {
     let mut findings = Findings::default();
-    let config = understand(text, &mut findings);
-    match config {
+    match understand(text, &mut findings) {
         Some(config) if findings.is_empty() => Ok(config),
-        _ => Err(findings.into_mistakes(origin, text)),
+        _ => Err(findings.into_mistakes(origin, if text.len() > TEXT_LEN_MAX { "" } else { text })),
     }
 }
 
@@ -87,7 +86,7 @@ pub fn example() -> &'static str {
 /// `None` only with at least one finding.
 fn understand(text: &str, findings: &mut Findings) -> Option<LoadBalancer> {
     let mut tree = parse(text, findings)?;
-    check::check(&mut tree, shape::document(), findings);
+    check::check(&mut tree, &shape::document(), findings);
     if tree.is_rejected(Tree::ROOT) {
         return None;
     }

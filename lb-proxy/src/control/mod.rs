@@ -34,10 +34,7 @@ fn failed(status: StatusCode, message: String) -> Response {
 
 fn document(instance: &Instance) -> DocumentReply {
     let snapshot = instance.process.snapshot.load();
-    DocumentReply {
-        generation: snapshot.generation,
-        loadbalancer: snapshot.config.as_deref().cloned(),
-    }
+    DocumentReply { generation: snapshot.generation, loadbalancer: snapshot.config.as_deref().cloned() }
 }
 
 async fn replace(instance: &Instance, body: &[u8]) -> Response {

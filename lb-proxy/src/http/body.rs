@@ -155,13 +155,7 @@ impl Pump<'_> {
         }
     }
 
-    async fn write(
-        &self,
-        to: &mut WriteHalf<'_>,
-        head: &[u8],
-        payload: &[u8],
-        tail: &[u8],
-    ) -> Result<(), Broken> {
+    async fn write(&self, to: &mut WriteHalf<'_>, head: &[u8], payload: &[u8], tail: &[u8]) -> Result<(), Broken> {
         let mut parts = [IoSlice::new(head), IoSlice::new(payload), IoSlice::new(tail)];
         wire::write_all(to, &mut parts, self.sink).await.map_err(Broken::Sink)?;
         self.passed.set(self.passed.get() + payload.len() as u64);

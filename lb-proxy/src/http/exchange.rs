@@ -46,12 +46,7 @@ struct Course {
 
 impl Session {
     /// Serves one request.
-    pub async fn exchange(
-        &mut self,
-        mut request: Request,
-        from: &mut ReadHalf<'_>,
-        to: &mut WriteHalf<'_>,
-    ) -> After {
+    pub async fn exchange(&mut self, mut request: Request, from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>) -> After {
         let told = Told::default();
         // The buffer is there: the head was read into it.
         let mut buffer = self.buffer.take().unwrap_or_else(|| self.downstream.worker.buffers.lend());
@@ -61,9 +56,7 @@ impl Session {
         let mut course = Course { reached: None, connected_at: None, moves: 0 };
         let outcome = match &mut journey {
             None => Err(endings::NO_MEMBER),
-            Some(journey) => {
-                self.travel(&request, journey, &mut course, &mut buffer, &told, from, to).await
-            }
+            Some(journey) => self.travel(&request, journey, &mut course, &mut buffer, &told, from, to).await,
         };
         self.buffer = Some(buffer);
         let (ending, after) = match outcome {
@@ -79,7 +72,7 @@ impl Session {
             response: course.connected_at.map_or(-1, |c| since_whole(told.head_at.get(), c)),
             total: millis_between(request.began, now),
         };
-        self.close_books(Books {
+        self.close_books(&Books {
             ending,
             began: request.began,
             times,
@@ -153,20 +146,20 @@ impl Session {
             }
             let reused = reached.reused;
             course.reached = Some(reached);
-            return self.conclude(attempt, reused, buffer, held, told);
+            return self.conclude(&attempt, reused, buffer, held, told);
         }
     }
 
     fn conclude(
         &self,
-        attempt: Attempt,
+        attempt: &Attempt,
         reused: bool,
         buffer: &mut Buffer,
         held: Option<usize>,
         told: &Told,
     ) -> Result<After, Ending> {
         let bad = |flags: &[u8; 2], reason| Ending { flags: *flags, status: 502, reason };
-        match attempt {
+        match *attempt {
             Attempt::Passed { passed, uploaded } => {
                 buffer.consume(held.unwrap_or(0));
                 told.member_reusable.set(passed.member_reusable && uploaded);
@@ -179,7 +172,7 @@ impl Session {
             Attempt::Failed(Failed::Closed) if reused => Err(endings::MEMBER_CLOSED_KEPT),
             Attempt::Failed(Failed::Closed) => Err(endings::MEMBER_CLOSED),
             Attempt::Failed(Failed::ClosedInHead) => Err(endings::MEMBER_CLOSED_HEAD),
-            Attempt::Failed(Failed::Bad(answer)) => Err(bad(b"PH", answer.reason())),
+            Attempt::Failed(Failed::Bad(ref answer)) => Err(bad(b"PH", answer.reason())),
             Attempt::Failed(Failed::Body(Broken::SourceClosed | Broken::Source(_))) => Err(endings::MEMBER_CUT),
             Attempt::Failed(Failed::Body(Broken::Malformed)) => Err(endings::MEMBER_BAD_BODY),
             Attempt::Failed(Failed::Body(Broken::Sink(_))) => Err(endings::CLIENT_LEFT),
@@ -227,13 +220,14 @@ impl Session {
         let (mut member_from, mut member_to) = reached.stream.split();
         let ended = match held {
             Some(body) => {
-                let work = async {
+                let mut answering = pin!(answer.pass(&mut member_from, to));
+                let work = pin!(async {
                     let mut parts = [IoSlice::new(&request.sheet.out), IoSlice::new(&buffer.filled()[..body])];
                     // A member may answer and close before it has read everything: the answer tells.
                     let _ = wire::write_all(&mut member_to, &mut parts, member).await;
                     told.body_in.set(body as u64);
-                    watched(answer.pass(&mut member_from, to), from, buffer).await
-                };
+                    watched(answering.as_mut(), from, buffer).await
+                });
                 timer.guard(deadlines, work).await
             }
             None => {
@@ -245,8 +239,9 @@ impl Session {
                     sink: member,
                     passed: &told.body_in,
                 };
-                let upload = pump.run(from, &mut member_to, buffer, &mut framing, &request.sheet.out);
-                let work = both(upload, answer.pass(&mut member_from, to), member, told);
+                let mut upload = pin!(pump.run(from, &mut member_to, buffer, &mut framing, &request.sheet.out));
+                let mut answering = pin!(answer.pass(&mut member_from, to));
+                let work = pin!(both(upload.as_mut(), answering.as_mut(), member, told));
                 timer.guard(deadlines, work).await
             }
         };
@@ -268,11 +263,10 @@ fn held_body(head: &RequestHead, buffer: &Buffer) -> Option<usize> {
 /// Runs `answer` while keeping an eye on the client: requests it sends ahead are read into `buffer` as far as
 /// there is room, and a reset ends the exchange at once.
 async fn watched(
-    answer: impl Future<Output = Result<Passed, Failed>>,
+    mut answer: Pin<&mut impl Future<Output = Result<Passed, Failed>>>,
     from: &mut ReadHalf<'_>,
     buffer: &mut Buffer,
 ) -> Attempt {
-    let mut answer = pin!(answer);
     let unused = Deadlines::default();
     let mut watch = pin!(async {
         let patience = Patience { deadlines: &unused, side: Side::Client, ms: 0 };
@@ -305,17 +299,15 @@ async fn watched(
 
 /// Runs both directions. The answer may come, and even end, before the request is through.
 async fn both(
-    upload: impl Future<Output = Result<(), Broken>>,
-    answer: impl Future<Output = Result<Passed, Failed>>,
+    mut upload: Pin<&mut impl Future<Output = Result<(), Broken>>>,
+    mut answer: Pin<&mut impl Future<Output = Result<Passed, Failed>>>,
     member: Patience<'_>,
     told: &Told,
 ) -> Attempt {
-    let mut upload = pin!(upload);
-    let mut answer = pin!(answer);
     let mut uploaded = None;
     poll_fn(|cx| {
         if uploaded.is_none()
-            && let Poll::Ready(ended) = Pin::as_mut(&mut upload).poll(cx)
+            && let Poll::Ready(ended) = upload.as_mut().poll(cx)
         {
             match ended {
                 Ok(()) => uploaded = Some(true),
@@ -327,10 +319,8 @@ async fn both(
                 member.start();
             }
         }
-        match Pin::as_mut(&mut answer).poll(cx) {
-            Poll::Ready(Ok(passed)) => {
-                Poll::Ready(Attempt::Passed { passed, uploaded: uploaded == Some(true) })
-            }
+        match answer.as_mut().poll(cx) {
+            Poll::Ready(Ok(passed)) => Poll::Ready(Attempt::Passed { passed, uploaded: uploaded == Some(true) }),
             Poll::Ready(Err(failed)) => Poll::Ready(Attempt::Failed(failed)),
             Poll::Pending => Poll::Pending,
         }

@@ -40,7 +40,8 @@ pub fn write(status: u16, own: &BTreeMap<u16, String>, bodiless: bool, out: &mut
         out.extend_from_slice(body.as_bytes());
     }
     let fields = "content-length".len() + body.len().to_string().len() + "cache-control: no-cache".len() - 2
-        + "content-type: text/html".len() - 2;
+        + "content-type: text/html".len()
+        - 2;
     let sent = if bodiless { 0 } else { body.len() };
     (20 + "HTTP/1.1".len() + 3 + title.len() + fields + 1 + sent) as u64
 }

@@ -32,11 +32,17 @@ const LINGER_BYTES: usize = 256 * 1024;
 /// And for this long.
 const LINGER_FOR: Duration = Duration::from_millis(1_000);
 
+/// A session that has been idle for this long gives back the memory of its working state. Clients that come
+/// back sooner cost no allocation.
+const WARM_FOR: Duration = Duration::from_millis(1_000);
+
 /// What becomes of the client's connection after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
     /// The next request may come.
     Next,
+    /// The same, but none came for a while.
+    Rest,
     /// It is closed.
     Close,
     /// It is closed once the client has stopped sending.
@@ -59,6 +65,8 @@ pub struct Session {
     /// The listener is gone or down: this request is the last.
     pub last: bool,
     served: u64,
+    /// Accepted, or done with the last request.
+    idle_since: Instant,
 }
 
 /// A request that is to be served.
@@ -79,11 +87,25 @@ enum Arrival {
     Refused(Ending, Instant),
     /// Nothing came, or nothing that deserves an answer.
     Gone,
+    /// Nothing came for a while: the session need not be held ready.
+    Pause,
+}
+
+/// How a wait for a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Idle {
+    /// There is something to read.
+    Ready,
+    /// The time was over.
+    Silent,
+    /// It is time to part: we are draining, or the client is gone.
+    Part,
 }
 
 /// Serves one client until one side has had enough.
 pub async fn serve(downstream: Downstream, mut stream: TcpStream) {
     let first_ms = downstream.listener.timeouts.http_request_ms;
+    let idle_since = downstream.accepted;
     let mut session = Session {
         downstream,
         timer: Timer::new(first_ms),
@@ -91,6 +113,7 @@ pub async fn serve(downstream: Downstream, mut stream: TcpStream) {
         buffer: None,
         last: false,
         served: 0,
+        idle_since,
     };
     let after = {
         let (mut from, mut to) = stream.split();
@@ -99,12 +122,29 @@ pub async fn serve(downstream: Downstream, mut stream: TcpStream) {
     match after {
         After::Reset => crate::tcp::session::reset(&stream),
         After::Linger => session.linger(&mut stream).await,
-        After::Next | After::Close => {}
+        After::Next | After::Rest | After::Close => {}
     }
 }
 
 impl Session {
+    /// Waits in a small future while the client is idle, and works in a large one while it is not.
     async fn run(&mut self, from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>) -> After {
+        loop {
+            if self.idle(from, None).await != Idle::Ready {
+                return match self.nothing_came() {
+                    Arrival::Refused(ending, began) => Box::pin(self.refuse_unread(ending, began, to)).await,
+                    _ => After::Close,
+                };
+            }
+            match Box::pin(self.work(from, to)).await {
+                After::Rest => {}
+                after => return after,
+            }
+        }
+    }
+
+    /// Serves requests for as long as they come one soon after the other.
+    async fn work(&mut self, from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>) -> After {
         loop {
             let after = match self.next(from).await {
                 Arrival::Request(request) => {
@@ -116,11 +156,13 @@ impl Session {
                     self.refuse_unread(ending, began, to).await
                 }
                 Arrival::Gone => After::Close,
+                Arrival::Pause => After::Rest,
             };
             if after != After::Next {
                 return after;
             }
             self.served += 1;
+            self.idle_since = Instant::now();
         }
     }
 
@@ -134,8 +176,10 @@ impl Session {
         let mut search = Search::default();
         if self.buffer.as_ref().is_none_or(Buffer::is_empty) {
             self.buffer = None;
-            if !self.idle(from).await {
-                return self.nothing_came();
+            match self.idle(from, Some(WARM_FOR)).await {
+                Idle::Ready => {}
+                Idle::Silent if !self.patience_is_over() => return Arrival::Pause,
+                Idle::Silent | Idle::Part => return self.nothing_came(),
             }
         }
         let began = if self.served == 0 { self.downstream.accepted } else { Instant::now() };
@@ -148,8 +192,10 @@ impl Session {
         // The deadline is for the whole head, so single reads set none of their own.
         let unused = Deadlines::default();
         let patience = Patience { deadlines: &unused, side: Side::Client, ms: 0 };
-        let reading = read_head(from, &mut buffer, &mut sheet, &mut search, patience);
-        let read = self.timer.guard(&self.deadlines, reading).await;
+        let read = {
+            let reading = std::pin::pin!(read_head(from, &mut buffer, &mut sheet, &mut search, patience));
+            self.timer.guard(&self.deadlines, reading).await
+        };
         self.deadlines.clear(Side::Client);
         let nothing = buffer.is_empty();
         self.buffer = Some(buffer);
@@ -165,37 +211,49 @@ impl Session {
     /// The client closed, or stayed silent, between requests: no word is due. Before the first request a
     /// silent client is told why it is cut off.
     fn nothing_came(&self) -> Arrival {
-        let silent_for = Instant::now() - self.downstream.accepted;
-        let limit = self.listener().timeouts.http_request_ms;
-        if self.served == 0 && limit > 0 && silent_for >= Duration::from_millis(limit) {
+        if self.served == 0 && self.patience_is_over() {
             return Arrival::Refused(endings::HEAD_TIMEOUT, self.downstream.accepted);
         }
         Arrival::Gone
     }
 
-    /// Waits, without holding memory, for something to read. False: it is time to part.
-    async fn idle(&mut self, from: &mut ReadHalf<'_>) -> bool {
+    /// How long the client may be silent before its next request; 0: for ever.
+    fn idle_ms(&self) -> u64 {
         let timeouts = self.listener().timeouts;
-        let ms = if self.served == 0 { timeouts.http_request_ms } else { timeouts.http_keep_alive_ms };
-        let patience = Patience { deadlines: &self.deadlines, side: Side::Client, ms };
+        if self.served == 0 { timeouts.http_request_ms } else { timeouts.http_keep_alive_ms }
+    }
+
+    fn patience_is_over(&self) -> bool {
+        let ms = self.idle_ms();
+        ms > 0 && self.idle_since.elapsed() >= Duration::from_millis(ms)
+    }
+
+    /// Waits, without holding memory, for something to read: until the client's time is over, or for `at_most`.
+    async fn idle(&mut self, from: &mut ReadHalf<'_>, at_most: Option<Duration>) -> Idle {
+        let allowed = (self.idle_ms() > 0).then(|| Duration::from_millis(self.idle_ms()));
+        let until = [allowed, at_most].into_iter().flatten().min().map(|d| self.idle_since + d);
+        self.deadlines.set_at(Side::Client, until.map(tokio::time::Instant::from_std));
         let (downstream, last) = (&self.downstream, self.last);
-        let waiting = async {
+        // One deadline for the whole wait: it is set above.
+        let unused = Deadlines::default();
+        let patience = Patience { deadlines: &unused, side: Side::Client, ms: 0 };
+        let waiting = std::pin::pin!(async {
             let mut readable = std::pin::pin!(wire::readable(from, patience));
             poll_fn(|cx| {
                 if let Poll::Ready(ready) = readable.as_mut().poll(cx) {
-                    return Poll::Ready(ready.is_ok());
+                    return Poll::Ready(if ready.is_ok() { Idle::Ready } else { Idle::Part });
                 }
                 if downstream.worker.draining() || last {
-                    return Poll::Ready(false);
+                    return Poll::Ready(Idle::Part);
                 }
                 downstream.wake_on_drain(cx.waker());
                 Poll::Pending
             })
             .await
-        };
+        });
         let waited = self.timer.guard(&self.deadlines, waiting).await;
         self.deadlines.clear(Side::Client);
-        waited.unwrap_or(false)
+        waited.unwrap_or(Idle::Silent)
     }
 
     /// Moves on to the view in force. A session whose listener is gone stays in the old one for this request.
@@ -230,7 +288,16 @@ impl Session {
         let told = Told::default();
         let after = self.refuse(ending, false, &told, to).await;
         let times = Times { total: millis_between(began, Instant::now()), ..Times::NONE };
-        self.close_books(Books { ending, began, times, told: &told, journey: None, lease: None, line: b"", head_in: 0 });
+        self.close_books(&Books {
+            ending,
+            began,
+            times,
+            told: &told,
+            journey: None,
+            lease: None,
+            line: b"",
+            head_in: 0,
+        });
         after
     }
 
@@ -257,11 +324,10 @@ impl Session {
     }
 
     /// Counts a request that has ended and writes its line.
-    pub fn close_books(&self, books: Books<'_>) {
+    pub fn close_books(&self, books: &Books<'_>) {
         let downstream = &self.downstream;
         let told = books.told;
-        let (bytes_in, bytes_out) =
-            (books.head_in + told.body_in.get(), told.head_bytes.get() + told.body_out.get());
+        let (bytes_in, bytes_out) = (books.head_in + told.body_in.get(), told.head_bytes.get() + told.body_out.get());
         let status = told.status.get();
         let class = (usize::from(status) / 100).wrapping_sub(1);
         let cell = downstream.view.listener_cell(&downstream.listener);

@@ -47,11 +47,7 @@ const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Au
 fn tail(record: &Record, out: &mut String) -> std::fmt::Result {
     let load = record.load;
     let moved = if record.redispatched { "+" } else { "" };
-    write!(
-        out,
-        "{}/{}/{}/{}/{moved}{} 0/0",
-        load.process, load.listener, load.pool, load.member, record.retries
-    )
+    write!(out, "{}/{}/{}/{}/{moved}{} 0/0", load.process, load.listener, load.pool, load.member, record.retries)
 }
 
 fn flags(record: &Record) -> &str {

@@ -1,6 +1,19 @@
 //! The only room where `unsafe` may live: calls that no safe crate offers, each behind a safe function.
 #![allow(unsafe_code, reason = "this is the room for it")]
 
+use std::io;
+
+use nix::sys::signalfd::SignalFd;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Has the runtime watch a signal descriptor. Must be called inside one.
+pub fn watch_signals(descriptor: SignalFd) -> io::Result<AsyncFd<SignalFd>> {
+    // SAFETY: a `SignalFd` owns its descriptor, names the same one for its whole life and closes it on drop,
+    // which `AsyncFd` puts off until it has deregistered it.
+    unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }.map_err(Into::into)
+}
+
 /// Gives memory that is not in use back to the kernel. Called after an apply and when traffic has ended, so
 /// that an idle VIP weighs what it weighed before its busy hour.
 pub fn trim_heap() {

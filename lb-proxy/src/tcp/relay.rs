@@ -51,7 +51,7 @@ pub async fn relay(
     progress();
     let (mut client_read, mut client_write) = client.split();
     let (mut member_read, mut member_write) = member.split();
-    let both = async {
+    let both = pin!(async {
         let mut up = pin!(one_way(&mut client_read, &mut member_write, buffers, &progress, &moved.up));
         let mut down = pin!(one_way(&mut member_read, &mut client_write, buffers, &progress, &moved.down));
         let (mut up_done, mut down_done) = (false, false);
@@ -71,7 +71,7 @@ pub async fn relay(
             if up_done && down_done { Poll::Ready(endings::SERVED) } else { Poll::Pending }
         })
         .await
-    };
+    });
     match timer.guard(&deadlines, both).await {
         Ok(ending) => ending,
         Err(Side::Client) => endings::CLIENT_IDLE,

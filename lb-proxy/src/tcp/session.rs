@@ -18,9 +18,7 @@ pub async fn serve(downstream: Downstream, mut client: TcpStream) {
     let connect_ms = downstream.listener.timeouts.member_connect_ms;
     let reached = match &mut journey {
         None => Err(endings::NO_MEMBER),
-        Some(journey) => {
-            journey.reach(&downstream.worker, &downstream.view, Reuse::Never, connect_ms).await
-        }
+        Some(journey) => journey.reach(&downstream.worker, &downstream.view, Reuse::Never, connect_ms).await,
     };
     let moved = Moved::default();
     let mut outcome = Outcome { ending: endings::SERVED, connect_ms: -1, reached: None, moved };
@@ -37,7 +35,7 @@ pub async fn serve(downstream: Downstream, mut client: TcpStream) {
         }
     }
     drop(client);
-    finish(&downstream, journey.as_ref(), outcome);
+    finish(&downstream, journey.as_ref(), &outcome);
 }
 
 struct Outcome {
@@ -47,12 +45,7 @@ struct Outcome {
     moved: Moved,
 }
 
-async fn run(
-    downstream: &Downstream,
-    client: &mut TcpStream,
-    reached: &mut Reached,
-    moved: &Moved,
-) -> Ending {
+async fn run(downstream: &Downstream, client: &mut TcpStream, reached: &mut Reached, moved: &Moved) -> Ending {
     let timeouts = downstream.listener.timeouts;
     let silence = Silence {
         client_ms: timeouts.tunnel_ms.unwrap_or(timeouts.client_data_ms),
@@ -74,7 +67,7 @@ pub fn reset(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
-fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: Outcome) {
+fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome) {
     let worker = &downstream.worker;
     let (up, down) = (outcome.moved.up.get(), outcome.moved.down.get());
     let cell = downstream.view.listener_cell(&downstream.listener);

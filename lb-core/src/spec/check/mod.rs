@@ -9,16 +9,18 @@ use super::mistake::{Findings, shown};
 use super::near::nearest;
 use super::scalar::{self, Odd, Scalar};
 use super::shape::{Record, Shape, Text};
-use super::tree::{Kind, NodeId, Spot, Tree};
+use super::tree::{Entry, Kind, NodeId, Spot, Tree};
 use words::{advice, expected, join, owner, title};
 
 /// Reports and rejects everything in `tree` that does not fit `shape`.
 pub(super) fn check(tree: &mut Tree, shape: &Shape, findings: &mut Findings) {
-    Checker { tree, findings }.value(Tree::ROOT, shape);
+    Checker { tree, document: shape, findings }.value(Tree::ROOT, shape);
 }
 
 struct Checker<'c> {
     tree: &'c mut Tree,
+    /// The whole shape, to say where a misplaced key belongs.
+    document: &'c Shape,
     findings: &'c mut Findings,
 }
 
@@ -44,19 +46,18 @@ impl Checker<'_> {
     }
 
     fn record(&mut self, id: NodeId, record: &Record) {
-        let entries: Vec<(String, NodeId)> =
-            self.tree.entries(id).iter().map(|entry| (entry.key.clone(), entry.value)).collect();
+        let entries = self.tree.entries(id).to_vec();
         // A key that could not be read may be any of those that seem to be missing.
-        let unreadable = entries.iter().any(|(key, value)| key.is_empty() && self.tree.is_rejected(*value));
+        let unreadable = entries.iter().any(|entry| entry.key.is_empty() && self.tree.is_rejected(entry.value));
         let mut meant = Vec::new();
-        for (key, value) in &entries {
-            if self.tree.is_rejected(*value) {
+        for entry in &entries {
+            if self.tree.is_rejected(entry.value) {
                 continue;
             }
-            match record.field(key) {
-                Some(_) if self.tree.is_null(*value) => {}
-                Some(shape) => self.value(*value, shape),
-                None => meant.extend(self.unknown_key(id, key, *value, record)),
+            match record.field(&entry.key) {
+                Some(_) if self.tree.is_null(entry.value) => {}
+                Some(shape) => self.value(entry.value, shape),
+                None => meant.extend(self.unknown_key(entry, record)),
             }
         }
         if unreadable {
@@ -64,7 +65,7 @@ impl Checker<'_> {
         }
         // A key that was mistyped is not missing as well.
         for key in record.required.iter().filter(|key| !meant.contains(&key.as_str())) {
-            let written = entries.iter().find(|(written, _)| written == key).map(|(_, value)| *value);
+            let written = entries.iter().find(|entry| entry.key == *key).map(|entry| entry.value);
             if written.is_none_or(|value| !self.tree.is_rejected(value) && self.tree.is_null(value)) {
                 let mut spot = self.tree.spot_of_key(id, key);
                 if written.is_none() {
@@ -77,13 +78,20 @@ impl Checker<'_> {
     }
 
     /// Returns the key that was probably meant.
-    fn unknown_key<'r>(&mut self, map: NodeId, key: &str, value: NodeId, record: &'r Record) -> Option<&'r str> {
-        let spot = self.tree.spot_of_key(map, key);
+    fn unknown_key<'r>(&mut self, entry: &Entry, record: &'r Record) -> Option<&'r str> {
+        let (key, value) = (entry.key.as_str(), entry.value);
+        // Not `spot_of_key`, which would look for the key again: a document may have very many.
+        let spot = Spot { span: entry.key_span, path: self.tree.path(value) };
         if later::is_key(&record.def, key) {
             if !later::asks_for_nothing(self.tree, key, value) {
                 self.findings.push(spot, format!("`{key}` {}", later::MESSAGE), "leave it out".to_owned());
             }
             self.tree.reject(value);
+            return None;
+        }
+        self.tree.reject(value);
+        if self.findings.is_full() {
+            self.findings.push(spot, "", None);
             return None;
         }
         let near = nearest(key, record.keys().chain(later::keys(&record.def)));
@@ -92,13 +100,12 @@ impl Checker<'_> {
                 format!("`{near}` {}", later::MESSAGE)
             }
             Some(near) => format!("did you mean `{near}`?"),
-            None => match owner(super::shape::document(), key) {
+            None => match owner(self.document, key) {
                 Some(def) => format!("`{key}` belongs to {}", title(def)),
                 None => format!("{} may have: {}", title(&record.def), record.keys().collect::<Vec<_>>().join(", ")),
             },
         };
         self.findings.push(spot, format!("unknown key {}", shown(key)), help);
-        self.tree.reject(value);
         near
     }
 
@@ -115,8 +122,12 @@ impl Checker<'_> {
                 format!("at most {len_max}"),
             );
         }
-        for item in ids.into_iter().take(len_max) {
-            self.value(item, items);
+        for (position, item) in ids.into_iter().enumerate() {
+            if position < len_max {
+                self.value(item, items);
+            } else {
+                self.tree.reject(item);
+            }
         }
     }
 
@@ -128,6 +139,7 @@ impl Checker<'_> {
             .iter()
             .filter(|entry| !self.tree.is_null(entry.value))
             .map(|entry| entry.key.as_str())
+            .take(TELLING_KEYS)
             .collect();
         let unknown = |shape: &Shape| match shape {
             // A slip of the pen still says which one was meant.
@@ -275,3 +287,6 @@ impl Checker<'_> {
         self.tree.reject(id);
     }
 }
+
+/// So many keys of a mapping say which of several records was meant.
+const TELLING_KEYS: usize = 64;

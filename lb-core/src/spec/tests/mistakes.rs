@@ -375,6 +375,33 @@ fn one_cause_is_one_mistake() {
 }
 
 #[test]
+fn of_too_many() {
+    let many = |count: usize, piece: &dyn Fn(usize) -> String| (0..count).map(piece).collect::<String>();
+    let pool = |members: &str| {
+        format!(
+            "loadbalancer:\n  vip_address: 10.0.0.1\n  pools:\n  - name: a\n    protocol: TCP\n    lb_algorithm: SOURCE_IP\n    members:\n{members}"
+        )
+    };
+    let member = |i: usize| format!("    - {{address: 10.1.{}.{}, protocol_port: 80}}\n", i / 256, i % 256);
+    super::legal(&pool(&many(4096, &member)));
+    let over = format!("{}    - wrong\n", many(4097, &member));
+    assert_eq!(mistakes(&pool(&over)), ["4104:7 4098 entries are more than this list may have | at most 4096"]);
+
+    let listeners = |inner: &str, count: usize| {
+        let listener = |i: usize| format!("  - {{protocol: TCP, protocol_port: {}{inner}}}\n", i + 1);
+        format!("loadbalancer:\n  vip_address: 10.0.0.1\n  listeners:\n{}", many(count, &listener))
+    };
+    super::legal(&listeners("", 256));
+    assert_eq!(mistakes(&listeners("", 257)), ["260:5 257 entries are more than this list may have | at most 256"]);
+
+    let shared = |i: usize| format!("  - {{name: p{i}, protocol: TCP, lb_algorithm: SOURCE_IP}}\n");
+    let inline = listeners(", default_pool: {protocol: TCP, lb_algorithm: SOURCE_IP}", 200);
+    super::legal(&format!("{inline}  pools:\n{}", many(824, &shared)));
+    let found = mistakes(&format!("{inline}  pools:\n{}", many(825, &shared)));
+    assert_eq!(found, ["203:55 1025 pools are too many for one load balancer | at most 1024"]);
+}
+
+#[test]
 fn twenty_of_them_in_one_pass() {
     let text = "loadbalancer:
   nmae: web

@@ -110,6 +110,10 @@ fn a_flood_of_mistakes_is_counted_not_drawn() {
     let refused = read("flood", &text).unwrap_err();
     assert_eq!(refused.mistakes.len(), crate::spec::MISTAKES_MAX);
     assert!(refused.rendered.ends_with("and 49900 more mistakes, not drawn\n"));
+    // Work must not grow with the square of the keys: this would take minutes.
+    let keys: String = (0..100_000).map(|i| format!("  k{i}: 1\n")).collect();
+    let refused = read("flood", &format!("loadbalancer:\n  vip_address: 10.0.0.1\n{keys}")).unwrap_err();
+    assert!(refused.rendered.ends_with("and 99900 more mistakes, not drawn\n"));
 }
 
 #[test]

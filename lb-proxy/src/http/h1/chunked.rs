@@ -223,10 +223,25 @@ mod tests {
     #[test]
     fn refuses_what_parsers_disagree_on() {
         for bad in [
-            "+5\r\nhello\r\n0\r\n\r\n", "0x5\r\nhello\r\n0\r\n\r\n", " 5\r\nhello\r\n0\r\n\r\n", "5 \r\nhello\r\n0\r\n\r\n",
-            "\r\nhello", "5\nhello\r\n0\r\n\r\n", "5\rhello\r\n0\r\n\r\n", "5\r\nhelloX0\r\n\r\n", "5\r\nhello\n0\r\n\r\n",
-            "5;a\nb\r\nhello\r\n0\r\n\r\n", "5;a\rb\r\nhello\r\n0\r\n\r\n", "ffffffffffffffffff\r\n", "10000000000000000\r\n",
-            "g\r\n", "-1\r\n", "5;\0\r\nhello", "0\r\nA: b\n\r\n", "0\r\n\n", "000000000000000000000005\r\nhello\r\n",
+            "+5\r\nhello\r\n0\r\n\r\n",
+            "0x5\r\nhello\r\n0\r\n\r\n",
+            " 5\r\nhello\r\n0\r\n\r\n",
+            "5 \r\nhello\r\n0\r\n\r\n",
+            "\r\nhello",
+            "5\nhello\r\n0\r\n\r\n",
+            "5\rhello\r\n0\r\n\r\n",
+            "5\r\nhelloX0\r\n\r\n",
+            "5\r\nhello\n0\r\n\r\n",
+            "5;a\nb\r\nhello\r\n0\r\n\r\n",
+            "5;a\rb\r\nhello\r\n0\r\n\r\n",
+            "ffffffffffffffffff\r\n",
+            "10000000000000000\r\n",
+            "g\r\n",
+            "-1\r\n",
+            "5;\0\r\nhello",
+            "0\r\nA: b\n\r\n",
+            "0\r\n\n",
+            "000000000000000000000005\r\nhello\r\n",
         ] {
             for piece in [1, 2, 1000] {
                 assert!(decode_in_pieces(bad.as_bytes(), piece).is_err(), "{bad:?}");
