@@ -11,3 +11,4 @@ mod logs;
 mod process;
 mod reload;
 mod tidy;
+mod words;

@@ -1,6 +1,9 @@
 //! Pages about bodies up and down: lengths, chunks, trailers, and answers that have none.
 
+use std::time::{Duration, Instant};
+
 use weir_tests::message::{Framing, chunks, pattern};
+use weir_tests::wait::{PATIENCE, pause_ms};
 
 use super::scenario::{Scenario, Seen};
 
@@ -304,5 +307,52 @@ fn early_answer_to_a_large_upload() {
         .same(|seen| {
             assert_eq!(seen.statuses(), [413]);
             assert_eq!(seen.last().text(), "no");
+        });
+}
+
+/// What came is passed on, though more is to come.
+#[test]
+fn pieces_of_an_answer_are_not_held_back() {
+    Scenario::http()
+        .member(|conn| {
+            conn.request()?;
+            conn.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")?;
+            pause_ms(1000);
+            conn.send("5\r\nworld\r\n0\r\n\r\n")
+        })
+        .client(|c| {
+            let began = Instant::now();
+            c.send("GET / HTTP/1.1\r\nHost: weir.test\r\n\r\n");
+            while !c.wire().received.windows(5).any(|w| w == b"hello") {
+                c.wire().fill_within(PATIENCE).expect("the first piece");
+            }
+            assert!(began.elapsed() < Duration::from_millis(800), "it came after {:?}", began.elapsed());
+            c.answer();
+        })
+        .same(|seen| assert_eq!(seen.last().text(), "helloworld"));
+}
+
+/// The other way round: the member sees the first piece of an upload before the last is sent.
+#[test]
+fn pieces_of_a_request_are_not_held_back() {
+    Scenario::http()
+        .member(|conn| {
+            let head = conn.head()?;
+            let first = conn.take(10)?;
+            assert_eq!(first, b"5\r\nhello\r\n");
+            // Only now the client goes on: an answer that came before the end of its request.
+            conn.send("HTTP/1.1 100 Continue\r\n\r\n")?;
+            conn.body(&head)?;
+            conn.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        })
+        .client(|c| {
+            c.send("POST / HTTP/1.1\r\nHost: weir.test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
+            assert!(c.one_answer("POST").expect("the first piece to reach the member"));
+            c.send("5\r\nworld\r\n0\r\n\r\n");
+            c.answer();
+        })
+        .same(|seen| {
+            assert_eq!(seen.statuses(), [100, 200]);
+            assert_eq!(seen.request().body.data, b"world");
         });
 }
