@@ -75,7 +75,10 @@ impl Instance {
         }
         let began = Instant::now();
         let wanted = workers_for(&config);
-        let (orders, generation) = self.publish(config, wanted)?;
+        let published = self.publish(config, wanted);
+        // An offer is for the document that follows it; a port nobody accepts on must not stay open.
+        lock(&self.sockets).forget_offers();
+        let (orders, generation) = published?;
         for done in orders {
             done.await.map_err(|_| ApplyError::WorkerLost)?;
         }
@@ -91,6 +94,7 @@ impl Instance {
         while workers.len() < wanted {
             let worker = worker::start(workers.len(), Arc::clone(&self.process))?;
             workers.push(worker);
+            self.process.worker_started();
         }
         if workers.iter().any(|worker| !worker.alive()) {
             return Err(ApplyError::WorkerLost);
@@ -112,7 +116,7 @@ impl Instance {
 
     /// How many data threads run.
     pub fn workers(&self) -> usize {
-        lock(&self.workers).len()
+        self.process.live_workers()
     }
 
     /// Asks for the end of the process, as SIGTERM does.

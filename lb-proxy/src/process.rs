@@ -1,7 +1,7 @@
 //! What all threads of a data plane share: the snapshot in force, the log, and a few counts.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -26,6 +26,7 @@ pub struct Process {
     /// Acceptors that wait for a listener below its limit.
     pub admission: Admission,
     workers: Box<[WorkerCell]>,
+    live_workers: AtomicUsize,
     draining: AtomicBool,
 }
 
@@ -40,6 +41,7 @@ impl Process {
             panics: AtomicU64::new(0),
             admission: Admission::default(),
             workers: (0..workers_max).map(|_| WorkerCell::default()).collect(),
+            live_workers: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
         }
     }
@@ -84,9 +86,19 @@ impl Process {
         &self.workers[index]
     }
 
-    /// Figures of all workers that ever accepted or could.
+    /// Figures of all workers that run.
     pub fn worker_totals(&self) -> Vec<WorkerStats> {
-        self.workers.iter().map(WorkerCell::read).collect()
+        self.workers[..self.live_workers()].iter().map(WorkerCell::read).collect()
+    }
+
+    /// How many workers run. They never get fewer.
+    pub fn live_workers(&self) -> usize {
+        self.live_workers.load(Ordering::Relaxed)
+    }
+
+    /// One more worker runs.
+    pub fn worker_started(&self) {
+        self.live_workers.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Nothing new is accepted from now on.

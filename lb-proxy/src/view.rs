@@ -28,7 +28,9 @@ impl View {
     /// `sinks` tells, in the order of its listeners, where their lines go.
     pub fn build(snapshot: Arc<Snapshot>, worker: usize, previous: Option<&Self>, sinks: Vec<Option<SinkId>>) -> Self {
         let mut kept: HashMap<*const MemberState, &Rc<IdleConnections>> = HashMap::new();
-        if let Some(old) = previous {
+        // A connection made from an address that is no longer ours leads nowhere.
+        let address = |s: &Snapshot| s.config.as_ref().map(|c| c.vip_address);
+        if let Some(old) = previous.filter(|old| address(&old.snapshot) == address(&snapshot)) {
             for (pool, locals) in old.snapshot.pools.iter().zip(&old.members) {
                 kept.extend(pool.members.iter().map(|slot| Arc::as_ptr(&slot.state)).zip(locals));
             }

@@ -113,16 +113,20 @@ impl SocketBook {
         self.held_by.clear();
     }
 
-    /// Duplicates of everything that is listened on.
+    /// Closes what was offered and no document wanted.
+    pub fn forget_offers(&mut self) {
+        self.offered.clear();
+    }
+
+    /// Duplicates of everything that is listened on, offers no document wanted yet included.
     pub fn duplicates(&self) -> io::Result<Sockets> {
-        self.open
-            .iter()
-            .map(|(address, sockets)| {
-                let copies: io::Result<Vec<OwnedFd>> =
-                    sockets.iter().map(|(_, socket)| socket.try_clone().map(OwnedFd::from)).collect();
-                Ok((*address, copies?))
-            })
-            .collect()
+        let mut all: BTreeMap<SocketAddr, Vec<OwnedFd>> = BTreeMap::new();
+        let open = self.open.iter().flat_map(|(a, sockets)| sockets.iter().map(move |(_, socket)| (a, socket)));
+        let offered = self.offered.iter().flat_map(|(a, sockets)| sockets.iter().map(move |socket| (a, socket)));
+        for (address, socket) in open.chain(offered) {
+            all.entry(*address).or_default().push(socket.try_clone()?.into());
+        }
+        Ok(all.into_iter().collect())
     }
 
     /// Stops listening: what waits in the queues is refused unless another process holds the sockets too.

@@ -9,7 +9,6 @@ use crate::process::Process;
 /// Reads everything now.
 pub fn gather(process: &Process) -> Stats {
     let snapshot = process.snapshot.load();
-    let config = snapshot.config.as_deref();
     let name_of = |id: String, label: &str| if label == id { String::new() } else { label.to_owned() };
     Stats {
         uptime_ms: process.now().0,
@@ -19,7 +18,7 @@ pub fn gather(process: &Process) -> Stats {
         sessions_panicked: process.panics(),
         listeners: snapshot.listeners.iter().map(|l| listener(l, name_of(l.id.to_string(), &l.label))).collect(),
         pools: snapshot.pools.iter().map(|p| pool(p, name_of(p.id.to_string(), &p.label))).collect(),
-        workers: if config.is_some() { process.worker_totals() } else { Vec::new() },
+        workers: process.worker_totals(),
     }
 }
 
