@@ -1,1 +1,14 @@
-//! tests
+//! Weir's promises, one file each, proven on real processes over loopback and namespaces made for the purpose.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod agent;
+mod balance;
+mod broken_documents;
+mod compat;
+mod faults;
+mod limits;
+mod logs;
+mod process;
+mod reload;
+mod tidy;
+mod words;

@@ -10,6 +10,7 @@ use lb_control::instance::Applied;
 use lb_control::listen::ListenError;
 use lb_core::config::{LoadBalancer, WORKERS_MAX};
 use lb_core::snapshot::Snapshot;
+use lb_core::spec::{self, Mistakes};
 use tokio::sync::{Notify, oneshot};
 
 use crate::listener::sockets::SocketBook;
@@ -156,6 +157,16 @@ impl HandoffStore for Instance {
     fn held(&self) -> io::Result<Sockets> {
         lock(&self.sockets).duplicates()
     }
+}
+
+/// Reads and validates a document on a thread of its own: the stack and most of the memory that takes are
+/// gone with it, and a data plane at rest weighs no more for having understood its document.
+pub fn understand(origin: &str, text: &str) -> io::Result<Result<LoadBalancer, Mistakes>> {
+    std::thread::scope(|scope| {
+        let reader =
+            std::thread::Builder::new().name("weir-read".into()).spawn_scoped(scope, || spec::read(origin, text))?;
+        reader.join().map_err(|_| io::Error::other("reading the document failed"))
+    })
 }
 
 /// Data threads a document wants: what it says, or one for each processor.

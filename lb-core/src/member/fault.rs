@@ -84,12 +84,13 @@ impl Fault {
     }
 
     /// Notes one more slow connection; pair with [`Self::unstuck`]. Says how much longer it should be waited
-    /// for, in milliseconds, if somebody else could serve: nothing when the member was reached before or
-    /// others hang too, a while when nobody knows yet how far away it is.
+    /// for, in milliseconds, if somebody else could serve: nothing when the member was reached before, has
+    /// just failed or lets others hang too; a while when nobody knows yet how far away it is.
     pub fn stuck(&self) -> u64 {
         let hanging = self.stuck.fetch_add(1, Ordering::Relaxed) + 1;
         let known = self.connect_us.load(Ordering::Relaxed) != 0;
-        if known || hanging >= STUCK_CONNECTS_MAX { 0 } else { CONNECT_UNKNOWN_MS - CONNECT_SLOW_MS }
+        let failing = self.failures.load(Ordering::Relaxed) != 0;
+        if known || failing || hanging >= STUCK_CONNECTS_MAX { 0 } else { CONNECT_UNKNOWN_MS - CONNECT_SLOW_MS }
     }
 
     /// A connection that was slow has ended, well or not.
@@ -125,6 +126,10 @@ mod tests {
         assert!(!fault.usable(Millis(0)) && !fault.claim(Millis(0)));
         fault.unstuck();
         assert!(fault.usable(Millis(0)));
+        fault.unstuck();
+        fault.unstuck();
+        fault.failed(Millis(0));
+        assert_eq!(fault.stuck(), 0, "whoever tries it again does not pay for it");
     }
 
     #[test]

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use hyper::StatusCode;
 use lb_control::instance::{DocumentReply, Failed, Health, InstanceState, Refused};
 use lb_control::server::{Request, Response};
-use lb_core::spec;
 
-use crate::instance::Instance;
+use crate::instance::{self, Instance};
 use crate::observe::stats;
 
 /// Answers one request.
@@ -41,7 +40,11 @@ async fn replace(instance: &Instance, body: &[u8]) -> Response {
     let Ok(text) = std::str::from_utf8(body) else {
         return failed(StatusCode::BAD_REQUEST, "the document is not UTF-8".to_owned());
     };
-    match spec::read("<request>", text) {
+    let understood = match instance::understand("<request>", text) {
+        Ok(understood) => understood,
+        Err(error) => return failed(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    };
+    match understood {
         Ok(config) => match instance.apply(config).await {
             Ok(applied) => Response::json(StatusCode::OK, &applied),
             Err(error) => failed(StatusCode::CONFLICT, error.to_string()),

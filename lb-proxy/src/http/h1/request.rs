@@ -365,3 +365,144 @@ fn write_ip(ip: IpAddr, out: &mut Vec<u8>) {
         IpAddr::V6(v6) => out.extend_from_slice(v6.to_string().as_bytes()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(head: &str) -> Result<(RequestHead, Vec<Field>), Malformed> {
+        let mut table = Vec::new();
+        parse(head.as_bytes(), &mut table).map(|request| (request, table))
+    }
+
+    fn refused(head: &str) -> Malformed {
+        match judged(head) {
+            Ok(_) => panic!("{head:?} was taken"),
+            Err(bad) => bad,
+        }
+    }
+
+    fn forwarded(head: &str) -> String {
+        let (request, table) = judged(head).unwrap_or_else(|bad| panic!("{head:?}: {}", bad.reason()));
+        let add = Additions {
+            insert: Default::default(),
+            client: [192, 0, 2, 7].into(),
+            local: "198.51.100.1:80".parse().expect("an address"),
+        };
+        let mut out = Vec::new();
+        write(&request, head.as_bytes(), &table, &add, &mut out);
+        String::from_utf8(out).expect("ASCII")
+    }
+
+    #[test]
+    fn refuses_framing_that_two_parsers_could_read_differently() {
+        let post = |fields: &str| refused(&format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n"));
+        use Ambiguous::*;
+        for (fields, why) in [
+            ("Content-Length: 5\r\nTransfer-Encoding: chunked", LengthAndEncoding),
+            ("Transfer-Encoding: chunked\r\nContent-Length: 5", LengthAndEncoding),
+            ("Content-Length: 5\r\nContent-Length: 6", Lengths),
+            ("Content-Length: 5, 5", BadLength),
+            ("Content-Length: +5", BadLength),
+            ("Content-Length:", BadLength),
+            ("Content-Length: 18446744073709551621", BadLength),
+            ("Transfer-Encoding: xchunked", BadEncoding),
+            ("Transfer-Encoding: chunked, identity", BadEncoding),
+            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", BadEncoding),
+            ("Transfer-Encoding: \"chunked\"", BadEncoding),
+            ("Transfer-Encoding: gzip, chunked", UnknownEncoding),
+        ] {
+            assert_eq!(post(fields), Malformed::Framing(why), "{fields}");
+        }
+        let old = "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert_eq!(refused(old), Malformed::Framing(EncodingInOldVersion));
+    }
+
+    #[test]
+    fn refuses_heads_that_are_not_clean() {
+        for (head, why) in [
+            ("GET / HTTP/1.1\nHost: a\r\n\r\n", Malformed::BareLineFeed),
+            ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", Malformed::Syntax),
+            ("GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n", Malformed::Syntax),
+            ("GET / HTTP/1.1\r\n X: a\r\nHost: a\r\n\r\n", Malformed::Syntax),
+            ("GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n", Malformed::Syntax),
+            ("GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", Malformed::Syntax),
+            ("GET / HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n", Malformed::Syntax),
+            ("GET / HTTP/1.1\r\nHost: a\r\nnonsense\r\n\r\n", Malformed::Syntax),
+            ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", Malformed::Syntax),
+            ("GET /\r\n\r\n", Malformed::Syntax),
+            ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", Malformed::Version),
+            ("GET / http/1.1\r\nHost: a\r\n\r\n", Malformed::Version),
+            ("GET / HTTP/1.1\r\n\r\n", Malformed::Host),
+            ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", Malformed::Host),
+            ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", Malformed::Host),
+            ("GET / HTTP/1.1\r\nHost: user@a\r\n\r\n", Malformed::Host),
+            ("GET / HTTP/1.1\r\nHost: a:99999999\r\n\r\n", Malformed::Host),
+            ("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", Malformed::Target),
+            ("GET a HTTP/1.1\r\nHost: a\r\n\r\n", Malformed::Target),
+            ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", Malformed::Target),
+            ("GET http://user@a/ HTTP/1.1\r\nHost: a\r\n\r\n", Malformed::Target),
+            ("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", Malformed::Connect),
+            ("GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue, x\r\n\r\n", Malformed::Expectation),
+        ] {
+            assert_eq!(refused(head), why, "{head:?}");
+        }
+        let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(FIELDS_MAX));
+        assert_eq!(refused(&many), Malformed::TooLarge);
+    }
+
+    #[test]
+    fn forwards_only_what_is_understood() {
+        let seen = forwarded(
+            "GET /x?y HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, X-Hop, Host, close\r\nKeep-Alive: timeout=5\r\n\
+             X-Hop: 1\r\nX-End: 2\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\nTE: gzip, trailers\r\nProxy-Connection: a\r\n\r\n",
+        );
+        assert_eq!(seen, "GET /x?y HTTP/1.1\r\nHost: a\r\nX-End: 2\r\nTE: trailers\r\n\r\n");
+    }
+
+    #[test]
+    fn the_authority_of_the_target_wins() {
+        let seen = forwarded("GET http://real:81/p HTTP/1.1\r\nHost: other\r\nA: b\r\n\r\n");
+        assert_eq!(seen, "GET /p HTTP/1.1\r\nHost: real:81\r\nA: b\r\n\r\n");
+        assert_eq!(forwarded("OPTIONS http://a HTTP/1.1\r\nHost: b\r\n\r\n"), "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(forwarded("GET / HTTP/1.0\r\n\r\n"), "GET / HTTP/1.1\r\nHost: 198.51.100.1:80\r\n\r\n");
+    }
+
+    #[test]
+    fn equal_lengths_are_one_and_chunks_are_announced_anew() {
+        let twice = forwarded("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n");
+        assert_eq!(twice, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n");
+        let chunked = forwarded("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n");
+        assert_eq!(chunked, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic_and_what_is_forwarded_reads_the_same(
+            bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
+            cut in 0usize..80,
+        ) {
+            let mut head = b"GET /p HTTP/1.1\r\nHost: a\r\nX: y\r\n"[..cut.min(32)].to_vec();
+            head.extend_from_slice(&bytes);
+            head.extend_from_slice(b"\r\n\r\n");
+            let mut table = Vec::new();
+            if let Some(len) = super::super::head_end(&head, 0)
+                && let Ok(request) = parse(&head[..len], &mut table)
+            {
+                let add = Additions {
+                    insert: Default::default(),
+                    client: [192, 0, 2, 7].into(),
+                    local: std::net::SocketAddr::from(([198, 51, 100, 1], 80)),
+                };
+                let mut out = Vec::new();
+                write(&request, &head[..len], &table, &add, &mut out);
+                let mut again = Vec::new();
+                let second = parse(&out, &mut again).expect("what is forwarded is a request");
+                proptest::prop_assert_eq!(second.body, request.body);
+                let mut twice = Vec::new();
+                write(&second, &out, &again, &add, &mut twice);
+                proptest::prop_assert_eq!(out, twice, "canonical: forwarding it again changes nothing");
+            }
+        }
+    }
+}

@@ -166,3 +166,48 @@ pub fn write(
     out.extend_from_slice(b"\r\n");
     counted as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(head: &str, method: Method) -> Result<ResponseHead, BadAnswer> {
+        parse(head.as_bytes(), method, &mut Vec::new())
+    }
+
+    #[test]
+    fn the_end_of_a_body_is_known_by_status_method_and_fields() {
+        let ok = |fields: &str| format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
+        let get = Method::Idempotent;
+        let body = |head: &str, method| judged(head, method).map(|h| (h.body, h.keep_alive));
+        assert_eq!(body(&ok("Content-Length: 5\r\n"), get), Ok((Framing::Length(5), true)));
+        assert_eq!(body(&ok("Content-Length: 5\r\n"), Method::Head), Ok((Framing::None, true)));
+        assert_eq!(body(&ok("Transfer-Encoding: chunked\r\n"), get), Ok((Framing::Chunked, true)));
+        assert_eq!(body(&ok(""), get), Ok((Framing::UntilClose, false)));
+        assert_eq!(body(&ok("Connection: close\r\nContent-Length: 0\r\n"), get), Ok((Framing::None, false)));
+        assert_eq!(body("HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n", get), Ok((Framing::Length(5), false)));
+        for status in [204, 304] {
+            let head = format!("HTTP/1.1 {status} x\r\nContent-Length: 5\r\n\r\n");
+            assert_eq!(body(&head, get), Ok((Framing::None, true)));
+        }
+    }
+
+    #[test]
+    fn refuses_what_a_client_could_read_differently() {
+        let get = Method::Idempotent;
+        for head in [
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n",
+            "HTTP/1.1 20 OK\r\n\r\n",
+            "HTTP/1.1 099 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\nA: b\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA: b\0c\r\n\r\n",
+            "HTTP/2 200 OK\r\n\r\n",
+            "hello\r\n\r\n",
+        ] {
+            assert!(judged(head, get).is_err(), "{head:?}");
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The same page of conversation through HAProxy and through Weir: what the client saw, what the member saw, how
+//! the connection ended and what was logged must be the same, or the page says why not.
+
+mod bodies;
+mod connections;
+mod failures;
+mod headers;
+mod interim;
+mod requests;
+mod scenario;
+mod strict;
+mod tcp;

@@ -1,0 +1,38 @@
+//! nginx as a member: a real server with its own ideas.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use crate::place::Place;
+use crate::process::Process;
+
+/// A running nginx.
+#[derive(Debug)]
+pub struct Nginx {
+    /// Where it listens.
+    pub socket: SocketAddr,
+    _process: Process,
+}
+
+impl Nginx {
+    /// Starts one that answers `/` with `name` and takes any method.
+    pub fn start(place: &Place, name: &str, socket: SocketAddr) -> Self {
+        let folder = place.path(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.display();
+        let config = format!(
+            "daemon off; master_process off; pid {path}/pid; error_log {path}/error.log;\n\
+             events {{ worker_connections 1024; }}\n\
+             http {{\n  access_log off; keepalive_requests 1000000; client_body_temp_path {path}/body;\n\
+             \x20 proxy_temp_path {path}/p; fastcgi_temp_path {path}/f; uwsgi_temp_path {path}/u; scgi_temp_path {path}/s;\n\
+             \x20 server {{ listen {socket} backlog=4096; location / {{ return 200 \"{name}\\n\"; }} }}\n}}\n"
+        );
+        let file = folder.join("nginx.conf");
+        std::fs::write(&file, config).unwrap();
+        let mut command = Command::new("/usr/sbin/nginx");
+        command.arg("-c").arg(&file).arg("-p").arg(&folder).arg("-e").arg(folder.join("start.log"));
+        let mut process = Process::start(name, command, folder.join("output"));
+        process.wait_port(socket);
+        Self { socket, _process: process }
+    }
+}

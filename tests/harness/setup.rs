@@ -1,0 +1,192 @@
+//! One VIP described once, written out for Weir and for HAProxy alike.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+/// What the listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Requests and answers.
+    Http,
+    /// Bytes.
+    Tcp,
+}
+
+/// Milliseconds; the same words for both programs.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// To connect to a member.
+    pub connect: u64,
+    /// Silence of a client.
+    pub client: u64,
+    /// Silence of a member.
+    pub member: u64,
+    /// A whole request head.
+    pub request: u64,
+    /// Between two requests.
+    pub keep_alive: u64,
+}
+
+/// A member as the proxy is told of it.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    /// Its name.
+    pub name: String,
+    /// Where it listens.
+    pub socket: SocketAddr,
+    /// Its share.
+    pub weight: u16,
+    /// Only when no other can be used.
+    pub backup: bool,
+    /// False: not used.
+    pub admin_state_up: bool,
+}
+
+/// One listener with its pool.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// What the listener speaks.
+    pub mode: Mode,
+    /// Where clients connect.
+    pub vip: SocketAddr,
+    /// Who answers them.
+    pub members: Vec<Backend>,
+    /// Octavia's word for it.
+    pub algorithm: &'static str,
+    /// How long to wait for what.
+    pub timeouts: Timeouts,
+    /// Tell members who asked.
+    pub forwarded_for: bool,
+    /// Connections at once.
+    pub connection_limit: Option<u32>,
+    /// Data threads.
+    pub workers: u16,
+    /// Shape of log lines; `None`: as suits the mode.
+    pub log_format: Option<&'static str>,
+}
+
+impl Setup {
+    /// A listener on `vip` before `members`, with patient timeouts.
+    pub fn new<'a>(mode: Mode, vip: SocketAddr, members: impl IntoIterator<Item = (&'a str, SocketAddr)>) -> Self {
+        let members = members.into_iter().map(|(name, socket)| backend(name, socket)).collect();
+        let timeouts = Timeouts { connect: 5000, client: 50_000, member: 50_000, request: 10_000, keep_alive: 50_000 };
+        Self {
+            mode,
+            vip,
+            members,
+            algorithm: "ROUND_ROBIN",
+            timeouts,
+            forwarded_for: false,
+            connection_limit: None,
+            workers: 1,
+            log_format: None,
+        }
+    }
+
+    /// As [`Setup::new`] with weights.
+    #[must_use]
+    pub fn weights(mut self, weights: &[u16]) -> Self {
+        for (member, weight) in self.members.iter_mut().zip(weights) {
+            member.weight = *weight;
+        }
+        self
+    }
+
+    /// As [`Setup::new`] with this many data threads.
+    #[must_use]
+    pub fn workers(mut self, workers: u16) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// As [`Setup::new`] with this algorithm.
+    #[must_use]
+    pub fn algorithm(mut self, algorithm: &'static str) -> Self {
+        self.algorithm = algorithm;
+        self
+    }
+
+    /// The document, as JSON (which is YAML). Log lines go to `log`.
+    pub fn document(&self, log: &Path) -> Value {
+        let (protocol, format) = match self.mode {
+            Mode::Http => ("HTTP", "httplog"),
+            Mode::Tcp => ("TCP", "tcplog"),
+        };
+        let members: Vec<Value> = self
+            .members
+            .iter()
+            .map(|m| {
+                json!({
+                    "name": m.name, "address": m.socket.ip(), "protocol_port": m.socket.port(),
+                    "weight": m.weight, "backup": m.backup, "admin_state_up": m.admin_state_up,
+                })
+            })
+            .collect();
+        let mut listener = json!({
+            "name": "front",
+            "protocol": protocol,
+            "protocol_port": self.vip.port(),
+            "timeout_client_data": self.timeouts.client,
+            "timeout_member_connect": self.timeouts.connect,
+            "timeout_member_data": self.timeouts.member,
+            "timeout_http_request": self.timeouts.request,
+            "timeout_http_keep_alive": self.timeouts.keep_alive,
+            "log": {"format": self.log_format.unwrap_or(format), "target": format!("file:{}", log.display())},
+            "default_pool": {
+                "name": "back", "protocol": protocol, "lb_algorithm": self.algorithm, "members": members,
+            },
+        });
+        if self.forwarded_for {
+            listener["insert_headers"] = json!({"X-Forwarded-For": "true"});
+        }
+        if let Some(limit) = self.connection_limit {
+            listener["connection_limit"] = json!(limit);
+        }
+        json!({"loadbalancer": {
+            "name": "test", "vip_address": self.vip.ip(), "workers": self.workers, "listeners": [listener],
+        }})
+    }
+
+    /// The same for HAProxy, its log on standard output.
+    pub fn haproxy(&self) -> String {
+        let (mode, log) = match self.mode {
+            Mode::Http => ("http", "httplog"),
+            Mode::Tcp => ("tcp", "tcplog"),
+        };
+        let t = self.timeouts;
+        let balance = match self.algorithm {
+            "ROUND_ROBIN" => "roundrobin",
+            "LEAST_CONNECTIONS" => "leastconn",
+            _ => "source",
+        };
+        let mut text = format!(
+            "global\n  log stdout format raw local0\n  nbthread {}\n  maxconn 2000\n\
+             defaults\n  mode {mode}\n  log global\n  option {log}\n  retries 3\n  option redispatch\n\
+             \x20 timeout connect {}\n  timeout client {}\n  timeout server {}\n\
+             \x20 timeout http-request {}\n  timeout http-keep-alive {}\n\
+             frontend front\n  bind {}\n  default_backend back\n",
+            self.workers, t.connect, t.client, t.member, t.request, t.keep_alive, self.vip,
+        );
+        if let Some(limit) = self.connection_limit {
+            writeln!(text, "  maxconn {limit}").unwrap();
+        }
+        if self.forwarded_for {
+            text.push_str("  option forwardfor\n");
+        }
+        writeln!(text, "backend back\n  balance {balance}").unwrap();
+        for m in &self.members {
+            let backup = if m.backup { " backup" } else { "" };
+            let disabled = if m.admin_state_up { "" } else { " disabled" };
+            writeln!(text, "  server {} {} weight {}{backup}{disabled}", m.name, m.socket, m.weight).unwrap();
+        }
+        text
+    }
+}
+
+/// A member with weight 1.
+pub fn backend(name: &str, socket: SocketAddr) -> Backend {
+    Backend { name: name.to_owned(), socket, weight: 1, backup: false, admin_state_up: true }
+}
