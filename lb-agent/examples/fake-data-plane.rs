@@ -33,6 +33,7 @@ struct Options {
 #[derive(Default)]
 struct Plane {
     held: Mutex<Vec<(SocketAddr, Vec<TcpListener>)>>,
+    offered: Mutex<Vec<(SocketAddr, Vec<TcpListener>)>>,
     served: Mutex<(u64, Option<LoadBalancer>)>,
 }
 
@@ -54,13 +55,22 @@ impl Plane {
             std::process::exit(3);
         }
         let mut served = self.served();
-        let missing = document.sockets().find(|addr| !self.held().iter().any(|(held, _)| held == addr));
+        let offered: Vec<_> = self.offered.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
+        let known = |addr: &SocketAddr| self.held().iter().chain(&offered).any(|(held, _)| held == addr);
+        let missing = document.sockets().find(|addr| !known(addr));
         let response = match missing {
             _ if document.description == "unservable" => {
                 Response::json(StatusCode::CONFLICT, &Failed { message: "cannot serve this".into() })
             }
             Some(addr) => Response::json(StatusCode::CONFLICT, &Failed { message: format!("no sockets for {addr}") }),
             None => {
+                for (addr, sockets) in offered {
+                    let mut held = self.held();
+                    match held.iter_mut().find(|(known, _)| *known == addr) {
+                        Some((_, all)) => all.extend(sockets),
+                        None => held.push((addr, sockets)),
+                    }
+                }
                 *served = (served.0 + 1, Some(document));
                 Response::json(StatusCode::OK, &Applied { generation: served.0, took_us: 1 })
             }
@@ -85,7 +95,7 @@ impl HandoffStore for Plane {
     fn offered(&self, sockets: Sockets) {
         for (addr, fds) in sockets {
             let listeners = fds.into_iter().map(|fd: OwnedFd| TcpListener::from(fd)).collect();
-            self.held().push((addr, listeners));
+            self.offered.lock().unwrap_or_else(PoisonError::into_inner).push((addr, listeners));
         }
     }
 

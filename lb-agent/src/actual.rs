@@ -55,7 +55,7 @@ pub enum Instance {
     Running {
         /// What it serves, as far as is known.
         served: Option<Arc<LoadBalancer>>,
-        /// Addresses it was given sockets for.
-        offered: BTreeSet<SocketAddr>,
+        /// How many sockets of each address it was given.
+        offered: BTreeMap<SocketAddr, usize>,
     },
 }

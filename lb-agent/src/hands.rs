@@ -1,6 +1,6 @@
 //! The hands of one load balancer: looks at what there is on the node, and carries out one action after the other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use lb_control::handoff;
 use lb_control::instance::{ApplyError, InstanceClient, Refused};
-use lb_control::listen::{ListenError, listen};
+use lb_control::listen::{ListenError, listen, listen_more};
 use lb_core::config::LoadBalancer;
 use lb_core::id::LoadBalancerId;
 use lb_core::spec;
@@ -90,7 +90,10 @@ enum Plane {
 struct Running {
     process: Process,
     served: Option<Arc<LoadBalancer>>,
-    offered: BTreeSet<SocketAddr>,
+    /// How many sockets of each address it was given.
+    offered: BTreeMap<SocketAddr, usize>,
+    /// Of those, how many it is known to accept on.
+    accepted: BTreeMap<SocketAddr, usize>,
     generation: u64,
 }
 
@@ -161,7 +164,7 @@ impl Hands {
                 Instance::Running { served: running.served.clone(), offered: running.offered.clone() }
             }
         };
-        let sockets = self.sockets.iter().map(|(addr, sockets)| (*addr, sockets.len())).collect();
+        let sockets = counts(&self.sockets);
         Ok(Actual { marked: self.run.is_marked(), namespace: exists, plug, sockets, instance })
     }
 
@@ -229,25 +232,52 @@ impl Hands {
         let held = handoff::collect(self.run.handoff()).await;
         let held = held.map_err(|e| trouble("collect the listening sockets of", &format!("pid {pid}"), &e))?;
         let document = self.control().document().await.map_err(|e| Fault::Trouble(e.to_string()))?;
+        if document.loadbalancer.is_none() {
+            // Started just before its agent ended: it serves nobody, and what it was given is unknown.
+            process.kill().await;
+            self.plane = Plane::Absent;
+            return Ok(());
+        }
         let listener = |fd: OwnedFd| TcpListener::from(fd);
         self.sockets = held.into_iter().map(|(addr, fds)| (addr, fds.into_iter().map(listener).collect())).collect();
         self.plane = Plane::Running(Running {
             process,
             served: document.loadbalancer.map(Arc::new),
-            offered: self.sockets.keys().copied().collect(),
+            offered: counts(&self.sockets),
+            accepted: counts(&self.sockets),
             generation: document.generation,
         });
         Ok(())
     }
 
     async fn open(&mut self, addr: SocketAddr, count: usize) -> Result<(), Fault> {
-        let opened = netns::inside_async(&self.namespace, move || listen(addr, count)).await;
-        let sockets = opened.map_err(|e| Fault::Trouble(e.to_string()))?.map_err(|error| match error {
+        let have = self.sockets.get(&addr).map_or(0, Vec::len);
+        let mut opened = self.listen(addr, have, count).await?;
+        // An agent that ended between offering sockets and configuring leaves them with the data plane, which drops
+        // what no document wants when it is given one, be it the same.
+        if let (Err(ListenError::InUse { .. }), Plane::Running(running)) = (&opened, &self.plane)
+            && let Some(served) = running.served.clone()
+        {
+            let again = self.control().apply(spec::write(&served).to_string()).await;
+            again.map_err(|error| Fault::Trouble(error.to_string()))?;
+            opened = self.listen(addr, have, count).await?;
+        }
+        let sockets = opened.map_err(|error| match error {
             ListenError::InUse { .. } | ListenError::NotHere { .. } => Fault::Conflict(error.to_string()),
             ListenError::Denied { .. } | ListenError::Io { .. } => Fault::Trouble(error.to_string()),
         })?;
-        self.sockets.insert(addr, sockets);
+        self.sockets.entry(addr).or_default().extend(sockets);
         Ok(())
+    }
+
+    async fn listen(
+        &self,
+        addr: SocketAddr,
+        have: usize,
+        count: usize,
+    ) -> Result<Result<Vec<TcpListener>, ListenError>, Fault> {
+        let make = move || if have == 0 { listen(addr, count) } else { listen_more(addr, count.saturating_sub(have)) };
+        netns::inside_async(&self.namespace, make).await.map_err(|e| Fault::Trouble(e.to_string()))
     }
 
     async fn start(&mut self) -> Result<(), Fault> {
@@ -255,7 +285,7 @@ impl Hands {
         let process = started.map_err(|e| Fault::Trouble(e.to_string()))?;
         let ready = process.ready(&self.run).await;
         // Watched from here on, ready or not: it must not be forgotten.
-        self.plane = Plane::Running(Running { process, served: None, offered: BTreeSet::new(), generation: 0 });
+        self.plane = Plane::Running(Running::new(process));
         match ready {
             Ok(()) => Ok(()),
             Err(crate::instance::InstanceError::EndedEarly(exit)) => Err(Fault::Ended(exit)),
@@ -269,16 +299,20 @@ impl Hands {
 
     async fn offer(&mut self, addrs: &[SocketAddr]) -> Result<(), Fault> {
         let Plane::Running(running) = &mut self.plane else { return Err(Fault::Trouble("no data plane".into())) };
-        let held = addrs.iter().filter_map(|addr| Some((*addr, self.sockets.get(addr)?)));
+        let given = |addr: &SocketAddr| running.offered.get(addr).copied().unwrap_or(0);
+        let new = |addr: &SocketAddr| Some(self.sockets.get(addr)?.iter().skip(given(addr)).map(AsFd::as_fd).collect());
         let lent: Vec<(SocketAddr, Vec<BorrowedFd<'_>>)> =
-            held.map(|(addr, sockets)| (addr, sockets.iter().map(AsFd::as_fd).collect())).collect();
+            addrs.iter().filter_map(|addr| Some((*addr, new(addr)?))).collect();
         let offered = tokio::select! {
             biased;
             offered = handoff::offer(self.run.handoff(), &lent) => offered,
             exit = running.process.ended() => return Err(Fault::Ended(exit)),
         };
         match offered {
-            Ok(()) => running.offered.extend(addrs),
+            Ok(()) => {
+                let held = addrs.iter().filter_map(|addr| Some((*addr, self.sockets.get(addr)?.len())));
+                running.offered.extend(held);
+            }
             Err(error) => {
                 return Err(ended_or(running, trouble("offer listening sockets to", &"the data plane", &error)).await);
             }
@@ -300,7 +334,8 @@ impl Hands {
                 running.served = Some(desired.document.clone());
                 running.generation = applied.generation;
                 // What the document does not use, the data plane closes.
-                running.offered.retain(|addr| desired.sockets.contains_key(addr));
+                running.offered.retain(|addr, _| desired.sockets.contains_key(addr));
+                running.accepted = running.offered.clone();
                 Ok(())
             }
             Err(error) => {
@@ -313,9 +348,6 @@ impl Hands {
                         Fault::Trouble(error.to_string())
                     }
                 };
-                let served = running.served.as_ref();
-                let used: BTreeSet<SocketAddr> = served.iter().flat_map(|document| document.sockets()).collect();
-                running.offered.retain(|addr| used.contains(addr));
                 Err(ended_or(running, fault).await)
             }
         }
@@ -324,8 +356,20 @@ impl Hands {
     fn close(&mut self, addrs: &[SocketAddr]) {
         self.sockets.retain(|addr, _| !addrs.contains(addr));
         if let Plane::Running(running) = &mut self.plane {
-            running.offered.retain(|addr| !addrs.contains(addr));
+            running.offered.retain(|addr, _| !addrs.contains(addr));
+            running.accepted.retain(|addr, _| !addrs.contains(addr));
         }
+    }
+
+    /// Closes sockets that were made for a document that is not served after all: whoever the kernel put into their
+    /// queues would wait there for ever. The data plane has dropped its own with the document.
+    pub fn close_unaccepted(&mut self) {
+        let Plane::Running(running) = &mut self.plane else { return };
+        self.sockets.retain(|addr, sockets| {
+            sockets.truncate(running.accepted.get(addr).copied().unwrap_or(0));
+            !sockets.is_empty()
+        });
+        running.offered = running.accepted.clone();
     }
 
     async fn drain(&mut self) {
@@ -351,6 +395,16 @@ impl Hands {
         let (namespace, inner, outer) = (self.namespace.clone(), self.inner.clone(), self.outer.clone());
         blocking(move || task(Ends { namespace: &namespace, inner: &inner, outer: &outer })).await
     }
+}
+
+impl Running {
+    fn new(process: Process) -> Self {
+        Self { process, served: None, offered: BTreeMap::new(), accepted: BTreeMap::new(), generation: 0 }
+    }
+}
+
+fn counts(sockets: &BTreeMap<SocketAddr, Vec<TcpListener>>) -> BTreeMap<SocketAddr, usize> {
+    sockets.iter().map(|(addr, sockets)| (*addr, sockets.len())).collect()
 }
 
 /// A broken conversation is often the first sign of an end.

@@ -290,7 +290,6 @@ mod tests {
     }
 
     /// Reaped by what is tested.
-    #[expect(clippy::zombie_processes)]
     fn child(program: &str) -> u32 {
         Command::new(program).arg("60").spawn().unwrap().id()
     }

@@ -191,6 +191,7 @@ impl Keeper {
                     log::error(self.id, format_args!("the document before cannot be restored: {error}"));
                 }
                 (self.desired, self.hold) = before;
+                self.hands.close_unaccepted();
                 if !self.hold {
                     self.settle().await;
                 }

@@ -22,7 +22,22 @@ pub mod store;
 #[cfg(test)]
 mod testing;
 
+use std::error::Error;
 use std::path::PathBuf;
+
+/// An error and its causes in one line; a cause whose words the line already ends with is not said again.
+pub fn in_words(error: &(dyn Error + 'static)) -> String {
+    let mut words = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_words = cause.to_string();
+        if !words.ends_with(&cause_words) {
+            words = format!("{words}: {cause_words}");
+        }
+        next = cause.source();
+    }
+    words
+}
 
 /// A program of ours: beside the running one, else in `PATH`.
 pub fn find_program(name: &str) -> Option<PathBuf> {

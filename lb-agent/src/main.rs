@@ -4,6 +4,7 @@
 //! takes them over. To end a load balancer, delete it.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Parser;
@@ -11,9 +12,9 @@ use lb_agent::api::{self, Guard};
 use lb_agent::config::{Config, DEFAULT_FILE};
 use lb_agent::hands::Env;
 use lb_agent::instance::Launch;
-use lb_agent::log;
 use lb_agent::node::Node;
 use lb_agent::store::Store;
+use lb_agent::{in_words, log};
 use lb_control::server::{bind_socket, serve_guarded};
 use nix::unistd::Group;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -37,9 +38,18 @@ struct Options {
     check: bool,
 }
 
-fn main() -> anyhow::Result<()> {
-    let options = Options::parse();
-    let config = configuration(&options)?;
+fn main() -> ExitCode {
+    match start(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error("agent", in_words(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(options: &Options) -> anyhow::Result<()> {
+    let config = configuration(options)?;
     if options.check {
         return Ok(());
     }

@@ -4,6 +4,7 @@
 //! does not; a VIP's new address comes before, its old one goes after; a data plane whose document exists is never
 //! stopped; what is not marked as ours is not touched.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::actual::{Actual, Instance};
@@ -20,11 +21,11 @@ pub enum Action {
     PlugVip,
     /// Take over a data plane that runs: watch it, get duplicates of its sockets, learn what it serves.
     AdoptInstance,
-    /// Listen on an address with so many sockets.
+    /// Listen on an address with so many sockets in all.
     OpenSockets(SocketAddr, usize),
     /// Start a data plane.
     StartInstance,
-    /// Give the data plane the sockets of these addresses.
+    /// Give the data plane those sockets of these addresses that it has not.
     OfferSockets(Vec<SocketAddr>),
     /// Have the data plane serve the document.
     Configure,
@@ -73,22 +74,28 @@ fn build_up(desired: &Desired, actual: &Actual) -> Vec<Action> {
     if !actual.plug.as_ref().is_some_and(|plugged| plugged.satisfies(&desired.plug)) {
         actions.push(Action::PlugVip);
     }
-    let missing = desired.sockets.iter().filter(|(addr, _)| !actual.sockets.contains_key(addr));
+    // More workers want more sockets. Fewer do not: each socket that is closed refuses those who wait in it.
+    let held = |addr: &SocketAddr| actual.sockets.get(addr).copied().unwrap_or(0);
+    let missing = desired.sockets.iter().filter(|(addr, count)| held(addr) < **count);
     actions.extend(missing.map(|(addr, count)| Action::OpenSockets(*addr, *count)));
 
-    let nothing = (None, Default::default());
     let (served, offered) = match &actual.instance {
         Instance::Running { served, offered } => (served.clone(), offered.clone()),
         Instance::Absent | Instance::Found => {
             actions.push(Action::StartInstance);
-            nothing
+            (None, BTreeMap::new())
         }
     };
-    let to_offer: Vec<SocketAddr> = desired.sockets.keys().filter(|addr| !offered.contains(addr)).copied().collect();
+    let given = |addr: &SocketAddr| offered.get(addr).copied().unwrap_or(0);
+    let to_offer = desired.sockets.iter().filter(|(addr, count)| given(addr) < held(addr).max(**count));
+    let to_offer: Vec<SocketAddr> = to_offer.map(|(addr, _)| *addr).collect();
+    // The data plane lets go of sockets no document wants when it is given one, be it the same.
+    let has_too_much = offered.keys().any(|addr| !desired.sockets.contains_key(addr));
+    let is_behind = served.as_ref() != Some(&desired.document) || !to_offer.is_empty() || has_too_much;
     if !to_offer.is_empty() {
         actions.push(Action::OfferSockets(to_offer));
     }
-    if served.as_ref() != Some(&desired.document) {
+    if is_behind {
         actions.push(Action::Configure);
     }
 
@@ -160,10 +167,10 @@ mod tests {
                 // It may serve anything and hold any sockets.
                 let offered = [("20.20.20.6:80".parse().unwrap(), 2), ("20.20.20.6:99".parse().unwrap(), 2)];
                 world.sockets.extend(offered);
-                let offered = offered.iter().map(|(a, _)| *a).collect();
+                let offered = offered.into_iter().collect();
                 world.instance = Instance::Running { served: None, offered };
             }
-            Action::OpenSockets(addr, count) => assert_eq!(world.sockets.insert(*addr, *count), None),
+            Action::OpenSockets(addr, count) => assert!(world.sockets.insert(*addr, *count).unwrap_or(0) < *count),
             Action::StartInstance => {
                 assert_eq!(world.instance, Instance::Absent);
                 world.instance = Instance::Running { served: None, offered: Default::default() };
@@ -171,19 +178,20 @@ mod tests {
             Action::OfferSockets(addrs) => {
                 let Instance::Running { offered, .. } = &mut world.instance else { panic!("offered to nobody") };
                 assert!(addrs.iter().all(|a| world.sockets.contains_key(a)), "offered what is not open");
-                offered.extend(addrs);
+                offered.extend(addrs.iter().map(|a| (*a, world.sockets[a])));
             }
             Action::Configure => {
                 let Instance::Running { served, offered } = &mut world.instance else { panic!("configured nobody") };
                 let document = desired.unwrap().document.clone();
-                assert!(document.sockets().all(|a| offered.contains(&a)), "a document before its sockets");
+                assert!(document.sockets().all(|a| offered.contains_key(&a)), "a document before its sockets");
+                offered.retain(|a, _| desired.unwrap().sockets.contains_key(a));
                 *served = Some(document);
             }
             Action::CloseSockets(addrs) => {
                 if let (Instance::Running { served, offered }, Some(_)) = (&mut world.instance, desired) {
                     let used = served.iter().flat_map(|d| d.sockets().collect::<Vec<_>>());
                     assert!(used.into_iter().all(|a| !addrs.contains(&a)), "closed what is served");
-                    offered.retain(|a| !addrs.contains(a));
+                    offered.retain(|a, _| !addrs.contains(a));
                 }
                 world.sockets.retain(|a, _| !addrs.contains(a));
             }
@@ -276,9 +284,9 @@ mod tests {
         (any::<bool>(), proptest::option::of(plug), 0..3u8, any_desired()).prop_map(
             |(namespace, plug, kind, served)| {
                 let served = served.map(|d| d.document);
-                let offered: std::collections::BTreeSet<_> =
-                    served.iter().flat_map(|d| d.sockets().collect::<Vec<_>>()).collect();
-                let sockets = offered.iter().map(|a| (*a, 2)).collect();
+                let offered: BTreeMap<_, _> =
+                    served.iter().flat_map(|d| d.sockets().map(|a| (a, 2)).collect::<Vec<_>>()).collect();
+                let sockets = offered.clone();
                 match kind {
                     0 => Actual { marked: true, namespace, plug, sockets, instance: Instance::Absent },
                     1 => Actual { marked: true, namespace, plug, instance: Instance::Found, ..Actual::default() },

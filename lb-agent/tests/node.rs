@@ -3,6 +3,8 @@
 //! Each test has a network and a `/run` of its own, so nothing of the machine is touched. They need root, and say
 //! so when they are skipped.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where it fails")]
+
 #[path = "node/sandbox.rs"]
 mod sandbox;
 
@@ -90,6 +92,47 @@ fn what_cannot_be_served_changes_nothing() {
         assert_eq!(ask_async(&sandbox, 80).await.unwrap(), pid);
         assert!(ask_async(&sandbox, 81).await.is_err(), "a port of a refused document is open");
         assert_eq!(node.list()[0].provisioning_status, ProvisioningStatus::Active);
+    });
+}
+
+#[test]
+fn more_workers_get_more_sockets() {
+    in_sandbox(async |sandbox| {
+        let with = |workers: u16, text: &str| text.replace("\"workers\":2", &format!("\"workers\":{workers}"));
+        let node = sandbox.node().await;
+        let sockets = async || lb_control::handoff::collect(sandbox.handoff("web")).await.unwrap()[0].1.len();
+        node.apply(document("web", 6, &[80], "")).await.unwrap();
+        assert_eq!(sockets().await, 2);
+        node.apply(with(4, &document("web", 6, &[80], ""))).await.unwrap();
+        assert_eq!(sockets().await, 4);
+        // Refused with more workers still: sockets nobody accepts on would swallow connections.
+        assert!(node.apply(with(7, &document("web", 6, &[80], "unservable"))).await.is_err());
+        for _ in 0..40 {
+            ask_async(&sandbox, 80).await.unwrap();
+        }
+        // What is open stays with fewer.
+        node.apply(with(1, &document("web", 6, &[80], ""))).await.unwrap();
+        assert_eq!(sockets().await, 4);
+        node.delete("web").await.unwrap();
+        sandbox.assert_clean();
+    });
+}
+
+/// As an agent leaves them that ends between offering and configuring.
+#[test]
+fn sockets_offered_in_vain_are_not_in_the_way() {
+    in_sandbox(async |sandbox| {
+        let node = sandbox.node().await;
+        node.apply(document("web", 6, &[80], "")).await.unwrap();
+        let addr = "20.20.20.6:81".parse().unwrap();
+        let stray = netns::inside(&sandbox.namespace("web"), || lb_control::listen::listen(addr, 2)).unwrap().unwrap();
+        let lent = [(addr, stray.iter().map(std::os::fd::AsFd::as_fd).collect())];
+        lb_control::handoff::offer(sandbox.handoff("web"), &lent).await.unwrap();
+        drop(stray);
+        node.apply(document("web", 6, &[80, 81], "")).await.unwrap();
+        ask_async(&sandbox, 81).await.unwrap();
+        node.delete("web").await.unwrap();
+        sandbox.assert_clean();
     });
 }
 

@@ -95,6 +95,11 @@ impl Sandbox {
         RunDir::new(&self.run_dir(), LoadBalancerId::for_name(name)).control()
     }
 
+    /// Where a data plane gives its sockets.
+    pub(crate) fn handoff(&self, name: &str) -> PathBuf {
+        RunDir::new(&self.run_dir(), LoadBalancerId::for_name(name)).handoff()
+    }
+
     /// An agent that lives as long as the test.
     pub(crate) async fn node(&self) -> Arc<Node> {
         let text = "networks: [{name: n, cidr: 20.20.20.0/24, bridge: br-n, create_bridge: true}]";

@@ -149,7 +149,7 @@ fn main() -> ExitCode {
             }
             match error.downcast_ref::<NodeError>() {
                 Some(NodeError::Refused(refused)) => eprintln!("{}", refused.rendered.trim_end()),
-                _ => eprintln!("lbctl: {error:#}"),
+                _ => eprintln!("lbctl: {}", lb_agent::in_words(error.as_ref())),
             }
             ExitCode::FAILURE
         }
