@@ -394,7 +394,6 @@ fn request_without_version() {
     Scenario::http()
         .client(|c| {
             c.send("GET /\r\n\r\n");
-            c.half_close();
             c.maybe_answer();
         })
         .same(|seen| {
