@@ -77,7 +77,7 @@ impl Instance {
         let wanted = workers_for(&config);
         let published = self.publish(config, wanted);
         // An offer is for the document that follows it; a port nobody accepts on must not stay open.
-        lock(&self.sockets).forget_offers();
+        self.forget_offers();
         let (orders, generation) = published?;
         for done in orders {
             done.await.map_err(|_| ApplyError::WorkerLost)?;
@@ -112,6 +112,11 @@ impl Instance {
             waiting.push(wait);
         }
         Ok((waiting, generation))
+    }
+
+    /// Closes sockets that were offered for a document that is not to be.
+    pub fn forget_offers(&self) {
+        lock(&self.sockets).forget_offers();
     }
 
     /// How many data threads run.

@@ -50,6 +50,7 @@ async fn replace(instance: &Instance, body: &[u8]) -> Response {
             Err(error) => failed(StatusCode::CONFLICT, error.to_string()),
         },
         Err(mistakes) => {
+            instance.forget_offers();
             let refused = Refused {
                 message: format!("{} mistakes, nothing was applied", mistakes.mistakes.len()),
                 rendered: mistakes.rendered,
