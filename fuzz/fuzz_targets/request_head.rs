@@ -3,8 +3,8 @@
 
 use std::net::SocketAddr;
 
-use lb_proxy::http::h1::head_end;
-use lb_proxy::http::h1::request::{Additions, check_beginning, parse, write};
+use lb_proxy::http::h1::{FIELDS_MAX, head_end};
+use lb_proxy::http::h1::request::{Additions, Malformed, check_beginning, parse, write};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -25,7 +25,11 @@ fuzz_target!(|bytes: &[u8]| {
     write(&request, head, &table, &add, &mut out);
     assert_eq!(head_end(&out, 0), Some(out.len()), "one head");
     let mut again = Vec::new();
-    let second = parse(&out, &mut again).expect("what is forwarded is a request");
+    let second = match parse(&out, &mut again) {
+        // At the limit of fields, the ones added here go over it.
+        Err(Malformed::TooLarge) if table.len() + 4 > FIELDS_MAX => return,
+        other => other.expect("what is forwarded is a request"),
+    };
     assert_eq!(second.body, request.body);
     let mut twice = Vec::new();
     write(&second, &out, &again, &add, &mut twice);
