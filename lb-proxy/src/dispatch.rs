@@ -7,7 +7,6 @@ use std::time::Duration;
 use lb_core::balance::{self, FlowKey, MemberIndex, Tried};
 use lb_core::member::MemberCell;
 use lb_core::snapshot::{MemberSlot, PoolIndex, PoolSnapshot};
-use lb_core::time::Millis;
 use tokio::net::TcpStream;
 
 use crate::observe::record::{Ending, endings};
@@ -20,6 +19,10 @@ pub const RETRIES_MAX: u32 = 3;
 /// Pauses before an attempt on a member that failed before, when there is no other: short at first for a
 /// member that is just restarting, three seconds in all as HAProxy's three pauses of one second.
 const PAUSES_MS: [u64; RETRIES_MAX as usize] = [100, 900, 2_000];
+
+/// A member that answered this short while ago and refuses now may just be restarting, in milliseconds: when
+/// there is no other, it is waited for. One that has been gone for longer is not.
+const RESTART_MS: u64 = 3_000;
 
 /// A member that counts one more request or connection until this is dropped.
 #[derive(Debug)]
@@ -102,7 +105,9 @@ pub struct Journey {
     key: FlowKey,
     tried: Tried,
     /// Failed attempts so far.
-    pub retries: u32,
+    retries: u32,
+    /// Attempts that were not waited for.
+    given_up: u32,
     /// It left a member for another.
     pub redispatched: bool,
 }
@@ -110,7 +115,7 @@ pub struct Journey {
 impl Journey {
     /// At its beginning.
     pub fn new(pool: PoolIndex, source: IpAddr) -> Self {
-        Self { pool, key: FlowKey { source }, tried: Tried::default(), retries: 0, redispatched: false }
+        Self { pool, key: FlowKey { source }, tried: Tried::default(), retries: 0, given_up: 0, redispatched: false }
     }
 
     /// Chooses a member and gets a connection to it, trying others when that fails.
@@ -172,15 +177,19 @@ impl Journey {
         }
     }
 
-    /// The member took the request and then failed before a byte of an answer: is there another to try?
-    pub fn may_move_on(&mut self, lease: &Lease, now: Millis) -> bool {
-        let mut not_these = self.tried;
-        not_these.note(lease.member());
-        let another = self.retries < RETRIES_MAX && balance::alternative(lease.pool(), now, &not_these);
-        if another {
+    /// The member took the request and then failed before a byte of an answer: may it be sent once more? To
+    /// another member if there is one, else to the same.
+    pub fn may_move_on(&mut self, lease: &Lease) -> bool {
+        let may = self.retries < RETRIES_MAX;
+        if may {
             self.note(lease.member(), lease.cell());
         }
-        another
+        may
+    }
+
+    /// Attempts that failed or were not waited for: what a log line calls retries.
+    pub fn failed_attempts(&self) -> u32 {
+        self.retries + self.given_up
     }
 
     fn note(&mut self, member: MemberIndex, cell: &MemberCell) {
@@ -205,6 +214,7 @@ impl Journey {
             ConnectFailure::GivenUp => {
                 // Not an attempt that failed: one that was not waited for.
                 self.tried.note(member);
+                self.given_up += 1;
                 self.redispatched = true;
                 view.member_cell(self.pool, member).redispatches.inc();
                 return Ok(());
@@ -214,8 +224,12 @@ impl Journey {
             return Err(ending);
         }
         let pause_ms = PAUSES_MS[self.retries as usize];
+        let worked_lately = view.member(self.pool, member).state.fault.worked_within(RESTART_MS, worker.now());
         self.note(member, view.member_cell(self.pool, member));
         if !balance::alternative(view.pool(self.pool), worker.now(), &self.tried) {
+            if !worked_lately {
+                return Err(ending);
+            }
             tokio::time::sleep(Duration::from_millis(pause_ms)).await;
             // Everybody failed once: all are candidates again.
             self.tried = Tried::default();

@@ -28,6 +28,8 @@ pub struct Fault {
     stuck: AtomicU32,
     /// Microseconds the last good connection took; 0: none yet.
     connect_us: AtomicU32,
+    /// When it last did what it was asked; 0: never.
+    worked_at_ms: AtomicU64,
 }
 
 impl Fault {
@@ -68,8 +70,20 @@ impl Fault {
         self.avoid_until_ms.fetch_max(now.after(pause).0, Ordering::Relaxed);
     }
 
-    /// A connection to the member was made and took `took_us` microseconds.
-    pub fn connected(&self, took_us: u32) {
+    /// It did what it was asked at `now`.
+    pub fn works(&self, now: Millis) {
+        self.worked_at_ms.store(now.0.max(1), Ordering::Relaxed);
+    }
+
+    /// True if it did what it was asked within `ms` before `now`.
+    pub fn worked_within(&self, ms: u64, now: Millis) -> bool {
+        let at = self.worked_at_ms.load(Ordering::Relaxed);
+        at != 0 && now.since(Millis(at)) <= ms
+    }
+
+    /// A connection to the member was made at `now` and took `took_us` microseconds.
+    pub fn connected(&self, took_us: u32, now: Millis) {
+        self.works(now);
         self.connect_us.store(took_us.max(1), Ordering::Relaxed);
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
@@ -113,7 +127,7 @@ mod tests {
         assert!(fault.usable(later));
         assert!(fault.claim(later));
         assert!(!fault.claim(later), "a second try in the same while");
-        fault.connected(100);
+        fault.connected(100, later);
         assert!(fault.usable(later) && fault.claim(later) && fault.claim(later));
     }
 
@@ -135,7 +149,8 @@ mod tests {
     #[test]
     fn a_far_member_is_given_its_time() {
         let fault = Fault::default();
-        fault.connected(80_000);
+        fault.connected(80_000, Millis(5));
+        assert!(fault.worked_within(10, Millis(15)) && !fault.worked_within(10, Millis(16)));
         assert_eq!(fault.slow_after_ms(), 320);
         assert_eq!(fault.stuck(), 0, "known: no need to wait longer than usual");
     }

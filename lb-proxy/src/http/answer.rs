@@ -33,6 +33,8 @@ pub struct Told {
     pub head_counted: Cell<u64>,
     /// Bytes of the heads sent to the client.
     pub head_bytes: Cell<u64>,
+    /// What the end of its chunks adds to that.
+    pub end_counted: Cell<u64>,
     /// Bytes of the answer's body.
     pub body_out: Cell<u64>,
     /// Bytes of the request's body.
@@ -66,12 +68,11 @@ pub struct Passed {
 }
 
 /// Passes one answer on.
-#[derive(Debug)]
 pub struct Answer<'a> {
     /// What it answers.
     pub request: &'a RequestHead,
-    /// The client may send another request after this one, as far as we are concerned.
-    pub keep_client: bool,
+    /// May the client send another request after this one? Asked when the head goes out.
+    pub keep_client: &'a dyn Fn() -> bool,
     /// Waiting for the head.
     pub head_patience: Patience<'a>,
     /// Waiting for the body.
@@ -162,9 +163,10 @@ impl Answer<'_> {
         if self.request.minor_version > 0 {
             sheet.out.clear();
             let Sheet { fields, out, .. } = &mut *sheet;
-            response::write(head, buffer.filled(), fields, ConnectionWord::Implied, false, out);
+            let counted = response::write(head, buffer.filled(), fields, ConnectionWord::Implied, false, out);
             wire::write_all(to, &mut [IoSlice::new(out)], self.client).await?;
             self.told.client_told.set(true);
+            self.told.head_counted.set(self.told.head_counted.get() + counted);
             self.told.head_bytes.set(self.told.head_bytes.get() + out.len() as u64);
         }
         buffer.consume(head.len);
@@ -181,7 +183,7 @@ impl Answer<'_> {
             Framing::Chunked => !old_client,
             Framing::None | Framing::Length(_) => true,
         };
-        let keep = self.keep_client && delimited;
+        let keep = (self.keep_client)() && delimited;
         let word = match (keep, old_client) {
             (false, _) => ConnectionWord::Close,
             (true, true) => ConnectionWord::KeepAlive,
@@ -192,7 +194,7 @@ impl Answer<'_> {
         sheet.out.clear();
         let Sheet { fields, out, .. } = sheet;
         let counted = response::write(head, buffer.filled(), fields, word, chunked, out);
-        self.told.head_counted.set(counted);
+        self.told.head_counted.set(self.told.head_counted.get() + counted);
         keep
     }
 
@@ -211,6 +213,7 @@ impl Answer<'_> {
             source: self.body_patience,
             sink: self.client,
             passed: &self.told.body_out,
+            end_counted: &self.told.end_counted,
         };
         match head.body {
             Framing::Length(n) if n > (2 * BUFFER_LEN) as u64 => {

@@ -24,6 +24,8 @@ pub struct Pump<'a> {
     pub sink: Patience<'a>,
     /// Bytes of the body passed on so far, without framing.
     pub passed: &'a Cell<u64>,
+    /// What the end of chunks adds to the size of the message as HAProxy counts it.
+    pub end_counted: &'a Cell<u64>,
 }
 
 /// Why a body was not passed on to its end.
@@ -129,8 +131,12 @@ impl Pump<'_> {
             if self.chunked_out && !decoded.payload.is_empty() {
                 sheet.out.extend_from_slice(b"\r\n");
             }
-            if decoded.done && self.chunked_out {
-                decoder.write_end(&mut sheet.out).map_err(|_| Broken::Malformed)?;
+            if decoded.done {
+                let before = sheet.out.len();
+                self.end_counted.set(decoder.write_end(&mut sheet.out).map_err(|_| Broken::Malformed)?);
+                if !self.chunked_out {
+                    sheet.out.truncate(before);
+                }
             }
             let (head, tail) = sheet.out.split_at(head_len);
             if !(head.is_empty() && tail.is_empty() && decoded.payload.is_empty()) {

@@ -137,30 +137,32 @@ impl Session {
             }
             if closed_unanswered && repeatable && course.moves < MOVES_AFTER_SENDING_MAX {
                 reached.lease.slot().state.fault.failed(worker.now());
-                if journey.may_move_on(&reached.lease, worker.now()) {
+                if journey.may_move_on(&reached.lease) {
                     course.moves += 1;
                     drop(reached);
                     reached = journey.reach(&worker, &view, Reuse::Never, connect_ms).await?;
                     continue;
                 }
             }
-            let reused = reached.reused;
+            let concluded = self.conclude(&attempt, &reached, buffer, held, told);
             course.reached = Some(reached);
-            return self.conclude(&attempt, reused, buffer, held, told);
+            return concluded;
         }
     }
 
     fn conclude(
         &self,
         attempt: &Attempt,
-        reused: bool,
+        reached: &Reached,
         buffer: &mut Buffer,
         held: Option<usize>,
         told: &Told,
     ) -> Result<After, Ending> {
+        let (reused, worked) = (reached.reused, reached.lease.slot());
         let bad = |flags: &[u8; 2], reason| Ending { flags: *flags, status: 502, reason };
         match *attempt {
             Attempt::Passed { passed, uploaded } => {
+                worked.state.fault.works(self.downstream.worker.now());
                 buffer.consume(held.unwrap_or(0));
                 told.member_reusable.set(passed.member_reusable && uploaded);
                 Ok(match (passed.client_reusable, uploaded) {
@@ -201,8 +203,9 @@ impl Session {
         to: &mut WriteHalf<'_>,
     ) -> Attempt {
         let timeouts = self.listener().timeouts;
-        let keep_client = request.head.keep_alive && self.may_keep();
-        let Self { timer, deadlines, downstream, .. } = self;
+        let Self { timer, deadlines, downstream, last, .. } = self;
+        let (wants_more, last) = (request.head.keep_alive, *last);
+        let keep_client = || wants_more && !last && !downstream.worker.draining();
         let deadlines: &Deadlines = deadlines;
         let client = Patience { deadlines, side: Side::Client, ms: timeouts.client_data_ms };
         let member = Patience { deadlines, side: Side::Member, ms: timeouts.member_data_ms };
@@ -210,7 +213,7 @@ impl Session {
         let head_patience = if held.is_some() { member } else { Patience { ms: 0, ..member } };
         let answer = Answer {
             request: &request.head,
-            keep_client,
+            keep_client: &keep_client,
             head_patience,
             body_patience: member,
             client,
@@ -232,12 +235,14 @@ impl Session {
             }
             None => {
                 let mut framing = downstream.worker.buffers.lend_sheet();
+                let unread = std::cell::Cell::new(0);
                 let pump = Pump {
                     framing: request.head.body,
                     chunked_out: true,
                     source: client,
                     sink: member,
                     passed: &told.body_in,
+                    end_counted: &unread,
                 };
                 let mut upload = pin!(pump.run(from, &mut member_to, buffer, &mut framing, &request.sheet.out));
                 let mut answering = pin!(answer.pass(&mut member_from, to));

@@ -279,11 +279,6 @@ impl Session {
         &self.downstream.listener
     }
 
-    /// True if the client may send another request after this one, as far as we are concerned.
-    pub fn may_keep(&self) -> bool {
-        !self.last && !self.downstream.worker.draining()
-    }
-
     async fn refuse_unread(&mut self, ending: Ending, began: Instant, to: &mut WriteHalf<'_>) -> After {
         let told = Told::default();
         let after = self.refuse(ending, false, &told, to).await;
@@ -360,12 +355,12 @@ impl Session {
             client: downstream.peer,
             times: books.times,
             status,
-            bytes_counted: told.head_counted.get() + told.body_out.get(),
+            bytes_counted: told.head_counted.get() + told.body_out.get() + told.end_counted.get(),
             bytes_out,
             bytes_in,
             ending: books.ending,
             load: Load::now(downstream, books.lease),
-            retries: books.journey.map_or(0, |j| j.retries),
+            retries: books.journey.map_or(0, Journey::failed_attempts),
             redispatched: books.journey.is_some_and(|j| j.redispatched),
         };
         let pool = books.journey.and(downstream.listener.pool).map(|p| downstream.view.pool(p));

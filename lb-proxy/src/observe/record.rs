@@ -101,7 +101,7 @@ pub struct Record {
     pub bytes_in: u64,
     /// How it ended.
     pub ending: Ending,
-    /// Connections or requests when it ended, this one included.
+    /// Connections or requests when it ended.
     pub load: Load,
     /// Failed attempts before.
     pub retries: u32,

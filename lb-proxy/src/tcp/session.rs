@@ -104,7 +104,7 @@ fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome)
         bytes_in: up,
         ending: outcome.ending,
         load: Load::now(downstream, lease),
-        retries: journey.map_or(0, |j| j.retries),
+        retries: journey.map_or(0, Journey::failed_attempts),
         redispatched: journey.is_some_and(|j| j.redispatched),
     };
     let words = Words {
@@ -117,13 +117,14 @@ fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome)
 }
 
 impl Load {
-    /// What is going on now, this session included.
+    /// What is going on now. As in HAProxy's lines, this session still counts for process and listener, and no
+    /// longer for pool and member.
     pub fn now(downstream: &Downstream, lease: Option<&crate::dispatch::Lease>) -> Self {
         Self {
             process: downstream.worker.process.connections(),
             listener: downstream.listener.cells.sum(|c| c.open.get()) as u32,
-            pool: lease.map_or(0, |l| l.pool().cells.sum(|c| c.active.get()) as u32),
-            member: lease.map_or(0, |l| l.slot().state.in_flight()),
+            pool: lease.map_or(0, |l| (l.pool().cells.sum(|c| c.active.get()) as u32).saturating_sub(1)),
+            member: lease.map_or(0, |l| l.slot().state.in_flight().saturating_sub(1)),
         }
     }
 }

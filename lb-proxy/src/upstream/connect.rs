@@ -46,7 +46,7 @@ pub async fn connect(
         Err(failure) => Err(failure),
     };
     match &result {
-        Ok(_) => fault.connected(began.elapsed().as_micros().min(u128::from(u32::MAX)) as u32),
+        Ok(_) => fault.connected(began.elapsed().as_micros().min(u128::from(u32::MAX)) as u32, worker.now()),
         Err(ConnectFailure::Ours(_)) => {}
         Err(_) => fault.failed(worker.now()),
     }

@@ -115,18 +115,22 @@ impl Decoder {
     /// Writes what ends the body on the other side: the last chunk, the trailers that may pass, an empty line.
     ///
     /// Fields that frame, route or authenticate a message are no trailers and stop here (RFC 9110 section 6.5.1).
-    pub fn write_end(&self, out: &mut Vec<u8>) -> Result<(), BadChunk> {
+    /// Returns its size as HAProxy counts it for a log line: names and values of the trailers, and 1.
+    pub fn write_end(&self, out: &mut Vec<u8>) -> Result<u64, BadChunk> {
+        let mut counted = 1;
         out.extend_from_slice(b"0\r\n");
         if self.trailers.len() > 2 {
             let mut fields = [httparse::EMPTY_HEADER; TRAILER_FIELDS_MAX];
             let parsed = httparse::parse_headers(&self.trailers, &mut fields).map_err(|_| BadChunk)?;
             let httparse::Status::Complete((_, fields)) = parsed else { return Err(BadChunk) };
             for field in fields.iter().filter(|f| may_trail(f.name.as_bytes())) {
-                write_field(out, field.name.as_bytes(), field.value.trim_ascii());
+                let (name, value) = (field.name.as_bytes(), field.value.trim_ascii());
+                write_field(out, name, value);
+                counted += (name.len() + value.len()) as u64;
             }
         }
         out.extend_from_slice(b"\r\n");
-        Ok(())
+        Ok(counted)
     }
 }
 

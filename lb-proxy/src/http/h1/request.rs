@@ -117,16 +117,26 @@ pub fn check_beginning(bytes: &[u8]) -> Result<(), Malformed> {
     let mut parsed = httparse::Request::new(&mut []);
     match httparse::ParserConfig::default().parse_request_with_uninit_headers(&mut parsed, bytes, &mut table) {
         Ok(_) => Ok(()),
-        Err(error) => Err(from_httparse(error)),
+        Err(error) => Err(from_httparse(error, bytes)),
     }
 }
 
-fn from_httparse(error: httparse::Error) -> Malformed {
+fn from_httparse(error: httparse::Error, head: &[u8]) -> Malformed {
     match error {
         httparse::Error::TooManyHeaders => Malformed::TooLarge,
-        httparse::Error::Version => Malformed::Version,
+        httparse::Error::Version if names_a_version(head) => Malformed::Version,
         _ => Malformed::Syntax,
     }
+}
+
+/// True if the request line ends in a version, only not one that is served here (RFC 9112 section 2.3).
+fn names_a_version(head: &[u8]) -> bool {
+    let line = head.split(|b| *b == b'\r').next().unwrap_or_default();
+    let mut words = line.split(|b| *b == b' ');
+    let version = words.by_ref().nth(2);
+    matches!(version, Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
+        if major.is_ascii_digit() && minor.is_ascii_digit())
+        && words.next().is_none()
 }
 
 /// Reads a whole head (`head` ends with its empty line). `table` is cleared and filled with its fields.
@@ -138,7 +148,9 @@ pub fn parse(head: &[u8], table: &mut Vec<Field>) -> Result<RequestHead, Malform
     let mut raw = [const { MaybeUninit::uninit() }; FIELDS_MAX];
     let mut parsed = httparse::Request::new(&mut []);
     let parsing = httparse::ParserConfig::default();
-    let complete = parsing.parse_request_with_uninit_headers(&mut parsed, head, &mut raw).map_err(from_httparse)?;
+    let complete = parsing
+        .parse_request_with_uninit_headers(&mut parsed, head, &mut raw)
+        .map_err(|error| from_httparse(error, head))?;
     let (Some(method), Some(target), Some(minor_version)) = (parsed.method, parsed.path, parsed.version) else {
         return Err(Malformed::Syntax);
     };
@@ -432,7 +444,9 @@ mod tests {
             ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", Malformed::Syntax),
             ("GET /\r\n\r\n", Malformed::Syntax),
             ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", Malformed::Version),
-            ("GET / http/1.1\r\nHost: a\r\n\r\n", Malformed::Version),
+            ("GET / http/1.1\r\nHost: a\r\n\r\n", Malformed::Syntax),
+            ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", Malformed::Syntax),
+            ("GET / HTTP/1.10\r\nHost: a\r\n\r\n", Malformed::Syntax),
             ("GET / HTTP/1.1\r\n\r\n", Malformed::Host),
             ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", Malformed::Host),
             ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", Malformed::Host),
