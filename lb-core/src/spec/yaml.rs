@@ -124,8 +124,13 @@ impl Reader<'_, '_> {
     }
 
     fn syntax(&mut self, error: &ScanError) {
-        let place = self.place(*error.marker());
+        let mut place = self.place(*error.marker());
         let (message, help) = match error.info() {
+            info if info.contains("tab") && self.tab_indentation(place).is_some() => {
+                // The scanner marks where the value before began.
+                place = self.tab_indentation(place).unwrap_or(place);
+                ("a tab in the indentation".to_owned(), Some("indent with spaces".to_owned()))
+            }
             "while parsing node, found unknown anchor" => {
                 return self.refuse("aliases (`*name`) are not allowed", Span::point(place));
             }
@@ -137,6 +142,15 @@ impl Reader<'_, '_> {
             info => (format!("this is not YAML: {info}"), None),
         };
         self.builder.mistake(Span::point(place), message, help);
+    }
+
+    /// The first tab before the first word of a line, from `from` on.
+    fn tab_indentation(&self, from: Place) -> Option<Place> {
+        self.lines.iter().enumerate().skip(from.line - 1).find_map(|(index, line)| {
+            let blank = line.chars().take_while(|c| c.is_whitespace());
+            let column = blank.enumerate().find(|(_, c)| *c == '\t')?.0;
+            Some(Place { line: index + 1, column: column + 1 })
+        })
     }
 
     /// A list whose dashes stand under its key has a mark after the first dash; the dash itself is its place.

@@ -102,7 +102,12 @@ impl Checker<'_> {
             Some(near) => format!("did you mean `{near}`?"),
             None => match owner(self.document, key) {
                 Some(def) => format!("`{key}` belongs to {}", title(def)),
-                None => format!("{} may have: {}", title(&record.def), record.keys().collect::<Vec<_>>().join(", ")),
+                None => {
+                    // In an order that does not hang on how the schema's maps were compiled.
+                    let mut keys: Vec<_> = record.keys().collect();
+                    keys.sort_unstable();
+                    format!("{} may have: {}", title(&record.def), keys.join(", "))
+                }
             },
         };
         self.findings.push(spot, format!("unknown key {}", shown(key)), help);
