@@ -17,7 +17,7 @@ fn mistakes_of_the_text_are_located() {
             "1:5 a second `:` in one value | put text that holds `: ` or ends with `:` in quotes, or start a new line",
         ),
         ("é: 'x", "1:4 this is not YAML: while scanning a quoted scalar, found unexpected end of stream"),
-        ("a:\n\tb: 1\n", "2:2 this is not YAML: tabs disallowed within this context (block indentation)"),
+        ("a:\n\tb: 1\n", "2:1 a tab in the indentation | indent with spaces"),
         ("a: \u{0}b", "1:4 the control character U+0000 is not allowed"),
         ("a: b\rc: d", "1:5 a carriage return without a line feed"),
         (
