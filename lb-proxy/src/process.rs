@@ -112,40 +112,69 @@ impl Process {
     }
 }
 
-/// Where acceptors of a full listener wait. A place is taken by counting up and looking; whoever frees one
-/// tells those who wait. The counts are sequentially consistent, so that no freed place goes unnoticed.
+/// Where clients of a full listener wait. A place is taken by counting up and looking; whoever frees one tells
+/// those who wait. The counts are sequentially consistent, so that no freed place goes unnoticed.
 #[derive(Debug, Default)]
 pub struct Admission {
     waiting: AtomicU32,
     freed: Notify,
 }
 
-impl Admission {
-    /// Takes one place of `limit` in `admitted`, waiting until there is one.
-    pub async fn enter(&self, admitted: &AtomicU32, limit: impl Fn() -> Option<u32>) {
-        if try_enter(admitted, limit()) {
-            return;
-        }
-        self.waiting.fetch_add(1, Ordering::SeqCst);
-        let _waiting = Waiting(&self.waiting);
+/// What a listener counts against its limit, and the limit.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    /// Connections open, of all workers.
+    pub admitted: Arc<AtomicU32>,
+    /// Most of them.
+    pub limit: Option<u32>,
+}
+
+/// One place below a listener's limit, given back when dropped.
+#[derive(Debug)]
+pub struct Place {
+    admitted: Arc<AtomicU32>,
+    process: Arc<Process>,
+}
+
+impl Place {
+    /// Takes a place if there is one now.
+    pub fn take(process: &Arc<Process>, gate: &Gate) -> Option<Self> {
+        try_enter(&gate.admitted, gate.limit)
+            .then(|| Self { admitted: Arc::clone(&gate.admitted), process: Arc::clone(process) })
+    }
+
+    /// Waits for a place. `gate` says which listener's, and is asked again whenever something has changed;
+    /// `None`: it has no listener any more.
+    pub async fn wait(process: &Arc<Process>, gate: impl Fn() -> Option<Gate>) -> Option<Self> {
+        let admission = &process.admission;
+        admission.waiting.fetch_add(1, Ordering::SeqCst);
+        let _waiting = Waiting(&admission.waiting);
         loop {
-            let freed = self.freed.notified();
+            let freed = admission.freed.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
-            if try_enter(admitted, limit()) {
-                return;
+            if let Some(place) = Self::take(process, &gate()?) {
+                return Some(place);
             }
             freed.await;
         }
     }
 
-    /// Gives a place back.
-    pub fn leave(&self, admitted: &AtomicU32) {
-        admitted.fetch_sub(1, Ordering::SeqCst);
-        self.recheck();
+    /// True if the place is one of those that `admitted` counts.
+    pub fn counts_in(&self, admitted: &Arc<AtomicU32>) -> bool {
+        Arc::ptr_eq(&self.admitted, admitted)
     }
+}
 
-    /// A place may have become free: a limit was raised.
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.admitted.fetch_sub(1, Ordering::SeqCst);
+        self.process.admission.recheck();
+    }
+}
+
+impl Admission {
+    /// A place may have become free, or the listener another one.
     pub fn recheck(&self) {
         if self.waiting.load(Ordering::SeqCst) > 0 {
             self.freed.notify_waiters();

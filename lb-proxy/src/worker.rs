@@ -117,7 +117,7 @@ impl Worker {
         while let Some(order) = inbox.recv().await {
             match order {
                 Order::Refresh { open, close, sinks, done } => {
-                    self.refresh(open, &close, sinks);
+                    self.refresh(open, &close, sinks).await;
                     let _ = done.send(());
                 }
                 Order::Drain { done } => self.drain(done),
@@ -140,7 +140,7 @@ impl Worker {
         self.draining.get()
     }
 
-    fn refresh(
+    async fn refresh(
         self: &Rc<Self>,
         open: Vec<(SocketId, SocketAddr, std::net::TcpListener)>,
         close: &[SocketId],
@@ -149,11 +149,11 @@ impl Worker {
         let snapshot = self.process.snapshot.load_full();
         let view = View::build(snapshot, self.index, Some(&self.view.borrow()), sinks);
         *self.view.borrow_mut() = Rc::new(view);
-        let mut acceptors = self.acceptors.borrow_mut();
-        for id in close {
-            if let Some(task) = acceptors.remove(id) {
-                task.abort();
-            }
+        let closing: Vec<_> = close.iter().filter_map(|id| self.acceptors.borrow_mut().remove(id)).collect();
+        for task in closing {
+            task.abort();
+            // Once this is over its socket is closed, and whoever waits for our answer may bind the port again.
+            let _ = task.await;
         }
         for (id, address, socket) in open {
             if self.draining() {
@@ -161,7 +161,7 @@ impl Worker {
             }
             let Ok(socket) = tokio::net::TcpListener::from_std(socket) else { continue };
             let task = tokio::task::spawn_local(listener::accept(Rc::clone(self), address, socket));
-            acceptors.insert(id, task);
+            self.acceptors.borrow_mut().insert(id, task);
         }
     }
 

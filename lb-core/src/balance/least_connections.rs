@@ -27,26 +27,21 @@ impl LeastConnections {
             return None;
         }
         let start = self.start.load(Ordering::Relaxed) % count;
-        // Whoever lost is looked at again only if the winner may not be used after all, which is rare.
-        let mut passed_over: Vec<MemberIndex> = Vec::new();
-        loop {
-            let (place, member) = self.least(members, start, &passed_over)?;
-            if usable(member) {
-                self.start.store(place + 1, Ordering::Relaxed);
-                return Some(member);
-            }
-            passed_over.push(member);
-        }
+        let (place, member) = self.least(members, start, usable)?;
+        self.start.store(place + 1, Ordering::Relaxed);
+        Some(member)
     }
 
-    fn least(&self, members: &[MemberSlot], start: usize, passed_over: &[MemberIndex]) -> Option<(usize, MemberIndex)> {
+    fn least(
+        &self,
+        members: &[MemberSlot],
+        start: usize,
+        usable: impl Fn(MemberIndex) -> bool,
+    ) -> Option<(usize, MemberIndex)> {
         let (before, after) = self.indices.split_at(start);
         let in_turn = after.iter().zip(start..).chain(before.iter().zip(0..));
         let mut best: Option<(usize, MemberIndex, Load)> = None;
-        for (index, place) in in_turn {
-            if !passed_over.is_empty() && passed_over.contains(index) {
-                continue;
-            }
+        for (index, place) in in_turn.filter(|(index, _)| usable(**index)) {
             let slot = &members[usize::from(index.0)];
             let load = Load { in_flight: slot.state.in_flight(), weight: slot.weight };
             if load.in_flight == 0 {

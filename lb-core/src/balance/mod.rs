@@ -95,6 +95,9 @@ impl Group {
     }
 }
 
+/// Lost races for a member that is tried again before others are looked at regardless.
+const CLAIMS_MAX: usize = 4;
+
 /// Chooses a member for one connection or request, and claims the right to try it.
 ///
 /// Members in `tried` come last, members that just failed before them, backups before both. `None` only if
@@ -102,9 +105,15 @@ impl Group {
 pub fn pick(pool: &PoolSnapshot, key: FlowKey, now: Millis, tried: &Tried) -> Option<MemberIndex> {
     let groups = [&pool.ordinary, &pool.backups];
     for group in groups {
-        let healthy = |i: MemberIndex| !tried.contains(i) && pool.member(i).state.fault.claim(now);
-        if let Some(member) = group.pick(&pool.members, key, healthy) {
-            return Some(member);
+        let healthy = |i: MemberIndex| !tried.contains(i) && pool.member(i).state.fault.usable(now);
+        // Somebody else may claim the right to try a member between the look and the claim; then it is no
+        // longer usable, and the next look finds another.
+        for _ in 0..CLAIMS_MAX {
+            match group.pick(&pool.members, key, healthy) {
+                Some(member) if pool.member(member).state.fault.claim(now) => return Some(member),
+                Some(_) => {}
+                None => break,
+            }
         }
     }
     let untried = |i: MemberIndex| !tried.contains(i);

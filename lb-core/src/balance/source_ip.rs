@@ -27,18 +27,11 @@ impl SourceIp {
         usable: impl Fn(MemberIndex) -> bool,
     ) -> Option<MemberIndex> {
         let client = address_hash(key.source);
-        let mut passed_over: Vec<MemberIndex> = Vec::new();
-        loop {
-            let candidates = self.indices.iter().filter(|i| !passed_over.contains(i));
-            let winner = candidates
-                .map(|i| (*i, score(client, &members[usize::from(i.0)])))
-                .reduce(|best, next| if next.1 > best.1 { next } else { best })?
-                .0;
-            if usable(winner) {
-                return Some(winner);
-            }
-            passed_over.push(winner);
-        }
+        let candidates = self.indices.iter().filter(|index| usable(**index));
+        candidates
+            .map(|index| (*index, score(client, &members[usize::from(index.0)])))
+            .reduce(|best, next| if next.1 > best.1 { next } else { best })
+            .map(|(index, _)| index)
     }
 }
 

@@ -5,7 +5,7 @@
 //! everything. Written by any worker, so all is atomic; the words are independent and a lost race costs one
 //! needless try, never a wrong answer.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::time::Millis;
 
@@ -26,6 +26,8 @@ pub struct Fault {
     failures: AtomicU32,
     avoid_until_ms: AtomicU64,
     stuck: AtomicU32,
+    /// Somebody was let through to try it again and has not come back.
+    tried_again: AtomicBool,
     /// Microseconds the last good connection took; 0: none yet.
     connect_us: AtomicU32,
     /// When it last did what it was asked; 0: never.
@@ -46,33 +48,48 @@ impl Fault {
         self.failures.load(Ordering::Relaxed) != 0 || self.stuck.load(Ordering::Relaxed) >= STUCK_CONNECTS_MAX
     }
 
+    fn failing(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) != 0
+    }
+
     /// Takes the right to try the member at `now`. Of many that ask after the time of avoidance, one gets it
     /// and the others are kept away for one more [`AVOID_FIRST_MS`].
     pub fn claim(&self, now: Millis) -> bool {
         if !self.usable(now) {
             return false;
         }
-        if self.failures.load(Ordering::Relaxed) == 0 {
+        if !self.failing() {
             return true;
         }
         let until = self.avoid_until_ms.load(Ordering::Relaxed);
-        now.0 >= until
-            && self
-                .avoid_until_ms
-                .compare_exchange(until, now.after(AVOID_FIRST_MS).0, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
+        let next = now.after(AVOID_FIRST_MS).0;
+        let mine = now.0 >= until
+            && self.avoid_until_ms.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if mine {
+            self.tried_again.store(true, Ordering::Relaxed);
+        }
+        mine
     }
 
-    /// A connection to the member failed: refused, unreachable, timed out, or given up.
+    /// A connection to the member failed: refused, unreachable, timed out, or given up. Of many that fail at
+    /// once one counts: together they say no more than that the member was gone then.
     pub fn failed(&self, now: Millis) {
+        let avoided = self.failing() && now.0 < self.avoid_until_ms.load(Ordering::Relaxed);
+        if !self.tried_again.swap(false, Ordering::Relaxed) && avoided {
+            return;
+        }
         let before = self.failures.fetch_add(1, Ordering::Relaxed).min(16);
         let pause = (AVOID_FIRST_MS << before).min(AVOID_MAX_MS);
         self.avoid_until_ms.fetch_max(now.after(pause).0, Ordering::Relaxed);
     }
 
-    /// It did what it was asked at `now`.
+    /// It did what it was asked at `now`: connected, or answered. Clears what it did before.
     pub fn works(&self, now: Millis) {
         self.worked_at_ms.store(now.0.max(1), Ordering::Relaxed);
+        if self.failures.load(Ordering::Relaxed) != 0 {
+            self.failures.store(0, Ordering::Relaxed);
+            self.avoid_until_ms.store(0, Ordering::Relaxed);
+        }
     }
 
     /// True if it did what it was asked within `ms` before `now`.
@@ -85,10 +102,6 @@ impl Fault {
     pub fn connected(&self, took_us: u32, now: Millis) {
         self.works(now);
         self.connect_us.store(took_us.max(1), Ordering::Relaxed);
-        if self.failures.load(Ordering::Relaxed) != 0 {
-            self.failures.store(0, Ordering::Relaxed);
-            self.avoid_until_ms.store(0, Ordering::Relaxed);
-        }
     }
 
     /// How long a connection may take before it is slow for this member, in milliseconds.
@@ -159,10 +172,14 @@ mod tests {
     fn avoidance_doubles_up_to_its_bound() {
         let fault = Fault::default();
         let mut now = Millis(0);
+        for _ in 0..64 {
+            fault.failed(now);
+        }
+        assert!(fault.usable(now.after(AVOID_FIRST_MS)), "a burst of failures is one");
         for _ in 0..40 {
             fault.failed(now);
             now = now.after(AVOID_MAX_MS);
-            assert!(fault.usable(now), "never avoided for longer than the bound");
+            assert!(fault.claim(now));
         }
         fault.failed(now);
         assert!(!fault.usable(now.after(AVOID_MAX_MS - 1)));

@@ -263,11 +263,14 @@ impl Session {
             return;
         }
         let id = self.downstream.listener.id;
-        let place = current.snapshot.listeners.iter().position(|l| l.id == id && l.up && l.protocol.is_http());
-        match place {
-            Some(place) => {
-                self.downstream.listener = Arc::clone(&current.snapshot.listeners[place]);
-                self.downstream.place = place;
+        // A listener of the same id that was away for a while counts anew: it is not the one this client is in.
+        let is_ours = |l: &Arc<ListenerSnapshot>| {
+            l.id == id && l.up && l.protocol.is_http() && self.downstream.place.counts_in(&l.admitted)
+        };
+        match current.snapshot.listeners.iter().position(is_ours) {
+            Some(position) => {
+                self.downstream.listener = Arc::clone(&current.snapshot.listeners[position]);
+                self.downstream.position = position;
                 self.downstream.view = current;
             }
             None => self.last = true,
@@ -347,7 +350,7 @@ impl Session {
                 member.response_errors.inc();
             }
         }
-        let Some(sink) = downstream.view.sink(downstream.place) else { return };
+        let Some(sink) = downstream.view.sink(downstream.position) else { return };
         let record = Record {
             sink,
             http: true,

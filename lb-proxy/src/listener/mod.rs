@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use lb_core::snapshot::ListenerSnapshot;
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::process::{Gate, Place};
 use crate::view::View;
 use crate::worker::{Ticket, Worker};
 use crate::{http, tcp};
@@ -27,8 +28,10 @@ pub struct Downstream {
     pub view: Rc<View>,
     /// Its listener.
     pub listener: Arc<ListenerSnapshot>,
-    /// The listener's place in the snapshot.
-    pub place: usize,
+    /// The listener's position in the snapshot.
+    pub position: usize,
+    /// Holds its place below the listener's limit.
+    pub place: Place,
     /// Who came.
     pub peer: SocketAddr,
     /// When.
@@ -47,7 +50,6 @@ impl Drop for Downstream {
     fn drop(&mut self) {
         self.view.listener_cell(&self.listener).open.dec();
         self.worker.process.disconnected();
-        self.worker.process.admission.leave(&self.listener.admitted);
     }
 }
 
@@ -56,32 +58,34 @@ pub async fn accept(worker: Rc<Worker>, address: SocketAddr, socket: TcpListener
     loop {
         let (stream, peer) = match socket.accept().await {
             Ok(accepted) => accepted,
-            Err(error) if is_shortage(&error) => {
+            // The client left while it waited in the queue.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+            // No descriptor or no memory: whoever ends frees some.
+            Err(_) => {
                 tokio::time::sleep(SHORTAGE_PAUSE).await;
                 continue;
             }
-            // The client left while it waited in the queue.
-            Err(_) => continue,
         };
-        let Some(admitted) = worker.listener_at(address).map(|(_, _, l)| Arc::clone(&l.admitted)) else { continue };
-        let limit = || worker.listener_at(address).and_then(|(_, _, l)| l.connection_limit);
-        worker.process.admission.enter(&admitted, limit).await;
-        let Some((view, place, listener)) = worker.listener_at(address) else {
-            worker.process.admission.leave(&admitted);
+        let place = worker.gate(address).and_then(|gate| Place::take(&worker.process, &gate));
+        if let Some(place) = place {
+            begin(&worker, address, place, stream, peer);
             continue;
-        };
-        begin(&worker, view, place, listener, stream, peer);
+        }
+        // Its turn does not depend on this task, which ends when the socket goes to another worker.
+        let waiting = wait_for_place(Rc::clone(&worker), address, stream, peer);
+        let _ = tokio::task::spawn_local(waiting).await;
     }
 }
 
-fn begin(
-    worker: &Rc<Worker>,
-    view: Rc<View>,
-    place: usize,
-    listener: Arc<ListenerSnapshot>,
-    stream: TcpStream,
-    peer: SocketAddr,
-) {
+async fn wait_for_place(worker: Rc<Worker>, address: SocketAddr, stream: TcpStream, peer: SocketAddr) {
+    if let Some(place) = Place::wait(&worker.process, || worker.gate(address)).await {
+        begin(&worker, address, place, stream, peer);
+    }
+}
+
+fn begin(worker: &Rc<Worker>, address: SocketAddr, place: Place, stream: TcpStream, peer: SocketAddr) {
+    // The place was taken a moment ago, in the same turn: the listener is the one it was taken of.
+    let Some((view, position, listener)) = worker.listener_at(address) else { return };
     let cell = view.listener_cell(&listener);
     cell.open.inc();
     cell.connections.inc();
@@ -91,7 +95,7 @@ fn begin(
     let is_http = listener.protocol.is_http();
     let ticket = worker.enter();
     let accepted = Instant::now();
-    let downstream = Downstream { worker: Rc::clone(worker), view, listener, place, peer, accepted, ticket };
+    let downstream = Downstream { worker: Rc::clone(worker), view, listener, position, place, peer, accepted, ticket };
     if is_http {
         tokio::task::spawn_local(http::session::serve(downstream, stream));
     } else {
@@ -99,17 +103,19 @@ fn begin(
     }
 }
 
-fn is_shortage(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
-}
-
 impl Worker {
-    /// The listener that accepts on `address` now, with its view and its place in it.
+    /// What the listener that accepts on `address` now counts, and its limit.
+    fn gate(&self, address: SocketAddr) -> Option<Gate> {
+        let (_, _, listener) = self.listener_at(address)?;
+        Some(Gate { admitted: Arc::clone(&listener.admitted), limit: listener.connection_limit })
+    }
+
+    /// The listener that accepts on `address` now, with its view and its position in it.
     pub fn listener_at(&self, address: SocketAddr) -> Option<(Rc<View>, usize, Arc<ListenerSnapshot>)> {
         let view = self.view();
         let listeners = &view.snapshot.listeners;
-        let place = listeners.iter().position(|l| l.up && l.address == address)?;
-        let listener = Arc::clone(&listeners[place]);
-        Some((view, place, listener))
+        let position = listeners.iter().position(|l| l.up && l.address == address)?;
+        let listener = Arc::clone(&listeners[position]);
+        Some((view, position, listener))
     }
 }

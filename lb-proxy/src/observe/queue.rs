@@ -13,6 +13,8 @@ use super::record::{Record, SinkId, Words};
 
 /// Most bytes of words waiting in one queue.
 const TEXT_MAX: usize = 1024 * 1024;
+/// Most records waiting in one queue: a few megabytes.
+const RECORDS_MAX: usize = 16 * 1024;
 /// Longest request line kept, in bytes (HAProxy's lines end at 1024).
 pub const LINE_MAX: usize = 1024;
 
@@ -84,7 +86,7 @@ impl Log {
     pub fn note(&self, worker: usize, record: &Record, words: Words<'_>) {
         {
             let mut batch = self.queues[worker].lock().unwrap_or_else(PoisonError::into_inner);
-            if batch.text.len() >= TEXT_MAX {
+            if batch.text.len() >= TEXT_MAX || batch.records.len() >= RECORDS_MAX {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
                 return;
             }

@@ -83,7 +83,7 @@ fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome)
             reached.lease.cell().response_errors.inc();
         }
     }
-    let Some(sink) = downstream.view.sink(downstream.place) else { return };
+    let Some(sink) = downstream.view.sink(downstream.position) else { return };
     let lease = outcome.reached.as_ref().map(|r| &r.lease);
     let pool = downstream.listener.pool.map(|p| downstream.view.pool(p));
     let record = Record {

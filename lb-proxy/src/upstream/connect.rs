@@ -35,7 +35,7 @@ pub async fn connect(
 ) -> Result<TcpStream, ConnectFailure> {
     let fault = &lease.slot().state.fault;
     let began = Instant::now();
-    let stream = begin(lease.slot().address, timeout_ms).map_err(|error| match error.raw_os_error() {
+    let stream = begin(lease.slot().address).map_err(|error| match error.raw_os_error() {
         Some(libc::EMFILE | libc::ENFILE | libc::EADDRNOTAVAIL | libc::ENOBUFS | libc::ENOMEM) => {
             ConnectFailure::Ours(error)
         }
@@ -53,14 +53,9 @@ pub async fn connect(
     result
 }
 
-fn begin(address: SocketAddr, timeout_ms: u64) -> io::Result<TcpStream> {
+fn begin(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
-    if timeout_ms > 0 {
-        // A member that vanishes while it works acknowledges nothing any more: found out as soon as one that
-        // does not answer a connection, not after the patience for slow answers.
-        socket.set_tcp_user_timeout(Some(Duration::from_millis(timeout_ms)))?;
-    }
     match socket.connect(&address.into()) {
         Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
         _ => {}
