@@ -108,6 +108,8 @@ pub struct Journey {
     retries: u32,
     /// Attempts that were not waited for.
     given_up: u32,
+    /// The member it was last on.
+    last: Option<MemberIndex>,
     /// It left a member for another.
     pub redispatched: bool,
 }
@@ -115,7 +117,15 @@ pub struct Journey {
 impl Journey {
     /// At its beginning.
     pub fn new(pool: PoolIndex, source: IpAddr) -> Self {
-        Self { pool, key: FlowKey { source }, tried: Tried::default(), retries: 0, given_up: 0, redispatched: false }
+        Self {
+            pool,
+            key: FlowKey { source },
+            tried: Tried::default(),
+            retries: 0,
+            given_up: 0,
+            last: None,
+            redispatched: false,
+        }
     }
 
     /// Chooses a member and gets a connection to it, trying others when that fails.
@@ -187,6 +197,11 @@ impl Journey {
         may
     }
 
+    /// The member it was last on, if it was on any: what a log line names.
+    pub fn last_member(&self) -> Option<MemberIndex> {
+        self.last
+    }
+
     /// Attempts that failed or were not waited for: what a log line calls retries.
     pub fn failed_attempts(&self) -> u32 {
         self.retries + self.given_up
@@ -195,9 +210,7 @@ impl Journey {
     fn note(&mut self, member: MemberIndex, cell: &MemberCell) {
         self.retries += 1;
         self.tried.note(member);
-        self.redispatched = true;
         cell.retries.inc();
-        cell.redispatches.inc();
     }
 
     async fn after(
@@ -215,8 +228,6 @@ impl Journey {
                 // Not an attempt that failed: one that was not waited for.
                 self.tried.note(member);
                 self.given_up += 1;
-                self.redispatched = true;
-                view.member_cell(self.pool, member).redispatches.inc();
                 return Ok(());
             }
         };

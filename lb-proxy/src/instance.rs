@@ -60,8 +60,10 @@ impl Instance {
     /// Binds what `config` needs and does not have yet, so that privileges can be dropped before threads start.
     pub fn bind_ahead(&self, config: &LoadBalancer) -> Result<(), ApplyError> {
         let mut book = lock(&self.sockets);
-        let prepared = book.prepare(config.sockets().collect(), workers_for(config))?;
-        book.commit(prepared, 1, 1)?;
+        let wanted: Vec<_> = config.sockets().collect();
+        let workers = workers_for(config);
+        let prepared = book.prepare(&wanted, workers, workers)?;
+        book.commit(prepared);
         book.forget_holders();
         Ok(())
     }
@@ -90,7 +92,6 @@ impl Instance {
     fn publish(&self, config: LoadBalancer, wanted: usize) -> Result<(Vec<oneshot::Receiver<()>>, u64), ApplyError> {
         let mut book = lock(&self.sockets);
         let mut workers = lock(&self.workers);
-        let prepared = book.prepare(config.sockets().collect(), wanted)?;
         while workers.len() < wanted {
             let worker = worker::start(workers.len(), Arc::clone(&self.process))?;
             workers.push(worker);
@@ -99,7 +100,9 @@ impl Instance {
         if workers.iter().any(|worker| !worker.alive()) {
             return Err(ApplyError::WorkerLost);
         }
-        let changes = book.commit(prepared, wanted, workers.len())?;
+        let addresses: Vec<_> = config.sockets().collect();
+        let prepared = book.prepare(&addresses, wanted, workers.len())?;
+        let changes = book.commit(prepared);
         let snapshot = Snapshot::build(Arc::new(config), &self.process.snapshot.load(), workers.len());
         let sinks: Vec<_> = snapshot.listeners.iter().map(|l| self.process.log.register(&l.log)).collect();
         let generation = snapshot.generation;

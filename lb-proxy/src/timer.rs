@@ -1,7 +1,7 @@
 //! Patience: how long a step waits for whom, at the price of no clock reading while nobody waits.
 //!
-//! Each side has one deadline, set when an operation on it cannot go on and cleared when it can. One timer per
-//! session guards both; it is re-armed only when it fires too early or a nearer deadline comes, so a busy
+//! Reading from and writing to each side has a deadline, set when it cannot go on and cleared when it can. One
+//! timer per session guards all; it is re-armed only when it fires too early or a nearer deadline comes, so a busy
 //! session re-arms it about once per timeout, not once per request.
 
 use std::cell::Cell;
@@ -21,67 +21,94 @@ pub enum Side {
     Member,
 }
 
-/// Until when each side is waited for.
+/// What is being waited for. Each has a deadline of its own: reading from and writing to the same side go on at
+/// the same time while a body streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Bytes from the client.
+    ClientRead,
+    /// Room for bytes to the client.
+    ClientWrite,
+    /// Bytes from the member.
+    MemberRead,
+    /// Room for bytes to the member.
+    MemberWrite,
+}
+
+impl Wait {
+    const ALL: [Self; 4] = [Self::ClientRead, Self::ClientWrite, Self::MemberRead, Self::MemberWrite];
+
+    fn side(self) -> Side {
+        match self {
+            Self::ClientRead | Self::ClientWrite => Side::Client,
+            Self::MemberRead | Self::MemberWrite => Side::Member,
+        }
+    }
+}
+
+/// Until when each thing is waited for.
 #[derive(Debug, Default)]
 pub struct Deadlines {
-    client: Cell<Option<Instant>>,
-    member: Cell<Option<Instant>>,
+    cells: [Cell<Option<Instant>>; 4],
 }
 
 impl Deadlines {
-    /// Waits for `side` until `ms` from now at most; 0: for ever.
-    pub fn set(&self, side: Side, ms: u64) {
+    /// Waits until `ms` from now at most; 0: for ever.
+    pub fn set(&self, wait: Wait, ms: u64) {
         let deadline = (ms > 0).then(|| Instant::now() + Duration::from_millis(ms));
-        self.cell(side).set(deadline);
+        self.set_at(wait, deadline);
     }
 
-    /// Waits for `side` until `deadline` at most.
-    pub fn set_at(&self, side: Side, deadline: Option<Instant>) {
-        self.cell(side).set(deadline);
+    /// Waits until `deadline` at most.
+    pub fn set_at(&self, wait: Wait, deadline: Option<Instant>) {
+        self.cells[wait as usize].set(deadline);
     }
 
-    /// Nobody waits for `side` any more.
-    pub fn clear(&self, side: Side) {
-        self.cell(side).set(None);
+    /// Nobody waits for that any more.
+    pub fn clear(&self, wait: Wait) {
+        self.cells[wait as usize].set(None);
     }
 
-    fn cell(&self, side: Side) -> &Cell<Option<Instant>> {
-        match side {
-            Side::Client => &self.client,
-            Side::Member => &self.member,
-        }
+    /// Nobody waits for anything any more.
+    pub fn clear_all(&self) {
+        self.cells.iter().for_each(|cell| cell.set(None));
     }
 
     fn earliest(&self) -> Option<(Instant, Side)> {
-        match (self.client.get(), self.member.get()) {
-            (Some(c), Some(m)) if m < c => Some((m, Side::Member)),
-            (Some(c), _) => Some((c, Side::Client)),
-            (None, Some(m)) => Some((m, Side::Member)),
-            (None, None) => None,
-        }
+        let waits = Wait::ALL.iter().filter_map(|wait| Some((self.cells[*wait as usize].get()?, wait.side())));
+        waits.min_by_key(|(deadline, _)| *deadline)
     }
 }
 
-/// Whom an operation waits for, and how long at a stretch.
+/// What an operation waits for, and how long at a stretch.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience<'a> {
     /// Where the deadline is noted.
     pub deadlines: &'a Deadlines,
-    /// Who is waited for.
-    pub side: Side,
+    /// What is waited for.
+    pub wait: Wait,
     /// Milliseconds without progress; 0: no limit.
     pub ms: u64,
+    /// While this is true nothing is due and no deadline is set.
+    pub excused: Option<&'a Cell<bool>>,
 }
 
-impl Patience<'_> {
+impl<'a> Patience<'a> {
+    /// Patience of `ms` at a stretch.
+    pub fn new(deadlines: &'a Deadlines, wait: Wait, ms: u64) -> Self {
+        Self { deadlines, wait, ms, excused: None }
+    }
+
     /// The operation cannot go on for now.
     pub fn start(&self) {
-        self.deadlines.set(self.side, self.ms);
+        if !self.excused.is_some_and(Cell::get) {
+            self.deadlines.set(self.wait, self.ms);
+        }
     }
 
     /// It went on.
     pub fn clear(&self) {
-        self.deadlines.clear(self.side);
+        self.deadlines.clear(self.wait);
     }
 }
 
@@ -146,8 +173,8 @@ mod tests {
     async fn the_nearest_deadline_ends_the_wait_and_is_named() {
         let deadlines = Deadlines::default();
         let mut timer = Timer::new(60_000);
-        deadlines.set(Side::Client, 5_000);
-        deadlines.set(Side::Member, 2_000);
+        deadlines.set(Wait::ClientRead, 5_000);
+        deadlines.set(Wait::MemberWrite, 2_000);
         let began = Instant::now();
         let end = timer.guard(&deadlines, pin!(std::future::pending::<()>())).await;
         assert_eq!(end, Err(Side::Member));
@@ -160,11 +187,11 @@ mod tests {
         let mut timer = Timer::new(1_000);
         let began = Instant::now();
         for _ in 0..10 {
-            deadlines.set(Side::Client, 1_000);
+            deadlines.set(Wait::ClientRead, 1_000);
             let pause = pin!(tokio::time::sleep(Duration::from_millis(900)));
             assert_eq!(timer.guard(&deadlines, pause).await, Ok(()));
         }
-        deadlines.set(Side::Client, 1_000);
+        deadlines.set(Wait::ClientRead, 1_000);
         assert_eq!(timer.guard(&deadlines, pin!(std::future::pending::<()>())).await, Err(Side::Client));
         assert_eq!(began.elapsed().as_millis(), 10_000);
     }

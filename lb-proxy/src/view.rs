@@ -1,7 +1,7 @@
 //! One worker's view of the snapshot: the shared tables, and beside each member what this worker alone holds.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -49,7 +49,17 @@ impl View {
                 pool.members.iter().map(local).collect()
             })
             .collect();
-        Self { snapshot, worker, members, sinks: sinks.into() }
+        let view = Self { snapshot, worker, members, sinks: sinks.into() };
+        if let Some(old) = previous {
+            view.retire_what_is_gone(old);
+        }
+        view
+    }
+
+    /// Sessions may hold the old view for long; connections to members that are gone must not stay with it.
+    fn retire_what_is_gone(&self, old: &Self) {
+        let stay: HashSet<*const IdleConnections> = self.members.iter().flatten().map(Rc::as_ptr).collect();
+        old.members.iter().flatten().filter(|idle| !stay.contains(&Rc::as_ptr(idle))).for_each(|idle| idle.retire());
     }
 
     /// The pool at `index` of this view's snapshot.

@@ -2,10 +2,13 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use crate::timer::Patience;
@@ -14,22 +17,19 @@ use crate::timer::Patience;
 pub async fn read(from: &mut ReadHalf<'_>, room: &mut [u8], patience: Patience<'_>) -> io::Result<usize> {
     debug_assert!(!room.is_empty());
     let mut waiting = false;
-    poll_fn(|cx| {
-        let mut into = ReadBuf::new(room);
-        match Pin::new(&mut *from).poll_read(cx, &mut into) {
-            Poll::Ready(done) => {
-                if waiting {
-                    patience.clear();
-                }
-                Poll::Ready(done.map(|()| into.filled().len()))
+    poll_fn(|cx| match poll_read(from, cx, room) {
+        Poll::Ready(done) => {
+            if waiting {
+                patience.clear();
             }
-            Poll::Pending => {
-                if !waiting {
-                    patience.start();
-                    waiting = true;
-                }
-                Poll::Pending
+            Poll::Ready(done)
+        }
+        Poll::Pending => {
+            if !waiting {
+                patience.start();
+                waiting = true;
             }
+            Poll::Pending
         }
     })
     .await
@@ -55,6 +55,42 @@ pub async fn readable(from: &mut ReadHalf<'_>, patience: Patience<'_>) -> io::Re
         }
     })
     .await
+}
+
+/// Reads once if there is something to read now; otherwise has the task woken when there is.
+pub fn poll_read(from: &mut ReadHalf<'_>, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+    let mut into = ReadBuf::new(room);
+    Pin::new(from).poll_read(cx, &mut into).map_ok(|()| into.filled().len())
+}
+
+/// True if bytes, the end or an error are known to wait on `stream`. Costs no system call when nothing came
+/// since the last read; else looks, without taking anything.
+pub fn has_unread(stream: &TcpStream) -> bool {
+    let mut cx = Context::from_waker(Waker::noop());
+    if stream.poll_read_ready(&mut cx).is_pending() {
+        return false;
+    }
+    // What the runtime was told may be about bytes that have been read since. A look that finds nothing
+    // makes it forget that.
+    let look = stream.try_io(Interest::READABLE, || peek(stream));
+    !matches!(look, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// As [`has_unread`], but asks the kernel in any case: for when the runtime had no time to be told.
+pub fn has_unread_now(stream: &TcpStream) -> bool {
+    has_unread(stream) || !matches!(peek(stream), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+fn peek(stream: &TcpStream) -> io::Result<usize> {
+    SockRef::from(stream).peek(&mut [MaybeUninit::uninit()])
+}
+
+/// Writes what the kernel takes of `bytes`, which is not empty; at least one byte.
+pub async fn write_some(to: &mut WriteHalf<'_>, bytes: &[u8]) -> io::Result<usize> {
+    match poll_fn(|cx| Pin::new(&mut *to).poll_write(cx, bytes)).await {
+        Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+        written => written,
+    }
 }
 
 /// Writes all of `parts`, in one call where the kernel takes it. Each bit of progress renews the patience.

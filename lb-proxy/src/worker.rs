@@ -18,6 +18,7 @@ use crate::buffer::Buffers;
 use crate::listener;
 use crate::observe::record::SinkId;
 use crate::process::Process;
+use crate::upstream::idle;
 use crate::view::{CurrentView, View};
 
 /// Stack of a worker: sessions live on the heap, only parsing needs some.
@@ -88,8 +89,11 @@ pub struct Worker {
 pub fn start(index: usize, process: Arc<Process>) -> io::Result<WorkerHandle> {
     let (orders, inbox) = mpsc::unbounded_channel();
     // Built here, not on the new thread: it passes through a lot of stack, which this thread has touched anyway.
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().max_io_events_per_tick(EVENTS_PER_WAIT).build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_io_events_per_tick(EVENTS_PER_WAIT)
+        .on_thread_unpark(idle::next_turn)
+        .build()?;
     let thread = std::thread::Builder::new().name(format!("weir-{index}")).stack_size(STACK).spawn(move || {
         let local = tokio::task::LocalSet::new();
         local.block_on(&runtime, Worker::new(index, process).run(inbox));

@@ -1,5 +1,6 @@
 //! One request and its answer: a member is reached, both messages are passed on, what failed safely is repeated.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io::IoSlice;
 use std::pin::{Pin, pin};
@@ -17,7 +18,7 @@ use crate::buffer::{Buffer, Sheet};
 use crate::dispatch::{Journey, Reached, Reuse};
 use crate::observe::queue::LINE_MAX;
 use crate::observe::record::{Ending, Times, endings};
-use crate::timer::{Deadlines, Patience, Side};
+use crate::timer::{Deadlines, Patience, Side, Wait};
 use crate::wire;
 use crate::worker::millis_between;
 
@@ -67,7 +68,7 @@ impl Session {
         let since_whole = |at: Option<Instant>, from: Instant| at.map_or(-1, |at| millis_between(from, at));
         let times = Times {
             request: millis_between(request.began, request.whole),
-            queue: if course.connected_at.is_some() { 0 } else { -1 },
+            queue: if journey.as_ref().is_some_and(|j| j.last_member().is_some()) { 0 } else { -1 },
             connect: since_whole(course.connected_at, request.whole),
             response: course.connected_at.map_or(-1, |c| since_whole(told.head_at.get(), c)),
             total: millis_between(request.began, now),
@@ -135,14 +136,15 @@ impl Session {
                 reached = journey.reach_again(&worker, &view, reached.lease, connect_ms).await?;
                 continue;
             }
-            if closed_unanswered && repeatable && course.moves < MOVES_AFTER_SENDING_MAX {
-                reached.lease.slot().state.fault.failed(worker.now());
-                if journey.may_move_on(&reached.lease) {
-                    course.moves += 1;
-                    drop(reached);
-                    reached = journey.reach(&worker, &view, Reuse::Never, connect_ms).await?;
-                    continue;
-                }
+            if closed_unanswered
+                && repeatable
+                && course.moves < MOVES_AFTER_SENDING_MAX
+                && journey.may_move_on(&reached.lease)
+            {
+                course.moves += 1;
+                drop(reached);
+                reached = journey.reach(&worker, &view, Reuse::Never, connect_ms).await?;
+                continue;
             }
             let concluded = self.conclude(&attempt, &reached, buffer, held, told);
             course.reached = Some(reached);
@@ -204,54 +206,67 @@ impl Session {
     ) -> Attempt {
         let timeouts = self.listener().timeouts;
         let Self { timer, deadlines, downstream, last, .. } = self;
-        let (wants_more, last) = (request.head.keep_alive, *last);
-        let keep_client = || wants_more && !last && !downstream.worker.draining();
         let deadlines: &Deadlines = deadlines;
-        let client = Patience { deadlines, side: Side::Client, ms: timeouts.client_data_ms };
-        let member = Patience { deadlines, side: Side::Member, ms: timeouts.member_data_ms };
-        // While the request is still on its way the member owes no answer.
-        let head_patience = if held.is_some() { member } else { Patience { ms: 0, ..member } };
+        let (wants_more, last) = (request.head.keep_alive, *last);
+        // While the request is still on its way the member owes no answer, and one that comes all the same is
+        // the last on the client's connection.
+        let uploading = Cell::new(held.is_none());
+        let keep_client = || wants_more && !last && !uploading.get() && !downstream.worker.draining();
+        let from_member = Patience::new(deadlines, Wait::MemberRead, timeouts.member_data_ms);
+        let to_member = Patience::new(deadlines, Wait::MemberWrite, timeouts.member_data_ms);
         let answer = Answer {
             request: &request.head,
             keep_client: &keep_client,
-            head_patience,
-            body_patience: member,
-            client,
+            head_patience: Patience { excused: Some(&uploading), ..from_member },
+            body_patience: from_member,
+            client: Patience::new(deadlines, Wait::ClientWrite, timeouts.client_data_ms),
             told,
             buffers: &downstream.worker.buffers,
         };
         let (mut member_from, mut member_to) = reached.stream.split();
+        let mut answering = pin!(answer.pass(&mut member_from, to));
         let ended = match held {
             Some(body) => {
-                let mut answering = pin!(answer.pass(&mut member_from, to));
                 let work = pin!(async {
                     let mut parts = [IoSlice::new(&request.sheet.out), IoSlice::new(&buffer.filled()[..body])];
                     // A member may answer and close before it has read everything: the answer tells.
-                    let _ = wire::write_all(&mut member_to, &mut parts, member).await;
+                    let _ = wire::write_all(&mut member_to, &mut parts, to_member).await;
                     told.body_in.set(body as u64);
-                    watched(answering.as_mut(), from, buffer).await
+                    race(answering.as_mut(), pin!(watch(from, buffer)), &uploading).await
                 });
                 timer.guard(deadlines, work).await
             }
             None => {
                 let mut framing = downstream.worker.buffers.lend_sheet();
-                let unread = std::cell::Cell::new(0);
+                let unread = Cell::new(0);
                 let pump = Pump {
                     framing: request.head.body,
                     chunked_out: true,
-                    source: client,
-                    sink: member,
+                    source: Patience::new(deadlines, Wait::ClientRead, timeouts.client_data_ms),
+                    sink: to_member,
                     passed: &told.body_in,
                     end_counted: &unread,
                 };
-                let mut upload = pin!(pump.run(from, &mut member_to, buffer, &mut framing, &request.sheet.out));
-                let mut answering = pin!(answer.pass(&mut member_from, to));
-                let work = pin!(both(upload.as_mut(), answering.as_mut(), member, told));
+                let client_side = pin!(async {
+                    match pump.run(from, &mut member_to, buffer, &mut framing, &request.sheet.out).await {
+                        Ok(()) => uploading.set(false),
+                        // The member takes no more: its answer tells why.
+                        Err(Broken::Sink(_)) => {}
+                        Err(broken) => return Attempt::Upload(broken),
+                    }
+                    if told.head_at.get().is_none() {
+                        from_member.deadlines.set(Wait::MemberRead, from_member.ms);
+                    }
+                    match uploading.get() {
+                        false => watch(from, buffer).await,
+                        true => std::future::pending().await,
+                    }
+                });
+                let work = pin!(race(answering.as_mut(), client_side, &uploading));
                 timer.guard(deadlines, work).await
             }
         };
-        deadlines.clear(Side::Client);
-        deadlines.clear(Side::Member);
+        deadlines.clear_all();
         ended.unwrap_or_else(Attempt::Silent)
     }
 }
@@ -265,69 +280,43 @@ fn held_body(head: &RequestHead, buffer: &Buffer) -> Option<usize> {
     }
 }
 
-/// Runs `answer` while keeping an eye on the client: requests it sends ahead are read into `buffer` as far as
-/// there is room, and a reset ends the exchange at once.
-async fn watched(
-    mut answer: Pin<&mut impl Future<Output = Result<Passed, Failed>>>,
-    from: &mut ReadHalf<'_>,
-    buffer: &mut Buffer,
-) -> Attempt {
+/// Keeps an eye on a client that waits: requests it sends ahead are read into `buffer` as far as there is room.
+/// Ends only when the client has reset the connection.
+async fn watch(from: &mut ReadHalf<'_>, buffer: &mut Buffer) -> Attempt {
     let unused = Deadlines::default();
-    let mut watch = pin!(async {
-        let patience = Patience { deadlines: &unused, side: Side::Client, ms: 0 };
-        loop {
-            if buffer.room().is_empty() {
-                return std::future::pending::<()>().await;
-            }
-            match wire::read(from, buffer.room(), patience).await {
-                // The client has sent all it will; it may still be waiting for the answer.
-                Ok(0) => return std::future::pending::<()>().await,
-                Ok(n) => buffer.fill(n),
-                Err(_) => return,
-            }
+    let patience = Patience::new(&unused, Wait::ClientRead, 0);
+    loop {
+        if buffer.room().is_empty() {
+            return std::future::pending().await;
         }
-    });
-    poll_fn(|cx| {
-        if let Poll::Ready(ended) = answer.as_mut().poll(cx) {
-            return Poll::Ready(match ended {
-                Ok(passed) => Attempt::Passed { passed, uploaded: true },
-                Err(failed) => Attempt::Failed(failed),
-            });
+        match wire::read(from, buffer.room(), patience).await {
+            // The client has sent all it will; it may still be waiting for the answer.
+            Ok(0) => return std::future::pending().await,
+            Ok(n) => buffer.fill(n),
+            Err(_) => return Attempt::Failed(Failed::Client),
         }
-        match watch.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Attempt::Failed(Failed::Client)),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
+    }
 }
 
-/// Runs both directions. The answer may come, and even end, before the request is through.
-async fn both(
-    mut upload: Pin<&mut impl Future<Output = Result<(), Broken>>>,
+/// Runs both sides until the answer has been passed on or the client's side ends the exchange. The answer may
+/// come, and even end, before the request is through.
+async fn race(
     mut answer: Pin<&mut impl Future<Output = Result<Passed, Failed>>>,
-    member: Patience<'_>,
-    told: &Told,
+    mut client_side: Pin<&mut impl Future<Output = Attempt>>,
+    uploading: &Cell<bool>,
 ) -> Attempt {
-    let mut uploaded = None;
     poll_fn(|cx| {
-        if uploaded.is_none()
-            && let Poll::Ready(ended) = upload.as_mut().poll(cx)
+        // The request goes first while there is some of it, so that its end is known when the answer's head is.
+        if uploading.get()
+            && let Poll::Ready(ended) = client_side.as_mut().poll(cx)
         {
-            match ended {
-                Ok(()) => uploaded = Some(true),
-                // The member takes no more: its answer tells why.
-                Err(Broken::Sink(_)) => uploaded = Some(false),
-                Err(broken) => return Poll::Ready(Attempt::Upload(broken)),
-            }
-            if told.head_at.get().is_none() {
-                member.start();
-            }
+            return Poll::Ready(ended);
         }
         match answer.as_mut().poll(cx) {
-            Poll::Ready(Ok(passed)) => Poll::Ready(Attempt::Passed { passed, uploaded: uploaded == Some(true) }),
+            Poll::Ready(Ok(passed)) => Poll::Ready(Attempt::Passed { passed, uploaded: !uploading.get() }),
             Poll::Ready(Err(failed)) => Poll::Ready(Attempt::Failed(failed)),
-            Poll::Pending => Poll::Pending,
+            Poll::Pending if uploading.get() => Poll::Pending,
+            Poll::Pending => client_side.as_mut().poll(cx),
         }
     })
     .await

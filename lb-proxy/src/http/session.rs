@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io::IoSlice;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use lb_core::snapshot::ListenerSnapshot;
@@ -16,21 +16,21 @@ use super::answer::Told;
 use super::h1::request::{self, Malformed, RequestHead};
 use super::h1::{HEAD_MAX, head_end};
 use super::refusal;
-use crate::buffer::{Buffer, LentSheet};
+use crate::buffer::{Buffer, Buffers, LentSheet};
 use crate::dispatch::{Journey, Lease};
 use crate::listener::Downstream;
 use crate::observe::record::{Ending, Load, Record, Times, Words, endings};
-use crate::timer::{Deadlines, Patience, Side, Timer};
+use crate::timer::{Deadlines, Patience, Timer, Wait};
 use crate::wire;
 use crate::worker::millis_between;
 
 /// Empty lines that are skipped before a request (RFC 9112 section 2.2 asks for at least one).
 const BLANK_LINES_MAX: usize = 4;
-/// After a refusal, this much more of what the client sends is read and thrown away, so that it gets to see
-/// the answer before its connection is reset.
-const LINGER_BYTES: usize = 256 * 1024;
-/// And for this long.
-const LINGER_FOR: Duration = Duration::from_millis(1_000);
+/// After a last answer, what the client still sends is read and thrown away for this long, so that it gets to
+/// see the answer before its connection is reset.
+const LINGER_FOR: Duration = Duration::from_millis(5_000);
+/// But not once it has been silent for this long.
+const LINGER_SILENCE: Duration = Duration::from_millis(1_000);
 
 /// A session that has been idle for this long gives back the memory of its working state. Clients that come
 /// back sooner cost no allocation.
@@ -122,6 +122,8 @@ pub async fn serve(downstream: Downstream, mut stream: TcpStream) {
     match after {
         After::Reset => crate::tcp::session::reset(&stream),
         After::Linger => session.linger(&mut stream).await,
+        // Closing with bytes unread would reset the connection and throw away what the client has yet to take.
+        After::Close if wire::has_unread(&stream) => session.linger(&mut stream).await,
         After::Next | After::Rest | After::Close => {}
     }
 }
@@ -186,17 +188,18 @@ impl Session {
         self.renew_view();
         let whole_ms = self.listener().timeouts.http_request_ms;
         let deadline = (whole_ms > 0).then(|| began + Duration::from_millis(whole_ms));
-        self.deadlines.set_at(Side::Client, deadline.map(tokio::time::Instant::from_std));
+        self.deadlines.set_at(Wait::ClientRead, deadline.map(tokio::time::Instant::from_std));
+        // There is one: bytes came, or were left from before.
         let mut buffer = self.buffer.take().unwrap_or_else(|| self.downstream.worker.buffers.lend());
         let mut sheet = self.downstream.worker.buffers.lend_sheet();
         // The deadline is for the whole head, so single reads set none of their own.
         let unused = Deadlines::default();
-        let patience = Patience { deadlines: &unused, side: Side::Client, ms: 0 };
+        let patience = Patience::new(&unused, Wait::ClientRead, 0);
         let read = {
             let reading = std::pin::pin!(read_head(from, &mut buffer, &mut sheet, &mut search, patience));
             self.timer.guard(&self.deadlines, reading).await
         };
-        self.deadlines.clear(Side::Client);
+        self.deadlines.clear(Wait::ClientRead);
         let nothing = buffer.is_empty();
         self.buffer = Some(buffer);
         match read {
@@ -204,6 +207,8 @@ impl Session {
             Ok(Err(HeadFailure::Malformed(bad))) => Arrival::Refused(refusing(bad), began),
             Ok(Err(HeadFailure::Left)) if nothing => self.nothing_came(),
             Ok(Err(HeadFailure::Left)) => Arrival::Refused(endings::CLIENT_LEFT_HEAD, began),
+            // Nothing but empty lines.
+            Err(_) if nothing && self.served > 0 => Arrival::Gone,
             Err(_) => Arrival::Refused(endings::HEAD_TIMEOUT, began),
         }
     }
@@ -228,31 +233,29 @@ impl Session {
         ms > 0 && self.idle_since.elapsed() >= Duration::from_millis(ms)
     }
 
-    /// Waits, without holding memory, for something to read: until the client's time is over, or for `at_most`.
+    /// Waits, without holding memory, for something to read, and reads it: until the client's time is over, or
+    /// for `at_most`.
     async fn idle(&mut self, from: &mut ReadHalf<'_>, at_most: Option<Duration>) -> Idle {
         let allowed = (self.idle_ms() > 0).then(|| Duration::from_millis(self.idle_ms()));
         let until = [allowed, at_most].into_iter().flatten().min().map(|d| self.idle_since + d);
-        self.deadlines.set_at(Side::Client, until.map(tokio::time::Instant::from_std));
-        let (downstream, last) = (&self.downstream, self.last);
-        // One deadline for the whole wait: it is set above.
-        let unused = Deadlines::default();
-        let patience = Patience { deadlines: &unused, side: Side::Client, ms: 0 };
-        let waiting = std::pin::pin!(async {
-            let mut readable = std::pin::pin!(wire::readable(from, patience));
-            poll_fn(|cx| {
-                if let Poll::Ready(ready) = readable.as_mut().poll(cx) {
-                    return Poll::Ready(if ready.is_ok() { Idle::Ready } else { Idle::Part });
+        self.deadlines.set_at(Wait::ClientRead, until.map(tokio::time::Instant::from_std));
+        let (downstream, last, buffer) = (&self.downstream, self.last, &mut self.buffer);
+        let waiting = std::pin::pin!(poll_fn(|cx| {
+            match poll_first_bytes(from, cx, &downstream.worker.buffers) {
+                Poll::Ready(Some(first)) => {
+                    *buffer = Some(first);
+                    Poll::Ready(Idle::Ready)
                 }
-                if downstream.worker.draining() || last {
-                    return Poll::Ready(Idle::Part);
+                Poll::Ready(None) => Poll::Ready(Idle::Part),
+                Poll::Pending if downstream.worker.draining() || last => Poll::Ready(Idle::Part),
+                Poll::Pending => {
+                    downstream.wake_on_drain(cx.waker());
+                    Poll::Pending
                 }
-                downstream.wake_on_drain(cx.waker());
-                Poll::Pending
-            })
-            .await
-        });
+            }
+        }));
         let waited = self.timer.guard(&self.deadlines, waiting).await;
-        self.deadlines.clear(Side::Client);
+        self.deadlines.clear(Wait::ClientRead);
         waited.unwrap_or(Idle::Silent)
     }
 
@@ -285,6 +288,8 @@ impl Session {
     async fn refuse_unread(&mut self, ending: Ending, began: Instant, to: &mut WriteHalf<'_>) -> After {
         let told = Told::default();
         let after = self.refuse(ending, false, &told, to).await;
+        // What is answered before there is a request counts for nothing in HAProxy's lines.
+        told.head_counted.set(0);
         let times = Times { total: millis_between(began, Instant::now()), ..Times::NONE };
         self.close_books(&Books {
             ending,
@@ -313,9 +318,9 @@ impl Session {
         told.status.set(ending.status);
         // A client that does not take a page of a few hundred bytes is not waited for.
         let unused = Deadlines::default();
-        let patience = Patience { deadlines: &unused, side: Side::Client, ms: 0 };
+        let patience = Patience::new(&unused, Wait::ClientRead, 0);
         let writing = async { wire::write_all(to, &mut [IoSlice::new(&page.out)], patience).await };
-        match tokio::time::timeout(LINGER_FOR, writing).await {
+        match tokio::time::timeout(LINGER_SILENCE, writing).await {
             Ok(Ok(())) => After::Linger,
             _ => After::Close,
         }
@@ -370,7 +375,7 @@ impl Session {
         let words = Words {
             listener: &downstream.listener.label,
             pool: pool.map(|p| &*p.label),
-            member: books.lease.map(|l| &*l.slot().label),
+            member: books.journey.and_then(Journey::last_member).zip(pool).map(|(m, p)| &*p.member(m).label),
             line: books.line,
         };
         downstream.worker.process.log.note(downstream.worker.index, &record, words);
@@ -386,16 +391,31 @@ impl Session {
             }
             let (mut from, _) = stream.split();
             let unused = Deadlines::default();
-            let patience = Patience { deadlines: &unused, side: Side::Client, ms: 0 };
-            let mut thrown_away = 0;
-            while thrown_away < LINGER_BYTES {
-                match wire::read(&mut from, buffer.room(), patience).await {
-                    Ok(n) if n > 0 => thrown_away += n,
+            let patience = Patience::new(&unused, Wait::ClientRead, 0);
+            loop {
+                match tokio::time::timeout(LINGER_SILENCE, wire::read(&mut from, buffer.room(), patience)).await {
+                    Ok(Ok(n)) if n > 0 => {}
                     _ => return,
                 }
             }
         };
         let _ = tokio::time::timeout(LINGER_FOR, rest).await;
+    }
+}
+
+/// The first bytes of a request, in a buffer that is only lent once there are some; `None`: the client has left.
+fn poll_first_bytes(from: &mut ReadHalf<'_>, cx: &mut Context<'_>, buffers: &Rc<Buffers>) -> Poll<Option<Buffer>> {
+    if std::task::ready!(from.as_ref().poll_read_ready(cx)).is_err() {
+        return Poll::Ready(None);
+    }
+    let mut buffer = buffers.lend();
+    // The word may have been about bytes that were read before: then there is nothing, and we wait on.
+    match std::task::ready!(wire::poll_read(from, cx, buffer.room())) {
+        Ok(n) if n > 0 => {
+            buffer.fill(n);
+            Poll::Ready(Some(buffer))
+        }
+        _ => Poll::Ready(None),
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use lb_control::handoff::Sockets;
 use lb_control::listen::{self, ListenError};
@@ -17,7 +18,7 @@ use crate::worker::SocketId;
 /// See the module.
 #[derive(Debug, Default)]
 pub struct SocketBook {
-    open: BTreeMap<SocketAddr, Vec<(SocketId, TcpListener)>>,
+    open: BTreeMap<SocketAddr, Vec<(SocketId, Arc<TcpListener>)>>,
     /// Given by another process, not used yet.
     offered: HashMap<SocketAddr, Vec<TcpListener>>,
     /// Which worker accepts on which socket.
@@ -34,11 +35,13 @@ pub struct Changes {
     pub close: Vec<SocketId>,
 }
 
-/// Sockets made for a document that is not in force yet. Dropped: they are closed and nothing has changed.
+/// Everything a document needs that is not in force yet. Dropped: what was made is closed and nothing has changed.
 #[derive(Debug, Default)]
 pub struct Prepared {
-    fresh: Vec<(SocketAddr, Vec<TcpListener>)>,
-    wanted: Vec<SocketAddr>,
+    /// The book as it will be.
+    open: BTreeMap<SocketAddr, Vec<(SocketId, Arc<TcpListener>)>>,
+    held_by: HashMap<SocketId, usize>,
+    changes: Vec<Changes>,
 }
 
 impl SocketBook {
@@ -49,63 +52,52 @@ impl SocketBook {
         }
     }
 
-    /// Sees to it that every address of `wanted` can be listened on by `workers`, without changing anything yet.
-    pub fn prepare(&mut self, wanted: Vec<SocketAddr>, workers: usize) -> Result<Prepared, ListenError> {
-        let mut fresh = Vec::new();
-        for address in &wanted {
-            let have = self.open.get(address).map_or(0, Vec::len);
-            if let Some(sockets) = self.offered.remove(address) {
-                fresh.push((*address, sockets));
-            } else if have == 0 {
-                fresh.push((*address, listen::listen(*address, workers)?));
-            } else if have < workers
-                // Fewer sockets than workers is no failure: some workers then have none of this address.
-                && let Ok(more) = listen::listen_more(*address, workers - have)
-            {
-                fresh.push((*address, more));
+    /// Makes what is missing for listening on every address of `wanted`, spreads all sockets over the first
+    /// `workers` of `live` workers, and duplicates what each of them needs: whatever can fail happens here.
+    pub fn prepare(&mut self, wanted: &[SocketAddr], workers: usize, live: usize) -> Result<Prepared, ListenError> {
+        let mut prepared = Prepared { changes: (0..live).map(|_| Changes::default()).collect(), ..Prepared::default() };
+        for address in wanted {
+            let mut sockets = self.open.get(address).cloned().unwrap_or_default();
+            for socket in self.missing(*address, sockets.len(), workers)? {
+                socket.set_nonblocking(true).map_err(|source| failed(*address, "prepare", source))?;
+                sockets.push((SocketId(self.next_id), Arc::new(socket)));
+                self.next_id += 1;
+            }
+            for (position, (id, socket)) in sockets.iter().enumerate() {
+                let worker = position % workers;
+                prepared.held_by.insert(*id, worker);
+                if self.held_by.get(id) != Some(&worker) {
+                    let copy = socket.try_clone().map_err(|source| failed(*address, "duplicate", source))?;
+                    prepared.changes[worker].open.push((*id, *address, copy));
+                }
+            }
+            prepared.open.insert(*address, sockets);
+        }
+        for (id, worker) in &self.held_by {
+            if prepared.held_by.get(id) != Some(worker) {
+                prepared.changes[*worker].close.push(*id);
             }
         }
-        Ok(Prepared { fresh, wanted })
+        Ok(prepared)
     }
 
-    /// Puts `prepared` in force and spreads all sockets over `workers`. Returns what each of `live` workers
-    /// has to change.
-    pub fn commit(&mut self, prepared: Prepared, workers: usize, live: usize) -> io::Result<Vec<Changes>> {
-        for (address, sockets) in prepared.fresh {
-            for socket in sockets {
-                let id = SocketId(self.next_id);
-                self.next_id += 1;
-                socket.set_nonblocking(true)?;
-                self.open.entry(address).or_default().push((id, socket));
-            }
+    fn missing(&mut self, address: SocketAddr, have: usize, workers: usize) -> Result<Vec<TcpListener>, ListenError> {
+        if let Some(offered) = self.offered.remove(&address) {
+            return Ok(offered);
         }
-        let mut changes: Vec<Changes> = (0..live).map(|_| Changes::default()).collect();
-        let held_by = &mut self.held_by;
-        self.open.retain(|address, sockets| {
-            let keep = prepared.wanted.contains(address);
-            if !keep {
-                for (id, _) in sockets {
-                    if let Some(worker) = held_by.remove(id) {
-                        changes[worker].close.push(*id);
-                    }
-                }
-            }
-            keep
-        });
-        for (address, sockets) in &self.open {
-            for (place, (id, socket)) in sockets.iter().enumerate() {
-                let worker = place % workers;
-                let before = held_by.insert(*id, worker);
-                if before == Some(worker) {
-                    continue;
-                }
-                if let Some(before) = before {
-                    changes[before].close.push(*id);
-                }
-                changes[worker].open.push((*id, *address, socket.try_clone()?));
-            }
+        match have {
+            0 => listen::listen(address, workers),
+            // Fewer sockets than workers is no failure: some workers then have none of this address.
+            _ if have < workers => Ok(listen::listen_more(address, workers - have).unwrap_or_default()),
+            _ => Ok(Vec::new()),
         }
-        Ok(changes)
+    }
+
+    /// Puts `prepared` in force. Returns what each worker has to change.
+    pub fn commit(&mut self, prepared: Prepared) -> Vec<Changes> {
+        self.open = prepared.open;
+        self.held_by = prepared.held_by;
+        prepared.changes
     }
 
     /// Nobody accepts yet: sockets were only bound.
@@ -121,7 +113,7 @@ impl SocketBook {
     /// Duplicates of everything that is listened on, offers no document wanted yet included.
     pub fn duplicates(&self) -> io::Result<Sockets> {
         let mut all: BTreeMap<SocketAddr, Vec<OwnedFd>> = BTreeMap::new();
-        let open = self.open.iter().flat_map(|(a, sockets)| sockets.iter().map(move |(_, socket)| (a, socket)));
+        let open = self.open.iter().flat_map(|(a, sockets)| sockets.iter().map(move |(_, socket)| (a, &**socket)));
         let offered = self.offered.iter().flat_map(|(a, sockets)| sockets.iter().map(move |socket| (a, socket)));
         for (address, socket) in open.chain(offered) {
             all.entry(*address).or_default().push(socket.try_clone()?.into());
@@ -135,4 +127,8 @@ impl SocketBook {
         self.offered.clear();
         self.held_by.clear();
     }
+}
+
+fn failed(addr: SocketAddr, step: &'static str, source: io::Error) -> ListenError {
+    ListenError::Io { addr, step, source }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -13,7 +13,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use crate::buffer::{BUFFER_LEN, Buffers};
 use crate::observe::record::{Ending, endings};
-use crate::timer::{Deadlines, Patience, Side, Timer};
+use crate::timer::{Deadlines, Patience, Side, Timer, Wait};
 use crate::wire;
 
 /// How long each side may be silent.
@@ -45,8 +45,8 @@ pub async fn relay(
 ) -> Ending {
     let deadlines = Deadlines::default();
     let progress = || {
-        deadlines.set(Side::Client, silence.client_ms);
-        deadlines.set(Side::Member, silence.member_ms);
+        deadlines.set(Wait::ClientRead, silence.client_ms);
+        deadlines.set(Wait::MemberRead, silence.member_ms);
     };
     progress();
     let (mut client_read, mut client_write) = client.split();
@@ -112,7 +112,7 @@ async fn one_way(
 ) -> Result<(), Broken> {
     // The deadlines of a relay count from the last progress of either direction; single waits set none.
     let unused = Deadlines::default();
-    let patience = Patience { deadlines: &unused, side: Side::Client, ms: 0 };
+    let patience = Patience::new(&unused, Wait::ClientRead, 0);
     let mut busy = false;
     loop {
         wire::readable(from, patience).await.map_err(Broken::Source)?;
@@ -126,8 +126,11 @@ async fn one_way(
         buffer.fill(read);
         busy = read >= BUFFER_LEN;
         progress();
-        wire::write_all(to, &mut [IoSlice::new(buffer.filled())], patience).await.map_err(Broken::Sink)?;
-        moved.set(moved.get() + read as u64);
-        progress();
+        while !buffer.is_empty() {
+            let written = wire::write_some(to, buffer.filled()).await.map_err(Broken::Sink)?;
+            buffer.consume(written);
+            moved.set(moved.get() + written as u64);
+            progress();
+        }
     }
 }

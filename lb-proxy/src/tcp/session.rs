@@ -93,7 +93,7 @@ fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome)
         client: downstream.peer,
         times: Times {
             request: -1,
-            queue: if lease.is_some() { 0 } else { -1 },
+            queue: if journey.is_some_and(|j| j.last_member().is_some()) { 0 } else { -1 },
             connect: outcome.connect_ms,
             response: -1,
             total: millis_between(downstream.accepted, Instant::now()),
@@ -110,7 +110,7 @@ fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome)
     let words = Words {
         listener: &downstream.listener.label,
         pool: pool.map(|p| &*p.label),
-        member: lease.map(|l| &*l.slot().label),
+        member: journey.and_then(Journey::last_member).zip(pool).map(|(m, p)| &*p.member(m).label),
         line: b"",
     };
     worker.process.log.note(worker.index, &record, words);

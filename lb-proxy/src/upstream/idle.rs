@@ -1,12 +1,13 @@
 //! Kept connections to one member, of one worker. The youngest is lent first; old ones are closed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
 use lb_core::member::MemberCell;
 use lb_core::time::Millis;
 use tokio::net::TcpStream;
+
+use crate::wire;
 
 /// Most connections kept to one member by one worker.
 pub const KEPT_MAX: usize = 128;
@@ -22,18 +23,32 @@ pub const FRESH_MS: u64 = 1_000;
 pub struct IdleConnections {
     kept: RefCell<Vec<Kept>>,
     cell: Arc<MemberCell>,
+    retired: Cell<bool>,
 }
 
 #[derive(Debug)]
 struct Kept {
     stream: TcpStream,
     since: Millis,
+    /// Which turn of the worker it was put here in.
+    turn: u64,
+}
+
+thread_local! {
+    /// How often this worker has waited for events. A connection that was put here in an earlier turn has been
+    /// looked at since: had anything come on it, the runtime would know.
+    static TURN: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The worker of this thread has waited for events.
+pub fn next_turn() {
+    TURN.set(TURN.get() + 1);
 }
 
 impl IdleConnections {
     /// None yet; `cell` shows how many there are.
     pub fn new(cell: Arc<MemberCell>) -> Self {
-        Self { kept: RefCell::default(), cell }
+        Self { kept: RefCell::default(), cell, retired: Cell::new(false) }
     }
 
     /// Lends the youngest that is still open. `repeatable`: the request could be sent again if the connection
@@ -54,7 +69,12 @@ impl IdleConnections {
                 }
                 return None;
             }
-            if is_silent(&candidate.stream) {
+            let unread = if candidate.turn == TURN.get() {
+                wire::has_unread_now(&candidate.stream)
+            } else {
+                wire::has_unread(&candidate.stream)
+            };
+            if !unread {
                 return Some(candidate.stream);
             }
         }
@@ -64,17 +84,24 @@ impl IdleConnections {
     /// Keeps a connection whose last answer was read to its end.
     pub fn put(&self, stream: TcpStream, now: Millis) {
         let mut kept = self.kept.borrow_mut();
-        if kept.len() < KEPT_MAX {
-            kept.push(Kept { stream, since: now });
+        if kept.len() < KEPT_MAX && !self.retired.get() {
+            kept.push(Kept { stream, since: now, turn: TURN.get() });
             self.cell.idle.inc();
         }
+    }
+
+    /// The member is gone: closes all, and keeps none any more.
+    pub fn retire(&self) {
+        self.retired.set(true);
+        let closed = self.kept.take().len();
+        self.cell.idle.add(0u64.wrapping_sub(closed as u64));
     }
 
     /// Closes those that are too old or were closed by the member; true if some are left.
     pub fn expire(&self, now: Millis) -> bool {
         let mut kept = self.kept.borrow_mut();
         let before = kept.len();
-        kept.retain(|k| now.since(k.since) <= KEPT_FOR_MS && is_silent(&k.stream));
+        kept.retain(|k| now.since(k.since) <= KEPT_FOR_MS && !wire::has_unread(&k.stream));
         self.cell.idle.add(0u64.wrapping_sub((before - kept.len()) as u64));
         if kept.is_empty() {
             kept.shrink_to_fit();
@@ -87,11 +114,4 @@ impl Drop for IdleConnections {
     fn drop(&mut self) {
         self.cell.idle.add(0u64.wrapping_sub(self.kept.borrow().len() as u64));
     }
-}
-
-/// True if nothing has come on an idle connection: neither its end nor bytes nobody asked for. Costs no
-/// system call, since the runtime was told of either when it happened.
-fn is_silent(stream: &TcpStream) -> bool {
-    let mut cx = Context::from_waker(Waker::noop());
-    matches!(stream.poll_read_ready(&mut cx), Poll::Pending)
 }
