@@ -16,10 +16,10 @@ use crate::worker::Worker;
 
 /// Attempts after the first (HAProxy: `retries 3`).
 pub const RETRIES_MAX: u32 = 3;
-/// Pauses before an attempt on a member that failed before, when there is no other: short at first for a
-/// member that is just restarting, three seconds in all as HAProxy's three pauses of one second.
-const PAUSES_MS: [u64; RETRIES_MAX as usize] = [100, 900, 2_000];
-
+/// Pauses before an attempt on a member that failed before, when there is no other: one second in all, enough
+/// for a server that is restarted. HAProxy's three pauses of a second each keep clients waiting for longer than
+/// most of them like to be told 503.
+const PAUSES_MS: [u64; RETRIES_MAX as usize] = [100, 300, 600];
 /// A member that answered this short while ago and refuses now may just be restarting, in milliseconds: when
 /// there is no other, it is waited for. One that has been gone for longer is not.
 const RESTART_MS: u64 = 3_000;
@@ -142,6 +142,12 @@ impl Journey {
         loop {
             let member =
                 balance::pick(view.pool(self.pool), self.key, worker.now(), &self.tried).ok_or(endings::NO_MEMBER)?;
+            if let Some(before) = self.last.replace(member)
+                && before != member
+            {
+                self.redispatched = true;
+                view.member_cell(self.pool, before).redispatches.inc();
+            }
             let lease = Lease::new(Rc::clone(view), self.pool, member);
             if reuse != Reuse::Never
                 && let Some(stream) = view.idle(self.pool, member).take(worker.now(), reuse == Reuse::Any)
