@@ -62,6 +62,11 @@ impl Lease {
         self.view.member_cell(self.pool, self.member)
     }
 
+    /// The member said more than it was asked for.
+    pub fn distrust(&self, worker: &Worker) {
+        self.view.idle(self.pool, self.member).distrust(worker.now());
+    }
+
     /// Keeps a connection for a later request.
     pub fn keep(&self, stream: TcpStream, worker: &Worker) {
         self.view.idle(self.pool, self.member).put(stream, worker.now());

@@ -63,22 +63,31 @@ pub fn poll_read(from: &mut ReadHalf<'_>, cx: &mut Context<'_>, room: &mut [u8])
     Pin::new(from).poll_read(cx, &mut into).map_ok(|()| into.filled().len())
 }
 
-/// True if bytes, the end or an error are known to wait on `stream`. Costs no system call when nothing came
-/// since the last read; else looks, without taking anything.
-pub fn has_unread(stream: &TcpStream) -> bool {
+/// What waits to be read on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// Nothing that is known of.
+    Nothing,
+    /// Bytes.
+    Bytes,
+    /// The end, or an error.
+    End,
+}
+
+/// What is known to wait on `stream`. Costs no system call when nothing came since the last read; else looks,
+/// without taking anything.
+pub fn unread(stream: &TcpStream) -> Unread {
     let mut cx = Context::from_waker(Waker::noop());
     if stream.poll_read_ready(&mut cx).is_pending() {
-        return false;
+        return Unread::Nothing;
     }
     // What the runtime was told may be about bytes that have been read since. A look that finds nothing
     // makes it forget that.
-    let look = stream.try_io(Interest::READABLE, || peek(stream));
-    !matches!(look, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-}
-
-/// As [`has_unread`], but asks the kernel in any case: for when the runtime had no time to be told.
-pub fn has_unread_now(stream: &TcpStream) -> bool {
-    has_unread(stream) || !matches!(peek(stream), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    match stream.try_io(Interest::READABLE, || peek(stream)) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Unread::Nothing,
+        Ok(n) if n > 0 => Unread::Bytes,
+        _ => Unread::End,
+    }
 }
 
 fn peek(stream: &TcpStream) -> io::Result<usize> {

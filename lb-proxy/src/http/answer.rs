@@ -65,6 +65,8 @@ pub struct Passed {
     pub member_reusable: bool,
     /// The client's connection can.
     pub client_reusable: bool,
+    /// The member sent more than the answer.
+    pub surplus: bool,
 }
 
 /// Passes one answer on.
@@ -96,8 +98,8 @@ impl Answer<'_> {
         let body = self.pass_body(&head, from, to, &mut buffer, &sheet.out).await;
         self.told.head_bytes.set(self.told.head_bytes.get() + sheet.out.len() as u64);
         body.map_err(Failed::Body)?;
-        let member_reusable = head.keep_alive && buffer.is_empty();
-        Ok(Passed { member_reusable, client_reusable })
+        let surplus = !buffer.is_empty();
+        Ok(Passed { member_reusable: head.keep_alive && !surplus, client_reusable, surplus })
     }
 
     async fn final_head(

@@ -165,6 +165,9 @@ impl Session {
         match *attempt {
             Attempt::Passed { passed, uploaded } => {
                 worked.state.fault.works(self.downstream.worker.now());
+                if passed.surplus {
+                    reached.lease.distrust(&self.downstream.worker);
+                }
                 buffer.consume(held.unwrap_or(0));
                 told.member_reusable.set(passed.member_reusable && uploaded);
                 Ok(match (passed.client_reusable, uploaded) {

@@ -21,7 +21,7 @@ use crate::dispatch::{Journey, Lease};
 use crate::listener::Downstream;
 use crate::observe::record::{Ending, Load, Record, Times, Words, endings};
 use crate::timer::{Deadlines, Patience, Timer, Wait};
-use crate::wire;
+use crate::wire::{self, Unread};
 use crate::worker::millis_between;
 
 /// Empty lines that are skipped before a request (RFC 9112 section 2.2 asks for at least one).
@@ -123,7 +123,7 @@ pub async fn serve(downstream: Downstream, mut stream: TcpStream) {
         After::Reset => crate::tcp::session::reset(&stream),
         After::Linger => session.linger(&mut stream).await,
         // Closing with bytes unread would reset the connection and throw away what the client has yet to take.
-        After::Close if wire::has_unread(&stream) => session.linger(&mut stream).await,
+        After::Close if wire::unread(&stream) == Unread::Bytes => session.linger(&mut stream).await,
         After::Next | After::Rest | After::Close => {}
     }
 }

@@ -7,7 +7,7 @@ use lb_core::member::MemberCell;
 use lb_core::time::Millis;
 use tokio::net::TcpStream;
 
-use crate::wire;
+use crate::wire::{self, Unread};
 
 /// Most connections kept to one member by one worker.
 pub const KEPT_MAX: usize = 128;
@@ -18,12 +18,16 @@ pub const KEPT_FOR_MS: u64 = 4_000;
 /// milliseconds: no server closes one that soon of its own accord.
 pub const FRESH_MS: u64 = 1_000;
 
+/// No connection is kept to a member that answered unasked, for this long in milliseconds.
+pub const DISTRUST_MS: u64 = 60_000;
+
 /// See the module.
 #[derive(Debug)]
 pub struct IdleConnections {
     kept: RefCell<Vec<Kept>>,
     cell: Arc<MemberCell>,
-    retired: Cell<bool>,
+    /// Until then none is kept.
+    closed_until: Cell<Millis>,
 }
 
 #[derive(Debug)]
@@ -48,34 +52,30 @@ pub fn next_turn() {
 impl IdleConnections {
     /// None yet; `cell` shows how many there are.
     pub fn new(cell: Arc<MemberCell>) -> Self {
-        Self { kept: RefCell::default(), cell, retired: Cell::new(false) }
+        Self { kept: RefCell::default(), cell, closed_until: Cell::default() }
     }
 
     /// Lends the youngest that is still open. `repeatable`: the request could be sent again if the connection
     /// turns out to be dead after all.
+    ///
+    /// One that was put here in this very turn is left alone: a member that says more than it was asked for
+    /// does so right behind its answer, and the runtime has not been told yet.
     pub fn take(&self, now: Millis, repeatable: bool) -> Option<TcpStream> {
         let longest = if repeatable { KEPT_FOR_MS } else { FRESH_MS };
         let mut kept = self.kept.borrow_mut();
-        while let Some(candidate) = kept.pop() {
-            self.cell.idle.dec();
-            if now.since(candidate.since) > longest {
-                // Those below are older still.
-                if repeatable {
-                    self.cell.idle.add(0u64.wrapping_sub(kept.len() as u64));
-                    kept.clear();
-                } else {
-                    self.cell.idle.inc();
-                    kept.push(candidate);
-                }
+        let mut behind = kept.iter().rposition(|k| k.turn != TURN.get()).map_or(0, |youngest| youngest + 1);
+        while behind > 0 {
+            behind -= 1;
+            if now.since(kept[behind].since) > longest {
+                // Those below are older still; housekeeping closes what is too old for everybody.
                 return None;
             }
-            let unread = if candidate.turn == TURN.get() {
-                wire::has_unread_now(&candidate.stream)
-            } else {
-                wire::has_unread(&candidate.stream)
-            };
-            if !unread {
-                return Some(candidate.stream);
+            let candidate = kept.remove(behind);
+            self.cell.idle.dec();
+            match wire::unread(&candidate.stream) {
+                Unread::Nothing => return Some(candidate.stream),
+                Unread::Bytes => self.distrust(now),
+                Unread::End => {}
             }
         }
         None
@@ -84,15 +84,21 @@ impl IdleConnections {
     /// Keeps a connection whose last answer was read to its end.
     pub fn put(&self, stream: TcpStream, now: Millis) {
         let mut kept = self.kept.borrow_mut();
-        if kept.len() < KEPT_MAX && !self.retired.get() {
+        if kept.len() < KEPT_MAX && now >= self.closed_until.get() {
             kept.push(Kept { stream, since: now, turn: TURN.get() });
             self.cell.idle.inc();
         }
     }
 
+    /// The member said more than it was asked for: what else it says unasked must not be taken for the answer
+    /// to somebody's request. No connection to it is kept for a while.
+    pub fn distrust(&self, now: Millis) {
+        self.closed_until.set(self.closed_until.get().max(now.after(DISTRUST_MS)));
+    }
+
     /// The member is gone: closes all, and keeps none any more.
     pub fn retire(&self) {
-        self.retired.set(true);
+        self.closed_until.set(Millis(u64::MAX));
         let closed = self.kept.take().len();
         self.cell.idle.add(0u64.wrapping_sub(closed as u64));
     }
@@ -101,7 +107,13 @@ impl IdleConnections {
     pub fn expire(&self, now: Millis) -> bool {
         let mut kept = self.kept.borrow_mut();
         let before = kept.len();
-        kept.retain(|k| now.since(k.since) <= KEPT_FOR_MS && !wire::has_unread(&k.stream));
+        kept.retain(|k| {
+            let unread = wire::unread(&k.stream);
+            if unread == Unread::Bytes {
+                self.distrust(now);
+            }
+            now.since(k.since) <= KEPT_FOR_MS && unread == Unread::Nothing
+        });
         self.cell.idle.add(0u64.wrapping_sub((before - kept.len()) as u64));
         if kept.is_empty() {
             kept.shrink_to_fit();
