@@ -2,39 +2,76 @@
 //!
 //! One pool for each worker, written only by that worker: no lock, and in steady state no allocation.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::rc::Rc;
 
 use crate::http::h1::fields::Field;
 
-/// Size of a lent buffer in bytes, as HAProxy's: a whole head, or one helping of a body.
-pub const BUFFER_LEN: usize = 16 * 1024;
+/// Size of a lent buffer in bytes, about HAProxy's: a whole head, or one helping of a body. With the allocator's
+/// own word before it, it fills whole pages.
+pub const BUFFER_LEN: usize = 16 * 1024 - 64;
 /// Size of a large buffer, for bodies that have shown to be long.
-pub const LARGE_LEN: usize = 128 * 1024;
-/// Buffers kept for the next borrower; more are given back to the allocator.
-const KEPT_MAX: usize = 32;
+pub const LARGE_LEN: usize = 128 * 1024 - 64;
+/// Most buffers kept for the next borrower. Those that nobody borrowed for a while are given back before.
+const KEPT_MAX: usize = 1024;
 /// Large ones likewise.
-const KEPT_LARGE_MAX: usize = 4;
+const KEPT_LARGE_MAX: usize = 16;
+
+/// Sheets kept; they grow to the size of the heads they saw.
+const SHEETS_KEPT_MAX: usize = 64;
 
 /// The pool of one worker.
 #[derive(Debug, Default)]
 pub struct Buffers {
-    free: RefCell<Vec<Box<[u8]>>>,
-    free_large: RefCell<Vec<Box<[u8]>>>,
+    small: Shelf,
+    large: Shelf,
     sheets: RefCell<Vec<Sheet>>,
+}
+
+/// Buffers of one size that wait for a borrower.
+#[derive(Debug, Default)]
+struct Shelf {
+    free: RefCell<Vec<Box<[u8]>>>,
+    /// Fewest that were free since the last look: so many were not needed.
+    spare: Cell<usize>,
+}
+
+impl Shelf {
+    fn take(&self, len: usize) -> Box<[u8]> {
+        let mut free = self.free.borrow_mut();
+        let bytes = free.pop().unwrap_or_else(|| vec![0; len].into());
+        self.spare.set(self.spare.get().min(free.len()));
+        bytes
+    }
+
+    fn put(&self, bytes: Box<[u8]>, most: usize) {
+        let mut free = self.free.borrow_mut();
+        if free.len() < most {
+            free.push(bytes);
+        }
+    }
+
+    /// Gives back what was not needed since the last call.
+    fn tidy(&self) {
+        let mut free = self.free.borrow_mut();
+        let needed = free.len().saturating_sub(self.spare.get());
+        free.truncate(needed);
+        free.shrink_to(needed);
+        self.spare.set(needed);
+    }
 }
 
 impl Buffers {
     /// Lends a buffer of [`BUFFER_LEN`].
     pub fn lend(self: &Rc<Self>) -> Buffer {
-        let bytes = self.free.borrow_mut().pop().unwrap_or_else(|| vec![0; BUFFER_LEN].into());
+        let bytes = self.small.take(BUFFER_LEN);
         Buffer { bytes, start: 0, end: 0, home: Rc::clone(self) }
     }
 
     /// Lends a buffer of [`LARGE_LEN`].
     pub fn lend_large(self: &Rc<Self>) -> Buffer {
-        let bytes = self.free_large.borrow_mut().pop().unwrap_or_else(|| vec![0; LARGE_LEN].into());
+        let bytes = self.large.take(LARGE_LEN);
         Buffer { bytes, start: 0, end: 0, home: Rc::clone(self) }
     }
 
@@ -44,19 +81,24 @@ impl Buffers {
         LentSheet { sheet, home: Rc::clone(self) }
     }
 
+    /// Gives back what nobody borrowed since the last call. Called now and then while there is traffic.
+    pub fn tidy(&self) {
+        self.small.tidy();
+        self.large.tidy();
+    }
+
     /// Gives everything that is not lent back to the allocator.
     pub fn trim(&self) {
-        *self.free.borrow_mut() = Vec::new();
-        *self.free_large.borrow_mut() = Vec::new();
-        *self.sheets.borrow_mut() = Vec::new();
+        self.small.free.take();
+        self.large.free.take();
+        self.sheets.take();
     }
 
     fn take_back(&self, bytes: Box<[u8]>) {
-        let (pool, kept_max) =
-            if bytes.len() == BUFFER_LEN { (&self.free, KEPT_MAX) } else { (&self.free_large, KEPT_LARGE_MAX) };
-        let mut pool = pool.borrow_mut();
-        if pool.len() < kept_max {
-            pool.push(bytes);
+        if bytes.len() == BUFFER_LEN {
+            self.small.put(bytes, KEPT_MAX);
+        } else {
+            self.large.put(bytes, KEPT_LARGE_MAX);
         }
     }
 }
@@ -176,7 +218,7 @@ impl Drop for LentSheet {
         sheet.out.clear();
         sheet.line.clear();
         let mut sheets = self.home.sheets.borrow_mut();
-        if sheets.len() < KEPT_MAX && sheet.out.capacity() <= 2 * BUFFER_LEN {
+        if sheets.len() < SHEETS_KEPT_MAX && sheet.out.capacity() <= 2 * BUFFER_LEN {
             sheets.push(sheet);
         }
     }

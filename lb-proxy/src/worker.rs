@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use lb_core::snapshot::Snapshot;
 use lb_core::time::Millis;
 use slab::Slab;
 use tokio::sync::{mpsc, oneshot};
@@ -27,6 +28,9 @@ const STACK: usize = 256 * 1024;
 const EVENTS_PER_WAIT: usize = 256;
 /// Kept connections are looked over this often while there are any.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// So many sessions at once are a storm, after which memory is worth giving back.
+const STORM: usize = 512;
 
 /// What the control thread tells a worker. Each is answered when done.
 #[derive(Debug)]
@@ -79,6 +83,8 @@ pub struct Worker {
     pub buffers: Rc<Buffers>,
     view: CurrentView,
     sessions: RefCell<Slab<Option<Waker>>>,
+    /// Most sessions at once since memory was last given back.
+    most_sessions: Cell<usize>,
     draining: Cell<bool>,
     last_left: RefCell<Option<oneshot::Sender<()>>>,
     acceptors: RefCell<HashMap<SocketId, JoinHandle<()>>>,
@@ -103,13 +109,16 @@ pub fn start(index: usize, process: Arc<Process>) -> io::Result<WorkerHandle> {
 
 impl Worker {
     fn new(index: usize, process: Arc<Process>) -> Rc<Self> {
-        let view = View::build(process.snapshot.load_full(), index, None, Vec::new());
+        // The snapshot in force may have no cells for a worker that has just been added: the first order brings
+        // the one that has.
+        let view = View::build(Arc::new(Snapshot::empty()), index, None, Vec::new());
         Rc::new(Self {
             index,
             process,
             buffers: Rc::default(),
             view: RefCell::new(Rc::new(view)),
             sessions: RefCell::default(),
+            most_sessions: Cell::new(0),
             draining: Cell::new(false),
             last_left: RefCell::default(),
             acceptors: RefCell::default(),
@@ -187,8 +196,20 @@ impl Worker {
 
     /// Enters a session into the worker's list; it is there until the ticket is dropped.
     pub fn enter(self: &Rc<Self>) -> Ticket {
-        let key = self.sessions.borrow_mut().insert(None);
+        let mut sessions = self.sessions.borrow_mut();
+        let key = sessions.insert(None);
+        self.most_sessions.set(self.most_sessions.get().max(sessions.len()));
         Ticket { worker: Rc::clone(self), key }
+    }
+
+    /// Gives memory back when most of many sessions have ended.
+    fn trim_after_storm(&self) {
+        let now = self.sessions.borrow().len();
+        let most = self.most_sessions.get();
+        if most >= STORM && now < most / 2 {
+            self.most_sessions.set(now);
+            crate::sys::trim_heap();
+        }
     }
 
     /// Sees to it that kept connections and spare memory are looked over while there are any.
@@ -201,6 +222,8 @@ impl Worker {
             loop {
                 tokio::time::sleep(HOUSEKEEPING).await;
                 let idle_left = worker.view().expire_idle(worker.now());
+                worker.buffers.tidy();
+                worker.trim_after_storm();
                 if !idle_left && worker.sessions.borrow().is_empty() {
                     break;
                 }

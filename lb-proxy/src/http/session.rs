@@ -34,7 +34,7 @@ const LINGER_SILENCE: Duration = Duration::from_millis(1_000);
 
 /// A session that has been idle for this long gives back the memory of its working state. Clients that come
 /// back sooner cost no allocation.
-const WARM_FOR: Duration = Duration::from_millis(1_000);
+const WARM_FOR: Duration = Duration::from_millis(250);
 
 /// What becomes of the client's connection after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -30,6 +30,9 @@ pub fn economize_heap(arenas: i32) {
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, arenas);
         libc::mallopt(libc::M_TRIM_THRESHOLD, 64 * 1024);
+        // Buffers are mapped each on its own: what a storm of connections borrowed goes back to the kernel when
+        // it is over, and does not tear holes into the heap.
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 15 * 1024);
         libc::mallopt(libc::M_TOP_PAD, 16 * 1024);
     }
 }
