@@ -19,7 +19,7 @@ const KEPT_MAX: usize = 1024;
 const KEPT_LARGE_MAX: usize = 16;
 
 /// Sheets kept; they grow to the size of the heads they saw.
-const SHEETS_KEPT_MAX: usize = 64;
+const SHEETS_KEPT_MAX: usize = 256;
 
 /// The pool of one worker.
 #[derive(Debug, Default)]

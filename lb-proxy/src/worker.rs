@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -29,6 +30,8 @@ const EVENTS_PER_WAIT: usize = 256;
 /// Kept connections are looked over this often while there are any.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
+/// Exit status when a data thread failed (EX_SOFTWARE).
+const EXIT_WORKER_LOST: i32 = 70;
 /// So many sessions at once are a storm, after which memory is worth giving back.
 const STORM: usize = 512;
 
@@ -101,8 +104,16 @@ pub fn start(index: usize, process: Arc<Process>) -> io::Result<WorkerHandle> {
         .on_thread_unpark(idle::next_turn)
         .build()?;
     let thread = std::thread::Builder::new().name(format!("weir-{index}")).stack_size(STACK).spawn(move || {
-        let local = tokio::task::LocalSet::new();
-        local.block_on(&runtime, Worker::new(index, process).run(inbox));
+        let work = AssertUnwindSafe(|| {
+            let local = tokio::task::LocalSet::new();
+            local.block_on(&runtime, Worker::new(index, process).run(inbox));
+        });
+        // A session that panics ends alone. A worker that does would leave clients waiting on its sockets for
+        // ever: better the whole process ends, and whoever minds it starts another on the same sockets.
+        if catch_unwind(work).is_err() {
+            eprintln!("lb-proxy: data thread {index} failed; ending");
+            std::process::exit(EXIT_WORKER_LOST);
+        }
     })?;
     Ok(WorkerHandle { orders, thread })
 }
