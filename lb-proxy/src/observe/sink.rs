@@ -93,10 +93,13 @@ impl Syslog {
             self.settings.tag,
             std::process::id()
         )?;
-        if let Some(socket) = &self.socket
-            && socket.send(&self.datagram).is_ok()
-        {
-            return Ok(());
+        if let Some(socket) = &self.socket {
+            match socket.send(&self.datagram) {
+                Ok(_) => return Ok(()),
+                // The daemon is there and does not keep up: the line is lost, the connection is not.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
+                Err(_) => {}
+            }
         }
         self.socket = None;
         let LogTarget::Syslog(path) = &self.settings.target else { return Ok(()) };
