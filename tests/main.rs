@@ -8,6 +8,8 @@ mod compat;
 mod faults;
 mod limits;
 mod logs;
+mod mended;
+mod mended_changes;
 mod process;
 mod reload;
 mod tidy;
