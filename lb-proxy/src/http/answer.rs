@@ -23,7 +23,7 @@ const INTERIM_MAX: u32 = 128;
 pub struct Told {
     /// A byte of an answer came: the request must not be sent again.
     pub any_byte: Cell<bool>,
-    /// Something was sent to the client.
+    /// The final head was sent to the client, or began to be: no refusal can be sent any more.
     pub client_told: Cell<bool>,
     /// Status sent to the client, 0 for none yet.
     pub status: Cell<u16>,
@@ -167,7 +167,6 @@ impl Answer<'_> {
             let Sheet { fields, out, .. } = &mut *sheet;
             let counted = response::write(head, buffer.filled(), fields, ConnectionWord::Implied, false, out);
             wire::write_all(to, &mut [IoSlice::new(out)], self.client).await?;
-            self.told.client_told.set(true);
             self.told.head_counted.set(self.told.head_counted.get() + counted);
             self.told.head_bytes.set(self.told.head_bytes.get() + out.len() as u64);
         }
