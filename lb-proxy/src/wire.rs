@@ -13,48 +13,34 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use crate::timer::Patience;
 
-/// Reads once into `room`; 0 is the end of the stream. `room` is not empty.
-pub async fn read(from: &mut ReadHalf<'_>, room: &mut [u8], patience: Patience<'_>) -> io::Result<usize> {
-    debug_assert!(!room.is_empty());
+/// Polls until it is ready, noting the patience once it has to wait.
+async fn patiently<T>(patience: Patience<'_>, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
     let mut waiting = false;
-    poll_fn(|cx| match poll_read(from, cx, room) {
-        Poll::Ready(done) => {
-            if waiting {
-                patience.clear();
-            }
-            Poll::Ready(done)
-        }
-        Poll::Pending => {
-            if !waiting {
+    poll_fn(|cx| {
+        let polled = poll(cx);
+        match (polled.is_pending(), waiting) {
+            (true, false) => {
                 patience.start();
                 waiting = true;
             }
-            Poll::Pending
+            (false, true) => patience.clear(),
+            _ => {}
         }
+        polled
     })
     .await
 }
 
+/// Reads once into `room`; 0 is the end of the stream. `room` is not empty.
+pub async fn read(from: &mut ReadHalf<'_>, room: &mut [u8], patience: Patience<'_>) -> io::Result<usize> {
+    debug_assert!(!room.is_empty());
+    patiently(patience, |cx| poll_read(from, cx, room)).await
+}
+
 /// Waits until there is something to read (or the end, or an error), without holding memory for it.
 pub async fn readable(from: &mut ReadHalf<'_>, patience: Patience<'_>) -> io::Result<()> {
-    let mut waiting = false;
-    let stream: &tokio::net::TcpStream = from.as_ref();
-    poll_fn(|cx| match stream.poll_read_ready(cx) {
-        Poll::Ready(ready) => {
-            if waiting {
-                patience.clear();
-            }
-            Poll::Ready(ready)
-        }
-        Poll::Pending => {
-            if !waiting {
-                patience.start();
-                waiting = true;
-            }
-            Poll::Pending
-        }
-    })
-    .await
+    let stream: &TcpStream = from.as_ref();
+    patiently(patience, |cx| stream.poll_read_ready(cx)).await
 }
 
 /// Reads once if there is something to read now; otherwise has the task woken when there is.
