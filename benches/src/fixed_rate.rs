@@ -86,7 +86,12 @@ pub fn run(plan: &Plan) -> anyhow::Result<Outcome> {
         waiting: VecDeque::new(),
         record_from: began + WARM,
         scratch: vec![0; 256 * 1024],
-        outcome: Outcome { latency: Histogram::new(3)?, answered: 0, unanswered: 0, errors: Vec::new() },
+        outcome: Outcome {
+            latency: Histogram::new_with_bounds(1, 60_000_000_000, 3)?,
+            answered: 0,
+            unanswered: 0,
+            errors: Vec::new(),
+        },
     };
     load.slots.resize_with(plan.connections, || Slot {
         stream: None,

@@ -73,8 +73,8 @@ impl Report {
         for lacking in &self.lacking {
             let _ = writeln!(text, "- lacking: {lacking}");
         }
-        text +=
-            "\nMedians (min–max over rounds). CPU is the proxy's, for one request. Latencies are at the fixed rate.\n";
+        text += "\nMedians (min–max over rounds). CPU is the proxy's, for one request. Latencies are at the fixed rate; how full cores \
+                 were is said at peak / at the fixed rate.\n";
         for (summary, record) in self.summaries.iter().zip(&self.records) {
             text += &scenario(summary, &record.load_average);
         }
@@ -114,8 +114,8 @@ pub fn scenario(summary: &Summary, load_average: &[String; 2]) -> String {
             cell(row.p50, 0),
             cell(row.p99, 0),
             cell(row.p999, 0),
-            row.proxy_cores.map_or(String::new(), |s| format!("{:.0} %", s.median * 100.0)),
-            row.load_cores.map_or(String::new(), |s| format!("{:.0} %", s.median * 100.0)),
+            fullness(row.proxy_cores, row.rate_proxy_cores),
+            fullness(row.load_cores, row.rate_load_cores),
             if row.pss_kb > 0 { row.pss_kb.to_string() } else { String::new() },
         ];
         if syscalls {
@@ -150,6 +150,12 @@ fn ratio_cells(ratio: &Ratio) -> Vec<String> {
 
 fn cell(spread: Option<Spread>, digits: usize) -> String {
     spread.map_or(String::new(), |s| format!("{:.digits$} ({:.digits$}–{:.digits$})", s.median, s.min, s.max))
+}
+
+/// At peak and at the fixed rate.
+fn fullness(peak: Option<Spread>, rate: Option<Spread>) -> String {
+    let percent = |spread: Option<Spread>| spread.map_or("–".to_owned(), |s| format!("{:.0} %", s.median * 100.0));
+    format!("{} / {}", percent(peak), percent(rate))
 }
 
 /// A Markdown table whose columns are straight in a terminal, too.

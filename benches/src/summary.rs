@@ -58,6 +58,10 @@ pub struct Row {
     pub proxy_cores: Option<Spread>,
     /// How full the load's cores were then.
     pub load_cores: Option<Spread>,
+    /// How full the proxy's cores were at the fixed rate.
+    pub rate_proxy_cores: Option<Spread>,
+    /// How full the load's cores were at the fixed rate.
+    pub rate_load_cores: Option<Spread>,
     /// Processor time for a request at the fixed rate, microseconds.
     pub rate_cpu_us: Option<Spread>,
     /// Latency at the fixed rate, microseconds.
@@ -142,6 +146,7 @@ pub fn sum_up(record: &Record) -> Summary {
 
 fn row(played: &Played) -> Row {
     let peak = |pick: fn(&Cost) -> f64| Spread::of(played.peak.iter().map(|round| pick(&round.cost)));
+    let rate = |pick: fn(&Cost) -> f64| Spread::of(played.rate.iter().map(|round| pick(&round.cost)));
     // Nobody in between costs nothing.
     let spent = |spread: Option<Spread>| spread.filter(|spread| spread.max > 0.0);
     Row {
@@ -153,7 +158,9 @@ fn row(played: &Played) -> Row {
         switches: peak(|cost| cost.switches),
         proxy_cores: peak(|cost| cost.proxy_cores),
         load_cores: peak(|cost| cost.load_cores),
-        rate_cpu_us: spent(Spread::of(played.rate.iter().map(|round| round.cost.cpu_us))),
+        rate_proxy_cores: rate(|cost| cost.proxy_cores),
+        rate_load_cores: rate(|cost| cost.load_cores),
+        rate_cpu_us: spent(rate(|cost| cost.cpu_us)),
         p50: Spread::of(played.rate.iter().map(|round| round.p50)),
         p99: Spread::of(played.rate.iter().map(|round| round.p99)),
         p999: Spread::of(played.rate.iter().map(|round| round.p999)),
@@ -210,6 +217,15 @@ fn notes(record: &Record, rows: &[Row]) -> Vec<String> {
             "requests/s are not compared, the load side was the limit: proxy's core at {}",
             slack.join(", ")
         ));
+    }
+    let busy: Vec<String> = rows
+        .iter()
+        .filter(|row| row.name != "direct" && row.rate_load_cores.is_some_and(|cores| cores.median >= FULL))
+        .filter_map(|row| Some(format!("{} {:.0} %", row.name, row.rate_load_cores?.median * 100.0)))
+        .collect();
+    if !busy.is_empty() {
+        let busy = busy.join(", ");
+        notes.push(format!("latencies hold the load's own waiting: its core was full at the fixed rate with {busy}"));
     }
     for played in &record.played {
         let name = &played.name;
