@@ -52,6 +52,8 @@ pub struct Outcome {
     pub answered: u64,
     /// Requests meant to be sent and not answered in the end: it could not keep up.
     pub unanswered: u64,
+    /// The longest that this load itself came late to what it had to do: a core that others use, a machine that halts.
+    pub late: Duration,
     /// Errors in words.
     pub errors: Vec<String>,
 }
@@ -90,6 +92,7 @@ pub fn run(plan: &Plan) -> anyhow::Result<Outcome> {
             latency: Histogram::new_with_bounds(1, 60_000_000_000, 3)?,
             answered: 0,
             unanswered: 0,
+            late: Duration::ZERO,
             errors: Vec::new(),
         },
     };
@@ -125,6 +128,7 @@ pub fn run(plan: &Plan) -> anyhow::Result<Outcome> {
             Err(rustix::io::Errno::INTR) => continue,
             other => other?,
         };
+        load.outcome.late = load.outcome.late.max(Instant::now().saturating_duration_since(until));
         for event in &events {
             if event.data.u64() != TIMER {
                 load.turn(event.data.u64() as usize);

@@ -8,10 +8,12 @@
 //! | [`peak`], [`fixed_rate`], [`idle`] | the loads: as much as goes, at a rate, connections at rest |
 //! | [`sink`] | takes log lines |
 //! | [`place`], [`cores`], [`process`], [`usage`], [`syscalls`] | the ground: a network of one's own, pinning, processes, their figures |
+//! | [`density`] | many VIPs on one node at rest |
 //! | [`run`], [`summary`], [`report`], [`plot`] | rounds, medians and ratios, what is written |
 
 pub mod contender;
 pub mod cores;
+pub mod density;
 pub mod fixed_rate;
 pub mod idle;
 pub mod member;

@@ -26,7 +26,7 @@ pub fn serve(sockets: &[SocketAddr]) -> anyhow::Result<()> {
     for (n, listener) in listeners.iter().enumerate() {
         epoll::add(&poll, listener, epoll::EventData::new_u64(n as u64), epoll::EventFlags::IN)?;
     }
-    let mut member = Member { answers: HashMap::new(), scratch: vec![0; READ] };
+    let mut member = Member { answers: Default::default(), scratch: vec![0; READ] };
     let mut connections: Vec<Option<Connection>> = Vec::new();
     let mut free: Vec<usize> = Vec::new();
     let mut events = Vec::with_capacity(EVENTS);
@@ -112,7 +112,8 @@ impl Connection {
 }
 
 struct Member {
-    answers: HashMap<Vec<u8>, Rc<[u8]>>,
+    /// By path, for connections that stay and for those that do not.
+    answers: [HashMap<Vec<u8>, Rc<[u8]>>; 2],
     scratch: Vec<u8>,
 }
 
@@ -191,12 +192,12 @@ impl Member {
             }
         }
         let answer = if path == b"/head" {
-            build(head, false)
-        } else if let Some(known) = self.answers.get(path) {
+            build(head, false, connection.close)
+        } else if let Some(known) = self.answers[usize::from(connection.close)].get(path) {
             Rc::clone(known)
         } else {
-            let built = built_for(&String::from_utf8_lossy(path));
-            self.answers.insert(path.to_vec(), Rc::clone(&built));
+            let built = built_for(&String::from_utf8_lossy(path), connection.close);
+            self.answers[usize::from(connection.close)].insert(path.to_vec(), Rc::clone(&built));
             built
         };
         connection.answer = Some((answer, 0));
@@ -204,18 +205,21 @@ impl Member {
     }
 }
 
-fn built_for(path: &str) -> Rc<[u8]> {
+fn built_for(path: &str, close: bool) -> Rc<[u8]> {
     let parts: Vec<&str> = path.split('/').collect();
     match parts[..] {
         ["", kind @ ("b" | "c"), size] if size.parse::<usize>().is_ok_and(|n| n <= 64 << 20) => {
-            build(&vec![b'x'; size.parse().unwrap_or(0)], kind == "c")
+            build(&vec![b'x'; size.parse().unwrap_or(0)], kind == "c", close)
         }
         _ => b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".as_slice().into(),
     }
 }
 
-fn build(body: &[u8], chunked: bool) -> Rc<[u8]> {
+fn build(body: &[u8], chunked: bool, close: bool) -> Rc<[u8]> {
     let mut all = b"HTTP/1.1 200 OK\r\nServer: bench\r\nContent-Type: text/plain\r\n".to_vec();
+    if close {
+        all.extend_from_slice(b"Connection: close\r\n");
+    }
     if chunked {
         all.extend_from_slice(b"Transfer-Encoding: chunked\r\n\r\n");
         for chunk in body.chunks(CHUNK) {

@@ -54,6 +54,11 @@ fn namespace() -> anyhow::Result<()> {
         map("uid_map", format!("0 {uid} 1"))?;
         map("gid_map", format!("0 {gid} 1"))?;
     }
+    loopback_up()
+}
+
+/// A new network namespace has a loopback, but it is down.
+pub fn loopback_up() -> anyhow::Result<()> {
     let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().context("ip (iproute2) does not start")?;
     if !up.success() {
         bail!("ip link set lo up: {up}");

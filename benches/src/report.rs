@@ -159,7 +159,7 @@ fn fullness(peak: Option<Spread>, rate: Option<Spread>) -> String {
 }
 
 /// A Markdown table whose columns are straight in a terminal, too.
-fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let width = |n: usize| {
         let cells = rows.iter().filter_map(|row| row.get(n)).map(|cell| cell.chars().count());
         cells.chain([head[n].chars().count(), 3]).max().unwrap_or(3)

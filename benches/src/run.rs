@@ -78,6 +78,8 @@ pub struct RateRound {
     pub max: f64,
     /// Requests not answered in time: it could not keep up.
     pub unanswered: u64,
+    /// The longest that the load itself came late.
+    pub late: f64,
     /// What it cost.
     pub cost: Cost,
 }
@@ -332,9 +334,17 @@ impl<'s> Stage<'s> {
         if let Some(first) = outcome.errors.first() {
             bail!("{} of {} requests failed, first: {first}", outcome.errors.len(), outcome.answered);
         }
+        if outcome.latency.is_empty() {
+            bail!(
+                "none of {} requests was answered in time; the load came up to {:?} late",
+                outcome.unanswered,
+                outcome.late
+            );
+        }
         let within = |share: f64| outcome.latency.value_at_quantile(share) as f64 / 1000.0;
         let (p50, p99, p999, max) = (within(0.5), within(0.99), within(0.999), within(1.0));
-        Ok(RateRound { p50, p99, p999, max, unanswered: outcome.unanswered, cost })
+        let late = outcome.late.as_secs_f64() * 1e6;
+        Ok(RateRound { p50, p99, p999, max, unanswered: outcome.unanswered, late, cost })
     }
 
     fn still_runs(&mut self, n: usize) -> anyhow::Result<()> {

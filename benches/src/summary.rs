@@ -10,6 +10,8 @@ const CONTROL_LIMIT: f64 = 0.10;
 const FULL: f64 = 0.95;
 /// More than this of the proxy's cores used by others is worth a word.
 const DISTURBED: f64 = 0.08;
+/// A load that comes later than this, in microseconds, has a machine that does other things.
+const LATE_US: f64 = 5000.0;
 
 /// Median, least and most of some rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -238,8 +240,14 @@ fn notes(record: &Record, rows: &[Row]) -> Vec<String> {
             notes.push(format!("{name}: others used {:.0} % of the proxy's core", strangers * 100.0));
         }
         let lines = median(|cost| cost.lines).map_or(1.0, |spread| spread.median);
-        if record.scenario.log && lines < 0.99 && name != "direct" && !played.peak.is_empty() {
+        // A relay writes a line for each connection, not for each request.
+        let each = record.scenario.http || record.scenario.request.close;
+        if record.scenario.log && each && lines < 0.99 && name != "direct" && !played.peak.is_empty() {
             notes.push(format!("{name}: {lines:.2} log lines for each request arrived"));
+        }
+        let late = Spread::of(played.rate.iter().map(|round| round.late)).map_or(0.0, |spread| spread.median);
+        if late > LATE_US {
+            notes.push(format!("{name}: the load itself came up to {late:.0} µs late; p99.9 and beyond hold that"));
         }
         let late: u64 = played.rate.iter().map(|round| round.unanswered).sum();
         if late > 0 {
