@@ -9,7 +9,8 @@
 //! | [`sink`] | takes log lines |
 //! | [`place`], [`cores`], [`process`], [`usage`], [`syscalls`] | the ground: a network of one's own, pinning, processes, their figures |
 //! | [`density`] | many VIPs on one node at rest |
-//! | [`run`], [`summary`], [`report`], [`plot`] | rounds, medians and ratios, what is written |
+//! | [`run`], [`record`] | rounds, and what they leave behind |
+//! | [`summary`], [`report`], [`plot`] | medians and ratios, what is written |
 
 pub mod contender;
 pub mod cores;
@@ -21,6 +22,7 @@ pub mod peak;
 pub mod place;
 pub mod plot;
 pub mod process;
+pub mod record;
 pub mod report;
 pub mod run;
 pub mod scenario;

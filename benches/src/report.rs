@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cores::Layout;
 use crate::plot;
-use crate::run::{Effort, Record};
+use crate::record::{Effort, Record};
 use crate::summary::{Ratio, Row, Spread, Summary};
 
 /// A whole run.

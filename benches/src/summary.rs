@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::run::{Cost, Played, Record};
+use crate::record::{Cost, Played, Record};
 
 /// HAProxy's own rounds may differ by this much; beyond it a scenario cannot be read.
 const CONTROL_LIMIT: f64 = 0.10;
@@ -58,6 +58,8 @@ pub struct Row {
     pub switches: Option<Spread>,
     /// How full the proxy's cores were then.
     pub proxy_cores: Option<Spread>,
+    /// How much of them the proxy itself used, where the load has cores of its own.
+    pub proxy_share: Option<Spread>,
     /// How full the load's cores were then.
     pub load_cores: Option<Spread>,
     /// How full the proxy's cores were at the fixed rate.
@@ -99,7 +101,7 @@ pub struct Ratio {
     pub idle: Option<f64>,
     /// Memory (PSS) after the rounds.
     pub pss: Option<f64>,
-    /// Requests in a second; only where both filled their core.
+    /// Requests in a second; only where both filled their core, and had it for themselves.
     pub rps: Option<f64>,
 }
 
@@ -126,13 +128,18 @@ pub struct Summary {
 
 /// Sums a scenario up.
 pub fn sum_up(record: &Record) -> Summary {
-    let rows: Vec<Row> = record.played.iter().filter(|played| played.absent.is_none()).map(row).collect();
-    let control = rows.iter().find(|row| row.name == "haproxy").and_then(|row| {
-        let widths = [row.cpu_us, row.rps].into_iter().flatten().map(|spread| spread.width());
-        widths.max_by(f64::total_cmp)
-    });
-    let unreadable = control.filter(|width| *width > CONTROL_LIMIT).map(|width| {
-        format!("HAProxy's own rounds differ by {:.0} % (limit: {:.0} %)", width * 100.0, CONTROL_LIMIT * 100.0)
+    let rows: Vec<Row> =
+        record.played.iter().filter(|played| played.absent.is_none()).map(|played| row(played, record.apart)).collect();
+    let control = rows.iter().find(|row| row.name == "haproxy");
+    let width = |spread: Option<Spread>| spread.map_or(0.0, |spread| spread.width());
+    let widths = control.map_or((0.0, 0.0), |row| (width(row.cpu_us), width(row.rps)));
+    let unreadable = (widths.0.max(widths.1) > CONTROL_LIMIT).then(|| {
+        format!(
+            "HAProxy's own rounds differ by {:.0} % in CPU and {:.0} % in requests/s (limit: {:.0} %)",
+            widths.0 * 100.0,
+            widths.1 * 100.0,
+            CONTROL_LIMIT * 100.0
+        )
     });
     Summary {
         name: record.scenario.name.clone(),
@@ -146,7 +153,7 @@ pub fn sum_up(record: &Record) -> Summary {
     }
 }
 
-fn row(played: &Played) -> Row {
+fn row(played: &Played, apart: bool) -> Row {
     let peak = |pick: fn(&Cost) -> f64| Spread::of(played.peak.iter().map(|round| pick(&round.cost)));
     let rate = |pick: fn(&Cost) -> f64| Spread::of(played.rate.iter().map(|round| pick(&round.cost)));
     // Nobody in between costs nothing.
@@ -159,6 +166,7 @@ fn row(played: &Played) -> Row {
         system_us: spent(peak(|cost| cost.system_us)),
         switches: peak(|cost| cost.switches),
         proxy_cores: peak(|cost| cost.proxy_cores),
+        proxy_share: peak(|cost| cost.proxy_share).filter(|_| apart),
         load_cores: peak(|cost| cost.load_cores),
         rate_proxy_cores: rate(|cost| cost.proxy_cores),
         rate_load_cores: rate(|cost| cost.load_cores),
@@ -174,6 +182,16 @@ fn row(played: &Played) -> Row {
 
 fn full(row: &Row) -> bool {
     row.proxy_cores.is_some_and(|cores| cores.median >= FULL)
+}
+
+/// Share of the proxy's cores that others used.
+fn strangers(row: &Row) -> f64 {
+    row.proxy_cores.zip(row.proxy_share).map_or(0.0, |(cores, share)| cores.median - share.median)
+}
+
+/// Its requests in a second are what it can do: its core was full, and its own.
+fn at_capacity(row: &Row) -> bool {
+    full(row) && strangers(row) <= DISTURBED
 }
 
 fn ratios(rows: &[Row]) -> Vec<Ratio> {
@@ -203,7 +221,7 @@ fn ratio(weir: &Row, against: &str, others: &[&Row]) -> Ratio {
         p999: least(|row| row.p999.map(|s| s.median)),
         idle: least(|row| row.idle_bytes.map(|s| s.median)),
         pss: least(|row| Some(row.pss_kb as f64).filter(|kb| *kb > 0.0)),
-        rps: rps.filter(|_| full(weir) && others.iter().all(|row| full(row))),
+        rps: rps.filter(|_| at_capacity(weir) && others.iter().all(|row| at_capacity(row))),
     }
 }
 
@@ -220,6 +238,15 @@ fn notes(record: &Record, rows: &[Row]) -> Vec<String> {
             slack.join(", ")
         ));
     }
+    let shared: Vec<String> = rows
+        .iter()
+        .filter(|row| row.name != "direct" && strangers(row) > DISTURBED)
+        .map(|row| format!("{:.0} % beside {}", strangers(row) * 100.0, row.name))
+        .collect();
+    if !shared.is_empty() {
+        let shared = shared.join(", ");
+        notes.push(format!("requests/s are not compared, others used the proxy's core: {shared}"));
+    }
     let busy: Vec<String> = rows
         .iter()
         .filter(|row| row.name != "direct" && row.rate_load_cores.is_some_and(|cores| cores.median >= FULL))
@@ -234,12 +261,7 @@ fn notes(record: &Record, rows: &[Row]) -> Vec<String> {
         if let Some(reason) = &played.absent {
             notes.push(format!("{name} did not play: {reason}"));
         }
-        let median = |pick: fn(&Cost) -> f64| Spread::of(played.peak.iter().map(|round| pick(&round.cost)));
-        let strangers = median(|cost| cost.proxy_cores - cost.proxy_share).map_or(0.0, |spread| spread.median);
-        if strangers > DISTURBED && name != "direct" && record.scenario.idle == 0 {
-            notes.push(format!("{name}: others used {:.0} % of the proxy's core", strangers * 100.0));
-        }
-        let lines = median(|cost| cost.lines).map_or(1.0, |spread| spread.median);
+        let lines = Spread::of(played.peak.iter().map(|round| round.cost.lines)).map_or(1.0, |spread| spread.median);
         // A relay writes a line for each connection, not for each request.
         let each = record.scenario.http || record.scenario.request.close;
         if record.scenario.log && each && lines < 0.99 && name != "direct" && !played.peak.is_empty() {

@@ -8,9 +8,9 @@ use anyhow::{Context, bail, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
 use weir_benches::contender::{Contender, Kind, member};
 use weir_benches::cores::{Layout, pin};
+use weir_benches::record::Effort;
 use weir_benches::report::{self, Report};
-use weir_benches::run::{self, Effort};
-use weir_benches::{member as server, place, process, scenario, summary};
+use weir_benches::{member as server, place, process, run, scenario, summary};
 
 /// Plays the same scenarios through HAProxy, nginx, Weir and nobody, in one run, and compares.
 #[derive(Debug, Parser)]
