@@ -24,6 +24,10 @@ const WARM: Duration = Duration::from_millis(500);
 const DRAIN: Duration = Duration::from_secs(2);
 /// Errors until it gives up.
 const ERRORS: usize = 20;
+/// Beyond this rate requests are sent together, on a grid of [`GRID`], which is in their latency: else waking for each
+/// would fill the load's core before the proxy's.
+const EACH_UP_TO: f64 = 20_000.0;
+const GRID: Duration = Duration::from_micros(50);
 const TIMER: u64 = u64::MAX;
 
 /// What is sent.
@@ -108,6 +112,13 @@ pub fn run(plan: &Plan) -> anyhow::Result<Outcome> {
 
     let total = (plan.rate * (WARM + plan.time).as_secs_f64()) as u64;
     let due = |n: u64| began + Duration::from_secs_f64(n as f64 / plan.rate);
+    let wake = |n: u64| {
+        let grid = GRID.as_nanos();
+        let steps = due(n).duration_since(began).as_nanos().div_ceil(grid);
+        let on_grid = began + Duration::from_nanos(u64::try_from(steps * grid).unwrap_or(u64::MAX));
+        if plan.rate > EACH_UP_TO { on_grid } else { due(n) }
+    };
+    let mut armed = None;
     let give_up = due(total) + DRAIN;
     let (mut next, mut events) = (0, Vec::with_capacity(1024));
     while load.outcome.answered < total && load.outcome.errors.len() < ERRORS {
@@ -117,12 +128,16 @@ pub fn run(plan: &Plan) -> anyhow::Result<Outcome> {
             next += 1;
         }
         load.send_waiting();
-        let until = if next < total { due(next) } else { give_up };
+        let until = if next < total { wake(next) } else { give_up };
         let wait = until.saturating_duration_since(Instant::now());
         if next == total && wait.is_zero() {
             break;
         }
-        arm(&timer, wait)?;
+        // Events come in between; the timer stands.
+        if armed != Some(until) {
+            arm(&timer, wait)?;
+            armed = Some(until);
+        }
         events.clear();
         match epoll::wait(&load.poll, spare_capacity(&mut events), None) {
             Err(rustix::io::Errno::INTR) => continue,
