@@ -105,8 +105,8 @@ pub fn kill_all() {
     }
 }
 
-/// Ends the run on SIGINT and SIGTERM, with all it started.
-pub fn end_on_signals() -> anyhow::Result<()> {
+/// Ends the run on SIGINT and SIGTERM, with all it started and its `folder`.
+pub fn end_on_signals(folder: PathBuf) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let (mut int, mut term) = {
         use tokio::signal::unix::{SignalKind, signal};
@@ -118,6 +118,7 @@ pub fn end_on_signals() -> anyhow::Result<()> {
             tokio::select! { _ = int.recv() => {} _ = term.recv() => {} }
         });
         kill_all();
+        let _ = std::fs::remove_dir_all(&folder);
         std::process::exit(130);
     })?;
     Ok(())

@@ -93,10 +93,10 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     }
     let contenders = contenders(arguments)?;
     let lacking = place::prepare()?;
-    process::end_on_signals()?;
     let layout = layout(arguments.mode)?;
     pin(&layout.load)?;
     let folder = tempfile::Builder::new().prefix("weir-versus-").tempdir()?;
+    process::end_on_signals(folder.path().to_owned())?;
     // Proxies may run as somebody else.
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
 
