@@ -1,0 +1,73 @@
+//! Bars as SVG, with nothing but text: a group for each scenario, a bar for each proxy, a line from its least to its most
+//! round. Each group has a scale of its own, since a large body takes a hundred times what a small one takes.
+
+use std::fmt::Write as _;
+
+use crate::summary::{Row, Spread, Summary};
+
+const LEFT: f64 = 190.0;
+const BAR: f64 = 16.0;
+const GAP: f64 = 14.0;
+const WIDTH: f64 = 520.0;
+const TOP: f64 = 40.0;
+/// For the figure behind a bar.
+const RIGHT: f64 = 90.0;
+
+/// Draws what `pick` picks.
+pub fn bars(title: &str, summaries: &[Summary], pick: fn(&Row) -> Option<Spread>) -> String {
+    let (mut body, mut y) = (String::new(), TOP);
+    for summary in summaries.iter().filter(|summary| summary.failed.is_none()) {
+        let rows: Vec<(&str, Spread)> =
+            summary.rows.iter().filter_map(|row| Some((row.name.as_str(), pick(row)?))).collect();
+        let Some(most) = rows.iter().map(|(_, spread)| spread.max).max_by(f64::total_cmp).filter(|most| *most > 0.0)
+        else {
+            continue;
+        };
+        let mark = if summary.unreadable.is_some() { " (unreadable)" } else { "" };
+        let _ = writeln!(body, "<text x='8' y='{}' font-weight='bold'>{}{mark}</text>", y + 12.0, summary.name);
+        y += BAR + 2.0;
+        for (name, spread) in rows {
+            let scale = |value: f64| value / most * WIDTH;
+            let middle = y + BAR / 2.0 - 1.0;
+            let _ = writeln!(
+                body,
+                "<text x='{:.0}' y='{:.0}' text-anchor='end'>{name}</text>\n\
+                 <rect x='{LEFT}' y='{y:.1}' width='{:.1}' height='{:.1}' fill='{}'/>\n\
+                 <line x1='{:.1}' y1='{middle:.1}' x2='{:.1}' y2='{middle:.1}' stroke='#222' stroke-width='2'/>\n\
+                 <text x='{:.1}' y='{:.0}'>{}</text>",
+                LEFT - 8.0,
+                y + 12.0,
+                scale(spread.median),
+                BAR - 2.0,
+                color(name),
+                LEFT + scale(spread.min),
+                LEFT + scale(spread.max),
+                LEFT + scale(spread.max) + 6.0,
+                y + 12.0,
+                figure(spread.median),
+            );
+            y += BAR;
+        }
+        y += GAP;
+    }
+    let width = LEFT + WIDTH + RIGHT;
+    format!(
+        "<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{y:.0}' viewBox='0 0 {width} {y:.0}' \
+         font-family='sans-serif' font-size='12'>\n<rect width='100%' height='100%' fill='white'/>\n\
+         <text x='8' y='22' font-size='15'>{title}</text>\n{body}</svg>\n"
+    )
+}
+
+fn color(name: &str) -> &'static str {
+    match name {
+        "weir" => "#1b7f5c",
+        "haproxy" => "#4a6fa5",
+        "nginx" => "#8fb08c",
+        "direct" => "#c9c9c9",
+        _ => "#a58a4a",
+    }
+}
+
+fn figure(value: f64) -> String {
+    if value >= 1000.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+}
