@@ -88,6 +88,33 @@ fn tcplog_byte_for_byte() {
     );
 }
 
+/// A client that thinks before its first request: the request's times begin with its first byte, in both.
+#[test]
+fn times_of_the_first_request_begin_with_its_first_byte() {
+    let (theirs, ours) = (Place::new(), Place::new());
+    let member = Member::http("m1", theirs.socket());
+    let setup = Setup::new(Mode::Http, theirs.socket(), [("m1", member.socket())]);
+    let think_then_ask = |setup: &Setup| {
+        let mut client = Client::connect(setup.vip);
+        weir_tests::wait::pause_ms(600);
+        assert_eq!(client.get("/").status(), 200);
+    };
+    let request_and_total = |line: &str| -> (i32, i32) {
+        let times: Vec<i32> = line.split(' ').nth(4).unwrap().split('/').map(|t| t.parse().unwrap()).collect();
+        (times[0], times[4])
+    };
+    let haproxy = Haproxy::start(&theirs, &setup);
+    think_then_ask(&setup);
+    until_true(PATIENCE, "HAProxy's line", || !haproxy.log().is_empty());
+    let setup = Setup { vip: ours.socket(), ..setup };
+    let weir = Weir::start(&ours, &setup);
+    think_then_ask(&setup);
+    for line in [haproxy.log()[0].clone(), weir.wait_log(1)[0].clone()] {
+        let (request, total) = request_and_total(&line);
+        assert!(request < 500 && total < 500, "the client's thinking is counted: {line}");
+    }
+}
+
 fn with_log(log: &Value, tune: impl FnOnce(&mut Setup)) -> (Weir, Setup, Member, Place) {
     let place = Place::new();
     let member = Member::http("m1", place.socket());

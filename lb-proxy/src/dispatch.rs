@@ -136,7 +136,7 @@ impl Journey {
     /// Chooses a member and gets a connection to it, trying others when that fails.
     ///
     /// Refused or unanswered connections are retried [`RETRIES_MAX`] times: at once while another member is
-    /// ready, after a pause otherwise.
+    /// ready, after a pause when the last one worked within [`RESTART_MS`]; otherwise not at all.
     pub async fn reach(
         &mut self,
         worker: &Worker,

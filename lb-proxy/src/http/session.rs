@@ -184,10 +184,13 @@ impl Session {
                 Idle::Silent | Idle::Part => return self.nothing_came(),
             }
         }
-        let began = if self.served == 0 { self.downstream.accepted } else { Instant::now() };
+        // A log line's times begin with the request's first byte, the patience for the first request with the
+        // connection.
+        let began = Instant::now();
+        let patient_since = if self.served == 0 { self.downstream.accepted } else { began };
         self.renew_view();
         let whole_ms = self.listener().timeouts.http_request_ms;
-        let deadline = (whole_ms > 0).then(|| began + Duration::from_millis(whole_ms));
+        let deadline = (whole_ms > 0).then(|| patient_since + Duration::from_millis(whole_ms));
         self.deadlines.set_at(Wait::ClientRead, deadline.map(tokio::time::Instant::from_std));
         // There is one: bytes came, or were left from before.
         let mut buffer = self.buffer.take().unwrap_or_else(|| self.downstream.worker.buffers.lend());
