@@ -5,6 +5,7 @@
 //! counts and writes one line. [`worker`] is one data thread, [`instance`] the life of the process around them.
 
 pub mod buffer;
+pub mod clock;
 pub mod control;
 pub mod dispatch;
 pub mod http;

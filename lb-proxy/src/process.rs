@@ -10,6 +10,7 @@ use lb_core::snapshot::Snapshot;
 use lb_core::time::Millis;
 use tokio::sync::Notify;
 
+use crate::clock;
 use crate::observe::queue::Log;
 use crate::observe::stats::WorkerCell;
 
@@ -53,7 +54,8 @@ impl Process {
 
     /// Milliseconds since the process began.
     pub fn now(&self) -> Millis {
-        Millis(self.began.elapsed().as_millis() as u64)
+        let since = clock::now().into_std().saturating_duration_since(self.began);
+        Millis(since.as_millis() as u64)
     }
 
     /// Connections from clients, open now.

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
+use crate::clock;
+
 /// Who is being waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -55,7 +57,7 @@ pub struct Deadlines {
 impl Deadlines {
     /// Waits until `ms` from now at most; 0: for ever.
     pub fn set(&self, wait: Wait, ms: u64) {
-        let deadline = (ms > 0).then(|| Instant::now() + Duration::from_millis(ms));
+        let deadline = (ms > 0).then(|| clock::now() + Duration::from_millis(ms));
         self.set_at(wait, deadline);
     }
 
@@ -123,7 +125,7 @@ impl Timer {
     /// A timer that is first armed for `ms` from now; 0: for a day, and then again.
     pub fn new(ms: u64) -> Self {
         let ms = if ms == 0 { 86_400_000 } else { ms };
-        let armed = Instant::now() + Duration::from_millis(ms);
+        let armed = clock::now() + Duration::from_millis(ms);
         Self { sleep: Box::pin(tokio::time::sleep_until(armed)), armed }
     }
 
@@ -133,7 +135,7 @@ impl Timer {
             self.arm(deadline);
         }
         while self.sleep.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= deadline {
+            if clock::refresh() >= deadline {
                 return Poll::Ready(());
             }
             self.arm(deadline);

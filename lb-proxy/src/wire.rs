@@ -1,5 +1,6 @@
 //! Reading from and writing to a connection, with patience noted only while it has to wait.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -69,15 +70,20 @@ pub fn unread(stream: &TcpStream) -> Unread {
     }
     // What the runtime was told may be about bytes that have been read since. A look that finds nothing
     // makes it forget that.
-    match stream.try_io(Interest::READABLE, || peek(stream)) {
+    seen(stream.try_io(Interest::READABLE, || SockRef::from(stream).peek(&mut [MaybeUninit::uninit()])))
+}
+
+/// What waits on `stream`, as the kernel knows: for when the runtime cannot have been told yet.
+pub fn peek(stream: &TcpStream) -> Unread {
+    seen(SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]))
+}
+
+fn seen(peeked: io::Result<usize>) -> Unread {
+    match peeked {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Unread::Nothing,
         Ok(n) if n > 0 => Unread::Bytes,
         _ => Unread::End,
     }
-}
-
-fn peek(stream: &TcpStream) -> io::Result<usize> {
-    SockRef::from(stream).peek(&mut [MaybeUninit::uninit()])
 }
 
 /// Writes what the kernel takes of `bytes`, which is not empty; at least one byte.
@@ -86,6 +92,15 @@ pub async fn write_some(to: &mut WriteHalf<'_>, bytes: &[u8]) -> io::Result<usiz
         Ok(0) => Err(io::ErrorKind::WriteZero.into()),
         written => written,
     }
+}
+
+/// Pieces of a message that are together no longer than this are put into one: copying them costs less than having
+/// the kernel gather them.
+const GATHERED_MAX: usize = 4 * 1024;
+
+thread_local! {
+    /// Where this thread puts them; empty between two writes.
+    static GATHERED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Writes all of `parts`, in one call where the kernel takes it. Each bit of progress renews the patience.
@@ -98,7 +113,7 @@ pub async fn write_all(
     let mut waiting = false;
     poll_fn(|cx| {
         while !parts.is_empty() {
-            match Pin::new(&mut *to).poll_write_vectored(cx, parts) {
+            match poll_write_parts(to, cx, parts) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(n)) => {
                     IoSlice::advance_slices(&mut parts, n);
@@ -120,4 +135,20 @@ pub async fn write_all(
         Poll::Ready(Ok(()))
     })
     .await
+}
+
+fn poll_write_parts(to: &mut WriteHalf<'_>, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    let to = Pin::new(to);
+    if let [only] = parts {
+        return to.poll_write(cx, only);
+    }
+    let len: usize = parts.iter().map(|part| part.len()).sum();
+    if len > GATHERED_MAX {
+        return to.poll_write_vectored(cx, parts);
+    }
+    GATHERED.with_borrow_mut(|gathered| {
+        gathered.clear();
+        parts.iter().for_each(|part| gathered.extend_from_slice(part));
+        to.poll_write(cx, gathered)
+    })
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use lb_core::snapshot::Snapshot;
 use lb_core::time::Millis;
 use slab::Slab;
+use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -27,6 +28,8 @@ use crate::view::{CurrentView, View};
 const STACK: usize = 256 * 1024;
 /// Events taken by one wait of a worker; the kernel keeps the rest. Each costs 12 bytes at rest.
 const EVENTS_PER_WAIT: usize = 256;
+/// Tasks run before new events are looked for: all that one wait woke.
+const TASKS_PER_WAIT: u32 = EVENTS_PER_WAIT as u32;
 /// Kept connections are looked over this often while there are any.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
@@ -97,16 +100,25 @@ pub struct Worker {
 /// Starts worker `index`.
 pub fn start(index: usize, process: Arc<Process>) -> io::Result<WorkerHandle> {
     let (orders, inbox) = mpsc::unbounded_channel();
-    // Built here, not on the new thread: it passes through a lot of stack, which this thread has touched anyway.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_io_events_per_tick(EVENTS_PER_WAIT)
-        .on_thread_unpark(idle::next_turn)
-        .build()?;
+    let (built, outcome) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::Builder::new().name(format!("weir-{index}")).stack_size(STACK).spawn(move || {
         let work = AssertUnwindSafe(|| {
-            let local = tokio::task::LocalSet::new();
-            local.block_on(&runtime, Worker::new(index, process).run(inbox));
+            // Tasks of this runtime never leave the thread it was built on.
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .max_io_events_per_tick(EVENTS_PER_WAIT)
+                .event_interval(TASKS_PER_WAIT)
+                .on_thread_unpark(idle::next_turn)
+                .build_local(LocalOptions::default());
+            match runtime {
+                Ok(runtime) => {
+                    let _ = built.send(Ok(()));
+                    runtime.block_on(Worker::new(index, process).run(inbox));
+                }
+                Err(error) => {
+                    let _ = built.send(Err(error));
+                }
+            }
         });
         // A session that panics ends alone. A worker that does would leave clients waiting on its sockets for
         // ever: better the whole process ends, and whoever minds it starts another on the same sockets.
@@ -115,6 +127,7 @@ pub fn start(index: usize, process: Arc<Process>) -> io::Result<WorkerHandle> {
             std::process::exit(EXIT_WORKER_LOST);
         }
     })?;
+    outcome.recv().unwrap_or_else(|_| Err(io::Error::other("a data thread ended at its beginning")))?;
     Ok(WorkerHandle { orders, thread })
 }
 

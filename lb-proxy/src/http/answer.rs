@@ -12,6 +12,7 @@ use super::h1::request::{Method, RequestHead};
 use super::h1::response::{self, BadAnswer, ConnectionWord, ResponseHead};
 use super::h1::{Framing, HEAD_MAX, head_end};
 use crate::buffer::{BUFFER_LEN, Buffer, Buffers, Sheet};
+use crate::clock;
 use crate::timer::Patience;
 use crate::wire;
 
@@ -176,7 +177,7 @@ impl Answer<'_> {
 
     /// Writes the final head to `sheet`; says whether the client's connection outlives the answer.
     fn write_head(&self, head: &ResponseHead, buffer: &Buffer, sheet: &mut Sheet) -> bool {
-        self.told.head_at.set(Some(Instant::now()));
+        self.told.head_at.set(Some(clock::now().into_std()));
         self.told.status.set(head.status);
         let old_client = self.request.minor_version == 0;
         let delimited = match head.body {

@@ -15,6 +15,7 @@ use super::h1::Framing;
 use super::h1::request::{self, Additions, Method, RequestHead};
 use super::session::{After, Books, Request, Session};
 use crate::buffer::{Buffer, Sheet};
+use crate::clock;
 use crate::dispatch::{Journey, Reached, Reuse};
 use crate::observe::queue::LINE_MAX;
 use crate::observe::record::{Ending, Times, endings};
@@ -64,7 +65,7 @@ impl Session {
             Ok(after) => (endings::SERVED, after),
             Err(ending) => (ending, self.refuse(ending, head.method == Method::Head, &told, to).await),
         };
-        let now = Instant::now();
+        let now = clock::now().into_std();
         let since_whole = |at: Option<Instant>, from: Instant| at.map_or(-1, |at| millis_between(from, at));
         let times = Times {
             request: millis_between(request.began, request.whole),
@@ -128,7 +129,7 @@ impl Session {
         let reuse = if repeatable { Reuse::Any } else { Reuse::IfFresh };
         let mut reached = journey.reach(&worker, &view, reuse, connect_ms).await?;
         loop {
-            course.connected_at = Some(Instant::now());
+            course.connected_at = Some(clock::now().into_std());
             let attempt = self.attempt(request, &mut reached, held, buffer, told, from, to).await;
             let closed_unanswered = matches!(attempt, Attempt::Failed(Failed::Closed));
             if closed_unanswered && repeatable && reached.reused {

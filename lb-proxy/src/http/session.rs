@@ -17,6 +17,7 @@ use super::h1::request::{self, Malformed, RequestHead};
 use super::h1::{HEAD_MAX, head_end};
 use super::refusal;
 use crate::buffer::{Buffer, Buffers, LentSheet};
+use crate::clock;
 use crate::dispatch::{Journey, Lease};
 use crate::listener::Downstream;
 use crate::observe::record::{Ending, Load, Record, Times, Words, endings};
@@ -164,7 +165,7 @@ impl Session {
                 return after;
             }
             self.served += 1;
-            self.idle_since = Instant::now();
+            self.idle_since = clock::now().into_std();
         }
     }
 
@@ -186,7 +187,7 @@ impl Session {
         }
         // A log line's times begin with the request's first byte, the patience for the first request with the
         // connection.
-        let began = Instant::now();
+        let began = clock::now().into_std();
         let patient_since = if self.served == 0 { self.downstream.accepted } else { began };
         self.renew_view();
         let whole_ms = self.listener().timeouts.http_request_ms;
@@ -206,7 +207,7 @@ impl Session {
         let nothing = buffer.is_empty();
         self.buffer = Some(buffer);
         match read {
-            Ok(Ok(head)) => Arrival::Request(Request { head, sheet, began, whole: Instant::now() }),
+            Ok(Ok(head)) => Arrival::Request(Request { head, sheet, began, whole: clock::now().into_std() }),
             Ok(Err(HeadFailure::Malformed(bad))) => Arrival::Refused(refusing(bad), began),
             Ok(Err(HeadFailure::Left)) if nothing => self.nothing_came(),
             Ok(Err(HeadFailure::Left)) => Arrival::Refused(endings::CLIENT_LEFT_HEAD, began),
@@ -233,7 +234,7 @@ impl Session {
 
     fn patience_is_over(&self) -> bool {
         let ms = self.idle_ms();
-        ms > 0 && self.idle_since.elapsed() >= Duration::from_millis(ms)
+        ms > 0 && clock::now().into_std() - self.idle_since >= Duration::from_millis(ms)
     }
 
     /// Waits, without holding memory, for something to read, and reads it: until the client's time is over, or
@@ -293,7 +294,7 @@ impl Session {
         let after = self.refuse(ending, false, &told, to).await;
         // What is answered before there is a request counts for nothing in HAProxy's lines.
         told.head_counted.set(0);
-        let times = Times { total: millis_between(began, Instant::now()), ..Times::NONE };
+        let times = Times { total: millis_between(began, clock::now().into_std()), ..Times::NONE };
         self.close_books(&Books {
             ending,
             began,

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::process::{Gate, Place};
 use crate::view::View;
 use crate::worker::{Ticket, Worker};
-use crate::{http, tcp};
+use crate::{clock, http, tcp};
 
 /// Pause after an accept that failed for want of descriptors or memory.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(10);
@@ -97,9 +97,9 @@ fn begin(worker: &Rc<Worker>, address: SocketAddr, place: Place, stream: TcpStre
     let accepted = Instant::now();
     let downstream = Downstream { worker: Rc::clone(worker), view, listener, position, place, peer, accepted, ticket };
     if is_http {
-        tokio::task::spawn_local(http::session::serve(downstream, stream));
+        tokio::task::spawn_local(clock::scoped(http::session::serve(downstream, stream)));
     } else {
-        tokio::task::spawn_local(tcp::session::serve(downstream, stream));
+        tokio::task::spawn_local(clock::scoped(tcp::session::serve(downstream, stream)));
     }
 }
 

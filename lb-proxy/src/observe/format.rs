@@ -3,51 +3,135 @@
 //! In HTTP lines `%B` counts as HAProxy does: 20, the three words of the status line, names and values of the
 //! header fields (without `Connection`), 1, and the body. JSON carries the bytes of the wire instead.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use lb_core::config::LogFormat;
-use serde_json::json;
+use serde::Serialize;
 
 use super::record::{Record, Words};
 
 /// Appends one line (without its end) to `out`. `began` is the wall-clock time of the record's beginning.
-pub fn line(format: LogFormat, record: &Record, words: Words<'_>, began: Timestamp, out: &mut String) {
-    // Writing to a String cannot fail.
-    let _ = match format {
-        LogFormat::Tcplog => tcplog(record, words, began, out),
-        LogFormat::Httplog => httplog(record, words, began, out),
-        LogFormat::Json => json_line(record, words, began, out),
-    };
+pub fn line(
+    format: LogFormat,
+    record: &Record,
+    words: Words<'_>,
+    began: Timestamp,
+    clock: &mut WallClock,
+    out: &mut Vec<u8>,
+) {
+    let mut line = Line { out };
+    match format {
+        LogFormat::Tcplog => tcplog(record, words, clock.text(began), &mut line),
+        LogFormat::Httplog => httplog(record, words, clock.text(began), &mut line),
+        LogFormat::Json => json_line(record, words, began, line.out),
+    }
 }
 
-fn head(record: &Record, words: Words<'_>, began: Timestamp, out: &mut String) -> std::fmt::Result {
-    let local = began.to_zoned(TimeZone::system());
-    write!(
-        out,
-        "{}:{} [{:02}/{}/{:04}:{:02}:{:02}:{:02}.{:03}] {} {}/{} ",
-        record.client.ip().to_canonical(),
-        record.client.port(),
-        local.day(),
-        MONTHS[(local.month() - 1) as usize],
-        local.year(),
-        local.hour(),
-        local.minute(),
-        local.second(),
-        local.millisecond(),
-        words.listener,
-        words.pool.unwrap_or(words.listener),
-        words.member.unwrap_or("<NOSRV>"),
-    )
+/// Local time in words, worked out once for each second.
+#[derive(Debug, Default)]
+pub struct WallClock {
+    second: Option<i64>,
+    /// `22/Nov/2026:19:12:46.`, and behind it room for milliseconds.
+    text: Vec<u8>,
+}
+
+impl WallClock {
+    /// `22/Nov/2026:19:12:46.123`
+    fn text(&mut self, at: Timestamp) -> &[u8] {
+        if self.second != Some(at.as_second()) {
+            self.second = Some(at.as_second());
+            let local = at.to_zoned(TimeZone::system());
+            self.text.clear();
+            // Writing to a Vec cannot fail.
+            let _ = write!(
+                self.text,
+                "{:02}/{}/{:04}:{:02}:{:02}:{:02}.000",
+                local.day(),
+                MONTHS[(local.month() - 1) as usize],
+                local.year(),
+                local.hour(),
+                local.minute(),
+                local.second(),
+            );
+        }
+        let millis = at.subsec_millisecond().unsigned_abs();
+        let digits = self.text.len() - 3;
+        for (place, divisor) in [(0, 100), (1, 10), (2, 1)] {
+            self.text[digits + place] = b'0' + (millis / divisor % 10) as u8;
+        }
+        &self.text
+    }
 }
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-fn tail(record: &Record, out: &mut String) -> std::fmt::Result {
-    let load = record.load;
-    let moved = if record.redispatched { "+" } else { "" };
-    write!(out, "{}/{}/{}/{}/{moved}{} 0/0", load.process, load.listener, load.pool, load.member, record.retries)
+/// Words and numbers put one behind the other: the machinery of `write!` costs more than all else in a line.
+struct Line<'o> {
+    out: &'o mut Vec<u8>,
+}
+
+impl Line<'_> {
+    fn text(&mut self, text: &str) -> &mut Self {
+        self.bytes(text.as_bytes())
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.out.extend_from_slice(bytes);
+        self
+    }
+
+    fn number(&mut self, number: impl itoa::Integer) -> &mut Self {
+        self.out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+        self
+    }
+
+    fn client(&mut self, client: SocketAddr) -> &mut Self {
+        match client.ip().to_canonical() {
+            IpAddr::V4(ip) => {
+                let [a, b, c, d] = ip.octets();
+                self.number(a).text(".").number(b).text(".").number(c).text(".").number(d);
+            }
+            IpAddr::V6(ip) => {
+                let _ = write!(self.out, "{ip}");
+            }
+        }
+        self.text(":").number(client.port())
+    }
+
+    fn head(&mut self, record: &Record, words: Words<'_>, began: &[u8]) -> &mut Self {
+        self.client(record.client).text(" [").bytes(began).text("] ").text(words.listener).text(" ");
+        self.text(words.pool.unwrap_or(words.listener)).text("/").text(words.member.unwrap_or("<NOSRV>")).text(" ")
+    }
+
+    fn tail(&mut self, record: &Record) -> &mut Self {
+        let load = record.load;
+        self.number(load.process).text("/").number(load.listener).text("/").number(load.pool).text("/");
+        self.number(load.member).text(if record.redispatched { "/+" } else { "/" });
+        self.number(record.retries).text(" 0/0")
+    }
+
+    /// HAProxy's way with bytes that would end the quotes or the line: `#` and two hex digits.
+    fn quoted(&mut self, line: &[u8]) -> &mut Self {
+        let plain = |byte: &u8| (byte.is_ascii_graphic() && *byte != b'"' && *byte != b'#') || *byte == b' ';
+        if line.is_empty() {
+            return self.text("\"<BADREQ>\"");
+        }
+        self.text("\"");
+        if line.iter().all(plain) {
+            return self.bytes(line).text("\"");
+        }
+        for byte in line {
+            if plain(byte) {
+                self.out.push(*byte);
+            } else {
+                let _ = write!(self.out, "#{byte:02X}");
+            }
+        }
+        self.text("\"")
+    }
 }
 
 fn flags(record: &Record) -> &str {
@@ -55,75 +139,73 @@ fn flags(record: &Record) -> &str {
 }
 
 /// `%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/%bc/%sc/%rc %sq/%bq`
-fn tcplog(record: &Record, words: Words<'_>, began: Timestamp, out: &mut String) -> std::fmt::Result {
-    head(record, words, began, out)?;
+fn tcplog(record: &Record, words: Words<'_>, began: &[u8], line: &mut Line<'_>) {
     let times = record.times;
-    write!(out, "{}/{}/{} {} {} ", times.queue, times.connect, times.total, record.bytes_out, flags(record))?;
-    tail(record, out)
+    line.head(record, words, began).number(times.queue).text("/").number(times.connect).text("/");
+    line.number(times.total).text(" ").number(record.bytes_out).text(" ").text(flags(record)).text(" ").tail(record);
 }
 
 /// `%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %CC %CS %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq %{+Q}r`
-fn httplog(record: &Record, words: Words<'_>, began: Timestamp, out: &mut String) -> std::fmt::Result {
-    head(record, words, began, out)?;
+fn httplog(record: &Record, words: Words<'_>, began: &[u8], line: &mut Line<'_>) {
     let times = record.times;
     let status = if record.status == 0 { -1 } else { i32::from(record.status) };
-    write!(
-        out,
-        "{}/{}/{}/{}/{} {} {} - - {}-- ",
-        times.request,
-        times.queue,
-        times.connect,
-        times.response,
-        times.total,
-        status,
-        record.bytes_counted,
-        flags(record),
-    )?;
-    tail(record, out)?;
-    out.push_str(" \"");
-    quoted(words.line, out);
-    out.push('"');
-    Ok(())
+    line.head(record, words, began).number(times.request).text("/").number(times.queue).text("/");
+    line.number(times.connect).text("/").number(times.response).text("/").number(times.total).text(" ");
+    line.number(status).text(" ").number(record.bytes_counted).text(" - - ").text(flags(record)).text("-- ");
+    line.tail(record).text(" ").quoted(words.line);
 }
 
-/// HAProxy's way with bytes that would end the quotes or the line: `#` and two hex digits.
-fn quoted(line: &[u8], out: &mut String) {
-    if line.is_empty() {
-        out.push_str("<BADREQ>");
-    }
-    for byte in line {
-        if byte.is_ascii_graphic() && *byte != b'"' && *byte != b'#' || *byte == b' ' {
-            out.push(char::from(*byte));
-        } else {
-            let _ = write!(out, "#{byte:02X}");
-        }
-    }
+/// One line of JSON; keys in the order of the alphabet.
+#[derive(Serialize)]
+struct JsonLine<'a> {
+    bytes_in: u64,
+    bytes_out: u64,
+    client: SocketAddr,
+    connect_ms: Option<i32>,
+    flags: &'a str,
+    listener: &'a str,
+    member: Option<&'a str>,
+    method: Option<&'a str>,
+    pool: Option<&'a str>,
+    reason: &'a str,
+    redispatched: bool,
+    request_ms: Option<i32>,
+    response_ms: Option<i32>,
+    retries: u32,
+    status: Option<u16>,
+    target: Option<&'a str>,
+    time: String,
+    total_ms: i32,
 }
 
-fn json_line(record: &Record, words: Words<'_>, began: Timestamp, out: &mut String) -> std::fmt::Result {
+fn json_line(record: &Record, words: Words<'_>, began: Timestamp, out: &mut Vec<u8>) {
     let millis = |ms: i32| (ms >= 0).then_some(ms);
     let times = record.times;
-    let mut request = words.line.split(|b| *b == b' ').map(String::from_utf8_lossy);
+    let line = String::from_utf8_lossy(words.line);
+    let mut request = line.split(' ').filter(|_| record.http);
     let (method, target) = (request.next().filter(|m| !m.is_empty()), request.next());
-    let value = json!({
-        "time": format!("{began:.3}"),
-        "client": record.client.to_string(),
-        "listener": words.listener,
-        "pool": words.pool,
-        "member": words.member,
-        "method": if record.http { method } else { None },
-        "target": if record.http { target } else { None },
-        "status": (record.http && record.status != 0).then_some(record.status),
-        "reason": record.ending.reason,
-        "flags": flags(record),
-        "bytes_in": record.bytes_in,
-        "bytes_out": record.bytes_out,
-        "request_ms": millis(times.request),
-        "connect_ms": millis(times.connect),
-        "response_ms": millis(times.response),
-        "total_ms": times.total,
-        "retries": record.retries,
-        "redispatched": record.redispatched,
-    });
-    write!(out, "{value}")
+    // Every part of it can be written, and writing to a Vec cannot fail.
+    let _ = serde_json::to_writer(
+        out,
+        &JsonLine {
+            bytes_in: record.bytes_in,
+            bytes_out: record.bytes_out,
+            client: record.client,
+            connect_ms: millis(times.connect),
+            flags: flags(record),
+            listener: words.listener,
+            member: words.member,
+            method,
+            pool: words.pool,
+            reason: record.ending.reason,
+            redispatched: record.redispatched,
+            request_ms: millis(times.request),
+            response_ms: millis(times.response),
+            retries: record.retries,
+            status: (record.http && record.status != 0).then_some(record.status),
+            target,
+            time: format!("{began:.3}"),
+            total_ms: times.total,
+        },
+    );
 }

@@ -1,14 +1,14 @@
 //! The log thread: takes batches from the workers' queues, formats them, writes them, sleeps.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::format;
+use super::format::{self, WallClock};
 use super::queue::{Batch, Log};
+use super::record::SinkId;
 use super::sink::Sink;
 
 /// While there is traffic, batches are taken this often.
@@ -62,16 +62,15 @@ impl Writer {
 }
 
 fn run(log: &Log, orders: &Orders) {
-    let mut sinks: HashMap<u16, Option<Sink>> = HashMap::new();
+    let mut targets = Targets::default();
     let mut batch = Batch::default();
-    let mut line = String::new();
     let mut quiet = false;
     loop {
         let stopping = orders.stop.load(Ordering::Acquire);
         if orders.reopen.swap(false, Ordering::AcqRel) {
-            sinks.clear();
+            targets.sinks.clear();
         }
-        let wrote = log.take(&mut batch, |batch| write_batch(log, batch, &mut sinks, &mut line));
+        let wrote = log.take(&mut batch, |batch| targets.write(log, batch));
         match (wrote, stopping) {
             (true, _) => quiet = false,
             (false, true) => return,
@@ -80,6 +79,7 @@ fn run(log: &Log, orders: &Orders) {
                 // One more look after the flag is up, so that no line waits for the next one to come.
                 log.fall_asleep();
                 batch.release();
+                targets.release();
                 quiet = true;
                 continue;
             }
@@ -90,26 +90,57 @@ fn run(log: &Log, orders: &Orders) {
     }
 }
 
-fn write_batch(log: &Log, batch: &Batch, sinks: &mut HashMap<u16, Option<Sink>>, line: &mut String) {
-    // Records carry monotonic time; the wall clock is asked once a batch.
-    let (now, wall) = (Instant::now(), Timestamp::now());
-    for (record, words) in batch.iter() {
-        let Some(settings) = log.settings(record.sink) else { continue };
-        let Some(format) = settings.format else { continue };
-        let age = SignedDuration::try_from(now.saturating_duration_since(record.began)).unwrap_or_default();
-        let began = wall.checked_sub(age).unwrap_or(wall);
-        let sink = sinks.entry(record.sink.0).or_insert_with(|| Sink::open(&settings).ok());
-        let Some(sink) = sink else {
-            log.drop_lines(1);
-            continue;
-        };
-        line.clear();
-        format::line(format, record, words, began, line);
-        log.drop_lines(sink.put(line, wall));
+/// Every target that lines go to, in the order they were registered.
+#[derive(Default)]
+struct Targets {
+    sinks: Vec<Target>,
+    clock: WallClock,
+}
+
+/// One of them, opened when its first line comes.
+#[derive(Default)]
+struct Target {
+    sink: Option<Sink>,
+    /// It could not be opened; it is tried again with the next batch.
+    failed: bool,
+}
+
+impl Targets {
+    fn write(&mut self, log: &Log, batch: &Batch) {
+        // Records carry monotonic time; the wall clock is asked once a batch.
+        let (now, wall) = (Instant::now(), Timestamp::now());
+        for (record, words) in batch.iter() {
+            let Some(sink) = sink(&mut self.sinks, log, record.sink) else {
+                log.drop_lines(1);
+                continue;
+            };
+            let age = SignedDuration::try_from(now.saturating_duration_since(record.began)).unwrap_or_default();
+            let began = wall.checked_sub(age).unwrap_or(wall);
+            let (format, clock) = (sink.format, &mut self.clock);
+            let lost = sink.put(wall, |out| format::line(format, record, words, began, clock, out));
+            log.drop_lines(lost);
+        }
+        for target in &mut self.sinks {
+            target.failed = false;
+            log.drop_lines(target.sink.as_mut().map_or(0, Sink::flush));
+        }
     }
-    for sink in sinks.values_mut().flatten() {
-        log.drop_lines(sink.flush());
+
+    fn release(&mut self) {
+        self.sinks.iter_mut().filter_map(|target| target.sink.as_mut()).for_each(Sink::release);
     }
-    // A target that could not be opened is tried again with the next batch.
-    sinks.retain(|_, sink| sink.is_some());
+}
+
+fn sink<'s>(targets: &'s mut Vec<Target>, log: &Log, id: SinkId) -> Option<&'s mut Sink> {
+    let place = usize::from(id.0);
+    if place >= targets.len() {
+        targets.resize_with(place + 1, Target::default);
+    }
+    let target = &mut targets[place];
+    if target.sink.is_none() && !target.failed {
+        let settings = log.settings(id)?;
+        target.sink = Sink::open(&settings, settings.format?).ok();
+        target.failed = target.sink.is_none();
+    }
+    target.sink.as_mut()
 }

@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "this is the room for it")]
 
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::sys::signalfd::SignalFd;
 use tokio::io::Interest;
@@ -35,4 +36,28 @@ pub fn economize_heap(arenas: i32) {
         libc::mallopt(libc::M_MMAP_THRESHOLD, 15 * 1024);
         libc::mallopt(libc::M_TOP_PAD, 16 * 1024);
     }
+}
+
+/// Datagrams handed to the kernel by one call.
+const DATAGRAMS_MAX: usize = 64;
+
+/// Sends pieces of `bytes` as datagrams, each ending where `ends` says, beginning with the one numbered `first`
+/// (which is there). Returns how many were sent, at least one, at most [`DATAGRAMS_MAX`].
+pub fn send_datagrams(socket: BorrowedFd<'_>, bytes: &[u8], first: usize, ends: &[usize]) -> io::Result<usize> {
+    let mut parts = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; DATAGRAMS_MAX];
+    // SAFETY: all zeroes is an empty message header.
+    let mut messages: [libc::mmsghdr; DATAGRAMS_MAX] = unsafe { std::mem::zeroed() };
+    let mut start = if first == 0 { 0 } else { ends[first - 1] };
+    let count = (ends.len() - first).min(DATAGRAMS_MAX);
+    for (place, end) in ends[first..first + count].iter().enumerate() {
+        let piece = &bytes[start..*end];
+        parts[place] = libc::iovec { iov_base: piece.as_ptr().cast_mut().cast(), iov_len: piece.len() };
+        messages[place].msg_hdr.msg_iov = &raw mut parts[place];
+        messages[place].msg_hdr.msg_iovlen = 1;
+        start = *end;
+    }
+    // SAFETY: `count` headers are filled in, each with one part that points into `bytes`; the kernel only reads
+    // what the parts point to, and all of it outlives the call.
+    let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), messages.as_mut_ptr(), count as u32, libc::MSG_NOSIGNAL) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }

@@ -1,11 +1,12 @@
 //! One relayed connection: from admission to its log line.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::relay::{Moved, Silence, relay};
+use crate::clock;
 use crate::dispatch::{Journey, Reached, Reuse};
 use crate::listener::Downstream;
 use crate::observe::record::{Ending, Load, Record, Times, Words, endings};
@@ -29,7 +30,7 @@ pub async fn serve(downstream: Downstream, mut client: TcpStream) {
             outcome.ending = ending;
         }
         Ok(mut reached) => {
-            outcome.connect_ms = millis_between(downstream.accepted, Instant::now());
+            outcome.connect_ms = millis_between(downstream.accepted, clock::now().into_std());
             outcome.ending = run(&downstream, &mut client, &mut reached, &outcome.moved).await;
             outcome.reached = Some(reached);
         }
@@ -96,7 +97,7 @@ fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome)
             queue: if journey.is_some_and(|j| j.last_member().is_some()) { 0 } else { -1 },
             connect: outcome.connect_ms,
             response: -1,
-            total: millis_between(downstream.accepted, Instant::now()),
+            total: millis_between(downstream.accepted, clock::now().into_std()),
         },
         status: 0,
         bytes_counted: down,

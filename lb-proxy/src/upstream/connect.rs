@@ -10,6 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::clock;
 use crate::dispatch::Lease;
 use crate::worker::Worker;
 
@@ -34,7 +35,7 @@ pub async fn connect(
     tried: &Tried,
 ) -> Result<TcpStream, ConnectFailure> {
     let fault = &lease.slot().state.fault;
-    let began = Instant::now();
+    let began = clock::now();
     let stream = begin(lease.slot().address).map_err(|error| match error.raw_os_error() {
         Some(libc::EMFILE | libc::ENFILE | libc::EADDRNOTAVAIL | libc::ENOBUFS | libc::ENOMEM) => {
             ConnectFailure::Ours(error)
@@ -46,7 +47,7 @@ pub async fn connect(
         Err(failure) => Err(failure),
     };
     match &result {
-        Ok(_) => fault.connected(began.elapsed().as_micros().min(u128::from(u32::MAX)) as u32, worker.now()),
+        Ok(_) => fault.connected((clock::now() - began).as_micros().min(u128::from(u32::MAX)) as u32, worker.now()),
         Err(ConnectFailure::Ours(_)) => {}
         Err(_) => fault.failed(worker.now()),
     }
@@ -81,7 +82,7 @@ async fn wait(
         Err(_) => {}
     }
     let _stuck = Stuck(lease);
-    let give_up_at = Instant::now() + Duration::from_millis(fault.stuck());
+    let give_up_at = clock::now() + Duration::from_millis(fault.stuck());
     if give_up_at < deadline {
         match tokio::time::timeout_at(give_up_at, established(&stream)).await {
             Ok(done) => return done.map(|()| stream),

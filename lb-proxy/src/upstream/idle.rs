@@ -39,8 +39,8 @@ struct Kept {
 }
 
 thread_local! {
-    /// How often this worker has waited for events. A connection that was put here in an earlier turn has been
-    /// looked at since: had anything come on it, the runtime would know.
+    /// How often this worker has waited for events, at least. A connection that was put here in an earlier turn
+    /// has been looked at since: had anything come on it, the runtime would know.
     static TURN: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -58,27 +58,30 @@ impl IdleConnections {
     /// Lends the youngest that is still open. `repeatable`: the request could be sent again if the connection
     /// turns out to be dead after all.
     ///
-    /// One that was put here in this very turn is left alone: a member that says more than it was asked for
-    /// does so right behind its answer, and the runtime has not been told yet.
+    /// A member that says more than it was asked for does so right behind its answer. Of a connection that was
+    /// put here in this very turn the runtime has not been told yet: one that has been here for longer is lent
+    /// rather, and if there is none, the kernel is asked.
     pub fn take(&self, now: Millis, repeatable: bool) -> Option<TcpStream> {
         let longest = if repeatable { KEPT_FOR_MS } else { FRESH_MS };
         let mut kept = self.kept.borrow_mut();
-        let mut behind = kept.iter().rposition(|k| k.turn != TURN.get()).map_or(0, |youngest| youngest + 1);
-        while behind > 0 {
-            behind -= 1;
-            if now.since(kept[behind].since) > longest {
+        let turn = TURN.get();
+        loop {
+            // The youngest that was looked at, else the youngest of all.
+            let place = kept.iter().rposition(|k| k.turn != turn).or(kept.len().checked_sub(1))?;
+            if now.since(kept[place].since) > longest {
                 // Those below are older still; housekeeping closes what is too old for everybody.
                 return None;
             }
-            let candidate = kept.remove(behind);
+            let candidate = kept.remove(place);
             self.cell.idle.dec();
-            match wire::unread(&candidate.stream) {
+            let unread =
+                if candidate.turn == turn { wire::peek(&candidate.stream) } else { wire::unread(&candidate.stream) };
+            match unread {
                 Unread::Nothing => return Some(candidate.stream),
                 Unread::Bytes => self.distrust(now),
                 Unread::End => {}
             }
         }
-        None
     }
 
     /// Keeps a connection whose last answer was read to its end.
