@@ -7,11 +7,11 @@ use std::time::Duration;
 use lb_core::balance::{self, FlowKey, MemberIndex, Tried};
 use lb_core::member::MemberCell;
 use lb_core::snapshot::{MemberSlot, PoolIndex, PoolSnapshot};
-use tokio::net::TcpStream;
 
 use crate::observe::record::{Ending, endings};
 use crate::upstream::connect::{ConnectFailure, connect};
 use crate::view::View;
+use crate::wire::Stream;
 use crate::worker::Worker;
 
 /// Attempts after the first (HAProxy: `retries 3`).
@@ -68,7 +68,7 @@ impl Lease {
     }
 
     /// Keeps a connection for a later request.
-    pub fn keep(&self, stream: TcpStream, worker: &Worker) {
+    pub fn keep(&self, stream: Stream, worker: &Worker) {
         self.view.idle(self.pool, self.member).put(stream, worker.now());
     }
 }
@@ -87,7 +87,7 @@ pub struct Reached {
     /// Counts the work on the member.
     pub lease: Lease,
     /// To it.
-    pub stream: TcpStream,
+    pub stream: Stream,
     /// The connection served another request before.
     pub reused: bool,
 }

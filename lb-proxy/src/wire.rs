@@ -1,18 +1,182 @@
 //! Reading from and writing to a connection, with patience noted only while it has to wait.
+//!
+//! The kernel is asked first and the runtime only when the kernel has nothing: a connection that is answered and
+//! closed at once never enters the runtime's tables.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::net::{Shutdown, TcpStream};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 
+use crate::sys::socket::Socket;
 use crate::timer::Patience;
+
+/// One connection, to a client or to a member.
+#[derive(Debug)]
+pub struct Stream(Socket);
+
+/// What waits to be read on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// Nothing that is known of.
+    Nothing,
+    /// Bytes.
+    Bytes,
+    /// The end, or an error.
+    End,
+}
+
+impl Stream {
+    /// From a socket that does not block.
+    pub fn new(socket: TcpStream) -> Self {
+        Self(Socket::new(socket))
+    }
+
+    /// The runtime tells when something happens on it.
+    pub fn is_watched(&self) -> bool {
+        self.0.watched().is_some()
+    }
+
+    /// Reads once if there is something to read now; otherwise has the task woken when there is. 0 is the end of the
+    /// stream. `room` is not empty.
+    pub fn poll_read(&self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        debug_assert!(!room.is_empty());
+        loop {
+            let mut known = match self.0.watched() {
+                Some(watch) => Some(ready!(watch.poll_read_ready(cx))?),
+                None => None,
+            };
+            match recv(self.0.get(), &mut *room, RecvFlags::empty()) {
+                Ok((n, _)) => {
+                    // Less than there was room for: that was all, and looking again would find nothing.
+                    if n > 0
+                        && n < room.len()
+                        && let Some(known) = &mut known
+                    {
+                        known.clear_ready();
+                    }
+                    return Poll::Ready(Ok(n));
+                }
+                Err(Errno::WOULDBLOCK) => match &mut known {
+                    Some(known) => known.clear_ready(),
+                    None => drop(self.0.watch()?),
+                },
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+
+    /// Ready when there is something to read (or the end, or an error), as far as the runtime knows.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.0.watched() {
+            Some(watch) => watch.poll_read_ready(cx).map_ok(|_| ()),
+            // Nobody has looked yet.
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Writes what the kernel takes of `bytes`, which is not empty.
+    pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_out(cx, bytes.len(), || send(self.0.get(), bytes, SendFlags::NOSIGNAL))
+    }
+
+    /// The same for several pieces.
+    fn poll_write_vectored(&self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let len = parts.iter().map(|part| part.len()).sum();
+        self.poll_out(cx, len, || rustix::io::writev(self.0.get(), parts))
+    }
+
+    fn poll_out(
+        &self,
+        cx: &mut Context<'_>,
+        len: usize,
+        write: impl Fn() -> rustix::io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let mut known = match self.0.watched() {
+                Some(watch) => Some(ready!(watch.poll_write_ready(cx))?),
+                None => None,
+            };
+            match write() {
+                Ok(n) => {
+                    if n > 0
+                        && n < len
+                        && let Some(known) = &mut known
+                    {
+                        known.clear_ready();
+                    }
+                    return Poll::Ready(Ok(n));
+                }
+                Err(Errno::WOULDBLOCK) => match &mut known {
+                    Some(known) => known.clear_ready(),
+                    None => drop(self.0.watch()?),
+                },
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+
+    /// Waits until a connection that was begun is there or has failed.
+    pub async fn connected(&self) -> io::Result<()> {
+        // Within a host, or when the member is quick, it is there already: a look is cheaper than a wait.
+        let there = self.0.get().peer_addr().is_ok();
+        // What comes on it will have to be waited for in any case.
+        let watch = self.0.watch()?;
+        if there {
+            return Ok(());
+        }
+        // What it is ready for stays noted: a connection can be written to.
+        poll_fn(|cx| watch.poll_write_ready(cx).map_ok(|_| ())).await?;
+        self.0.get().take_error()?.map_or(Ok(()), Err)
+    }
+
+    /// What is known to wait. Costs no system call when nothing came since the last read; else looks, without
+    /// taking anything.
+    pub fn unread(&self) -> Unread {
+        let Some(watch) = self.0.watched() else { return self.peek() };
+        let mut cx = Context::from_waker(Waker::noop());
+        match watch.poll_read_ready(&mut cx) {
+            Poll::Pending => Unread::Nothing,
+            Poll::Ready(Err(_)) => Unread::End,
+            Poll::Ready(Ok(mut known)) => {
+                // What the runtime was told may be about bytes that have been read since. A look that finds
+                // nothing makes it forget that.
+                let seen = self.peek();
+                if seen == Unread::Nothing {
+                    known.clear_ready();
+                }
+                seen
+            }
+        }
+    }
+
+    /// What waits, as the kernel knows: for when the runtime cannot have been told yet.
+    pub fn peek(&self) -> Unread {
+        match recv(self.0.get(), &mut [0; 1], RecvFlags::PEEK) {
+            Err(Errno::WOULDBLOCK) => Unread::Nothing,
+            Ok((n, _)) if n > 0 => Unread::Bytes,
+            _ => Unread::End,
+        }
+    }
+
+    /// Says that nothing more will be written.
+    pub fn shutdown(&self) -> io::Result<()> {
+        self.0.get().shutdown(Shutdown::Write)
+    }
+
+    /// Has the connection reset instead of closed when it is dropped.
+    pub fn reset(&self) {
+        let _ = SockRef::from(self.0.get()).set_linger(Some(Duration::ZERO));
+    }
+}
 
 /// Polls until it is ready, noting the patience once it has to wait.
 async fn patiently<T>(patience: Patience<'_>, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
@@ -33,62 +197,18 @@ async fn patiently<T>(patience: Patience<'_>, mut poll: impl FnMut(&mut Context<
 }
 
 /// Reads once into `room`; 0 is the end of the stream. `room` is not empty.
-pub async fn read(from: &mut ReadHalf<'_>, room: &mut [u8], patience: Patience<'_>) -> io::Result<usize> {
-    debug_assert!(!room.is_empty());
-    patiently(patience, |cx| poll_read(from, cx, room)).await
+pub async fn read(from: &Stream, room: &mut [u8], patience: Patience<'_>) -> io::Result<usize> {
+    patiently(patience, |cx| from.poll_read(cx, room)).await
 }
 
 /// Waits until there is something to read (or the end, or an error), without holding memory for it.
-pub async fn readable(from: &mut ReadHalf<'_>, patience: Patience<'_>) -> io::Result<()> {
-    let stream: &TcpStream = from.as_ref();
-    patiently(patience, |cx| stream.poll_read_ready(cx)).await
-}
-
-/// Reads once if there is something to read now; otherwise has the task woken when there is.
-pub fn poll_read(from: &mut ReadHalf<'_>, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
-    let mut into = ReadBuf::new(room);
-    Pin::new(from).poll_read(cx, &mut into).map_ok(|()| into.filled().len())
-}
-
-/// What waits to be read on a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unread {
-    /// Nothing that is known of.
-    Nothing,
-    /// Bytes.
-    Bytes,
-    /// The end, or an error.
-    End,
-}
-
-/// What is known to wait on `stream`. Costs no system call when nothing came since the last read; else looks,
-/// without taking anything.
-pub fn unread(stream: &TcpStream) -> Unread {
-    let mut cx = Context::from_waker(Waker::noop());
-    if stream.poll_read_ready(&mut cx).is_pending() {
-        return Unread::Nothing;
-    }
-    // What the runtime was told may be about bytes that have been read since. A look that finds nothing
-    // makes it forget that.
-    seen(stream.try_io(Interest::READABLE, || SockRef::from(stream).peek(&mut [MaybeUninit::uninit()])))
-}
-
-/// What waits on `stream`, as the kernel knows: for when the runtime cannot have been told yet.
-pub fn peek(stream: &TcpStream) -> Unread {
-    seen(SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]))
-}
-
-fn seen(peeked: io::Result<usize>) -> Unread {
-    match peeked {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Unread::Nothing,
-        Ok(n) if n > 0 => Unread::Bytes,
-        _ => Unread::End,
-    }
+pub async fn readable(from: &Stream, patience: Patience<'_>) -> io::Result<()> {
+    patiently(patience, |cx| from.poll_readable(cx)).await
 }
 
 /// Writes what the kernel takes of `bytes`, which is not empty; at least one byte.
-pub async fn write_some(to: &mut WriteHalf<'_>, bytes: &[u8]) -> io::Result<usize> {
-    match poll_fn(|cx| Pin::new(&mut *to).poll_write(cx, bytes)).await {
+pub async fn write_some(to: &Stream, bytes: &[u8]) -> io::Result<usize> {
+    match poll_fn(|cx| to.poll_write(cx, bytes)).await {
         Ok(0) => Err(io::ErrorKind::WriteZero.into()),
         written => written,
     }
@@ -104,11 +224,7 @@ thread_local! {
 }
 
 /// Writes all of `parts`, in one call where the kernel takes it. Each bit of progress renews the patience.
-pub async fn write_all(
-    to: &mut WriteHalf<'_>,
-    mut parts: &mut [IoSlice<'_>],
-    patience: Patience<'_>,
-) -> io::Result<()> {
+pub async fn write_all(to: &Stream, mut parts: &mut [IoSlice<'_>], patience: Patience<'_>) -> io::Result<()> {
     IoSlice::advance_slices(&mut parts, 0);
     let mut waiting = false;
     poll_fn(|cx| {
@@ -137,8 +253,7 @@ pub async fn write_all(
     .await
 }
 
-fn poll_write_parts(to: &mut WriteHalf<'_>, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-    let to = Pin::new(to);
+fn poll_write_parts(to: &Stream, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
     if let [only] = parts {
         return to.poll_write(cx, only);
     }

@@ -196,7 +196,7 @@ impl Worker {
             if self.draining() {
                 break;
             }
-            let Ok(socket) = tokio::net::TcpListener::from_std(socket) else { continue };
+            let Ok(socket) = crate::sys::watch_listener(socket) else { continue };
             let task = tokio::task::spawn_local(listener::accept(Rc::clone(self), address, socket));
             self.acceptors.borrow_mut().insert(id, task);
         }

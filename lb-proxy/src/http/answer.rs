@@ -5,8 +5,6 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::time::Instant;
 
-use tokio::net::tcp::{ReadHalf, WriteHalf};
-
 use super::body::{Broken, Pump};
 use super::h1::request::{Method, RequestHead};
 use super::h1::response::{self, BadAnswer, ConnectionWord, ResponseHead};
@@ -14,7 +12,7 @@ use super::h1::{Framing, HEAD_MAX, head_end};
 use crate::buffer::{BUFFER_LEN, Buffer, Buffers, Sheet};
 use crate::clock;
 use crate::timer::Patience;
-use crate::wire;
+use crate::wire::{self, Stream};
 
 /// Most interim answers to one request; more is an attack or a loop.
 const INTERIM_MAX: u32 = 128;
@@ -90,7 +88,7 @@ pub struct Answer<'a> {
 
 impl Answer<'_> {
     /// Reads from the member and writes to the client until the answer has been passed on whole.
-    pub async fn pass(&self, from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>) -> Result<Passed, Failed> {
+    pub async fn pass(&self, from: &Stream, to: &Stream) -> Result<Passed, Failed> {
         let mut buffer = self.buffers.lend();
         let mut sheet = self.buffers.lend_sheet();
         let head = self.final_head(from, to, &mut buffer, &mut sheet).await?;
@@ -105,8 +103,8 @@ impl Answer<'_> {
 
     async fn final_head(
         &self,
-        from: &mut ReadHalf<'_>,
-        to: &mut WriteHalf<'_>,
+        from: &Stream,
+        to: &Stream,
         buffer: &mut Buffer,
         sheet: &mut Sheet,
     ) -> Result<ResponseHead, Failed> {
@@ -121,12 +119,7 @@ impl Answer<'_> {
         Err(Failed::Bad(BadAnswer::TooManyInterim))
     }
 
-    async fn head(
-        &self,
-        from: &mut ReadHalf<'_>,
-        buffer: &mut Buffer,
-        sheet: &mut Sheet,
-    ) -> Result<ResponseHead, Failed> {
+    async fn head(&self, from: &Stream, buffer: &mut Buffer, sheet: &mut Sheet) -> Result<ResponseHead, Failed> {
         let mut searched = 0;
         let mut judged = 0;
         loop {
@@ -159,7 +152,7 @@ impl Answer<'_> {
     async fn interim(
         &self,
         head: &ResponseHead,
-        to: &mut WriteHalf<'_>,
+        to: &Stream,
         buffer: &mut Buffer,
         sheet: &mut Sheet,
     ) -> io::Result<()> {
@@ -203,8 +196,8 @@ impl Answer<'_> {
     async fn pass_body(
         &self,
         head: &ResponseHead,
-        from: &mut ReadHalf<'_>,
-        to: &mut WriteHalf<'_>,
+        from: &Stream,
+        to: &Stream,
         buffer: &mut Buffer,
         written_head: &[u8],
     ) -> Result<(), Broken> {

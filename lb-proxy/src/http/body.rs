@@ -3,13 +3,11 @@
 use std::cell::Cell;
 use std::io::{self, IoSlice};
 
-use tokio::net::tcp::{ReadHalf, WriteHalf};
-
 use super::h1::Framing;
 use super::h1::chunked::{self, Decoder};
 use crate::buffer::{Buffer, Sheet};
 use crate::timer::Patience;
-use crate::wire;
+use crate::wire::{self, Stream};
 
 /// One way of a body.
 #[derive(Debug)]
@@ -50,8 +48,8 @@ impl Pump<'_> {
     /// `prefix` goes out with the first bytes of the body, or alone if none are there yet.
     pub async fn run(
         &self,
-        from: &mut ReadHalf<'_>,
-        to: &mut WriteHalf<'_>,
+        from: &Stream,
+        to: &Stream,
         buffer: &mut Buffer,
         sheet: &mut Sheet,
         prefix: Prefix<'_>,
@@ -66,8 +64,8 @@ impl Pump<'_> {
 
     async fn length(
         &self,
-        from: &mut ReadHalf<'_>,
-        to: &mut WriteHalf<'_>,
+        from: &Stream,
+        to: &Stream,
         buffer: &mut Buffer,
         length: u64,
         prefix: Prefix<'_>,
@@ -91,8 +89,8 @@ impl Pump<'_> {
 
     async fn until_close(
         &self,
-        from: &mut ReadHalf<'_>,
-        to: &mut WriteHalf<'_>,
+        from: &Stream,
+        to: &Stream,
         buffer: &mut Buffer,
         prefix: Prefix<'_>,
     ) -> Result<(), Broken> {
@@ -112,8 +110,8 @@ impl Pump<'_> {
 
     async fn chunks(
         &self,
-        from: &mut ReadHalf<'_>,
-        to: &mut WriteHalf<'_>,
+        from: &Stream,
+        to: &Stream,
         buffer: &mut Buffer,
         sheet: &mut Sheet,
         mut prefix: Prefix<'_>,
@@ -153,7 +151,7 @@ impl Pump<'_> {
         }
     }
 
-    async fn read(&self, from: &mut ReadHalf<'_>, room: &mut [u8]) -> Result<usize, Broken> {
+    async fn read(&self, from: &Stream, room: &mut [u8]) -> Result<usize, Broken> {
         match wire::read(from, room, self.source).await {
             Ok(0) => Err(Broken::SourceClosed),
             Ok(n) => Ok(n),
@@ -161,7 +159,7 @@ impl Pump<'_> {
         }
     }
 
-    async fn write(&self, to: &mut WriteHalf<'_>, head: &[u8], payload: &[u8], tail: &[u8]) -> Result<(), Broken> {
+    async fn write(&self, to: &Stream, head: &[u8], payload: &[u8], tail: &[u8]) -> Result<(), Broken> {
         let mut parts = [IoSlice::new(head), IoSlice::new(payload), IoSlice::new(tail)];
         wire::write_all(to, &mut parts, self.sink).await.map_err(Broken::Sink)?;
         self.passed.set(self.passed.get() + payload.len() as u64);

@@ -5,9 +5,7 @@ use std::future::poll_fn;
 use std::io::IoSlice;
 use std::pin::{Pin, pin};
 use std::task::Poll;
-use std::time::Instant;
-
-use tokio::net::tcp::{ReadHalf, WriteHalf};
+use std::time::{Duration, Instant};
 
 use super::answer::{Answer, Failed, Passed, Told};
 use super::body::{Broken, Pump};
@@ -20,12 +18,15 @@ use crate::dispatch::{Journey, Reached, Reuse};
 use crate::observe::queue::LINE_MAX;
 use crate::observe::record::{Ending, Times, endings};
 use crate::timer::{Deadlines, Patience, Side, Wait};
-use crate::wire;
+use crate::wire::{self, Stream};
 use crate::worker::millis_between;
 
 /// Times a request that a member took without answering may be sent once more to another. Not more: it may be
 /// the request that fells them.
 const MOVES_AFTER_SENDING_MAX: u32 = 1;
+
+/// A client that just came and waits for its answer is not watched before this has passed.
+const WATCH_AFTER: Duration = Duration::from_millis(10);
 
 /// How one attempt on a member ended.
 enum Attempt {
@@ -48,7 +49,7 @@ struct Course {
 
 impl Session {
     /// Serves one request.
-    pub async fn exchange(&mut self, mut request: Request, from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>) -> After {
+    pub async fn exchange(&mut self, mut request: Request, from: &Stream, to: &Stream) -> After {
         let told = Told::default();
         // The buffer is there: the head was read into it.
         let mut buffer = self.buffer.take().unwrap_or_else(|| self.downstream.worker.buffers.lend());
@@ -118,8 +119,8 @@ impl Session {
         course: &mut Course,
         buffer: &mut Buffer,
         told: &Told,
-        from: &mut ReadHalf<'_>,
-        to: &mut WriteHalf<'_>,
+        from: &Stream,
+        to: &Stream,
     ) -> Result<After, Ending> {
         let worker = std::rc::Rc::clone(&self.downstream.worker);
         let view = std::rc::Rc::clone(&self.downstream.view);
@@ -205,8 +206,8 @@ impl Session {
         held: Option<usize>,
         buffer: &mut Buffer,
         told: &Told,
-        from: &mut ReadHalf<'_>,
-        to: &mut WriteHalf<'_>,
+        from: &Stream,
+        to: &Stream,
     ) -> Attempt {
         let timeouts = self.listener().timeouts;
         let Self { timer, deadlines, downstream, last, .. } = self;
@@ -227,14 +228,14 @@ impl Session {
             told,
             buffers: &downstream.worker.buffers,
         };
-        let (mut member_from, mut member_to) = reached.stream.split();
-        let mut answering = pin!(answer.pass(&mut member_from, to));
+        let member = &reached.stream;
+        let mut answering = pin!(answer.pass(member, to));
         let ended = match held {
             Some(body) => {
                 let work = pin!(async {
                     let mut parts = [IoSlice::new(&request.sheet.out), IoSlice::new(&buffer.filled()[..body])];
                     // A member may answer and close before it has read everything: the answer tells.
-                    let _ = wire::write_all(&mut member_to, &mut parts, to_member).await;
+                    let _ = wire::write_all(member, &mut parts, to_member).await;
                     told.body_in.set(body as u64);
                     race(answering.as_mut(), pin!(watch(from, buffer)), &uploading).await
                 });
@@ -252,7 +253,7 @@ impl Session {
                     end_counted: &unread,
                 };
                 let client_side = pin!(async {
-                    match pump.run(from, &mut member_to, buffer, &mut framing, &request.sheet.out).await {
+                    match pump.run(from, member, buffer, &mut framing, &request.sheet.out).await {
                         Ok(()) => uploading.set(false),
                         // The member takes no more: its answer tells why.
                         Err(Broken::Sink(_)) => {}
@@ -286,7 +287,11 @@ fn held_body(head: &RequestHead, buffer: &Buffer) -> Option<usize> {
 
 /// Keeps an eye on a client that waits: requests it sends ahead are read into `buffer` as far as there is room.
 /// Ends only when the client has reset the connection.
-async fn watch(from: &mut ReadHalf<'_>, buffer: &mut Buffer) -> Attempt {
+async fn watch(from: &Stream, buffer: &mut Buffer) -> Attempt {
+    if !from.is_watched() {
+        // Most first requests of a connection are answered before it is worth telling the runtime of it.
+        tokio::time::sleep(WATCH_AFTER).await;
+    }
     let unused = Deadlines::default();
     let patience = Patience::new(&unused, Wait::ClientRead, 0);
     loop {

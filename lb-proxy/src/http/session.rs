@@ -8,9 +8,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use lb_core::snapshot::ListenerSnapshot;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use super::answer::Told;
 use super::h1::request::{self, Malformed, RequestHead};
@@ -22,7 +19,7 @@ use crate::dispatch::{Journey, Lease};
 use crate::listener::Downstream;
 use crate::observe::record::{Ending, Load, Record, Times, Words, endings};
 use crate::timer::{Deadlines, Patience, Timer, Wait};
-use crate::wire::{self, Unread};
+use crate::wire::{self, Stream, Unread};
 use crate::worker::millis_between;
 
 /// Empty lines that are skipped before a request (RFC 9112 section 2.2 asks for at least one).
@@ -104,7 +101,7 @@ enum Idle {
 }
 
 /// Serves one client until one side has had enough.
-pub async fn serve(downstream: Downstream, mut stream: TcpStream) {
+pub async fn serve(downstream: Downstream, stream: Stream) {
     let first_ms = downstream.listener.timeouts.http_request_ms;
     let idle_since = downstream.accepted;
     let mut session = Session {
@@ -116,22 +113,18 @@ pub async fn serve(downstream: Downstream, mut stream: TcpStream) {
         served: 0,
         idle_since,
     };
-    let after = {
-        let (mut from, mut to) = stream.split();
-        session.run(&mut from, &mut to).await
-    };
-    match after {
-        After::Reset => crate::tcp::session::reset(&stream),
-        After::Linger => session.linger(&mut stream).await,
+    match session.run(&stream, &stream).await {
+        After::Reset => stream.reset(),
+        After::Linger => session.linger(&stream).await,
         // Closing with bytes unread would reset the connection and throw away what the client has yet to take.
-        After::Close if wire::unread(&stream) == Unread::Bytes => session.linger(&mut stream).await,
+        After::Close if stream.unread() == Unread::Bytes => session.linger(&stream).await,
         After::Next | After::Rest | After::Close => {}
     }
 }
 
 impl Session {
     /// Waits in a small future while the client is idle, and works in a large one while it is not.
-    async fn run(&mut self, from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>) -> After {
+    async fn run(&mut self, from: &Stream, to: &Stream) -> After {
         loop {
             if self.idle(from, None).await != Idle::Ready {
                 return match self.nothing_came() {
@@ -147,7 +140,7 @@ impl Session {
     }
 
     /// Serves requests for as long as they come one soon after the other.
-    async fn work(&mut self, from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>) -> After {
+    async fn work(&mut self, from: &Stream, to: &Stream) -> After {
         loop {
             let after = match self.next(from).await {
                 Arrival::Request(request) => {
@@ -175,7 +168,7 @@ impl Session {
     }
 
     /// Waits for a request and reads its head.
-    async fn next(&mut self, from: &mut ReadHalf<'_>) -> Arrival {
+    async fn next(&mut self, from: &Stream) -> Arrival {
         let mut search = Search::default();
         if self.buffer.as_ref().is_none_or(Buffer::is_empty) {
             self.buffer = None;
@@ -239,7 +232,7 @@ impl Session {
 
     /// Waits, without holding memory, for something to read, and reads it: until the client's time is over, or
     /// for `at_most`.
-    async fn idle(&mut self, from: &mut ReadHalf<'_>, at_most: Option<Duration>) -> Idle {
+    async fn idle(&mut self, from: &Stream, at_most: Option<Duration>) -> Idle {
         let allowed = (self.idle_ms() > 0).then(|| Duration::from_millis(self.idle_ms()));
         let until = [allowed, at_most].into_iter().flatten().min().map(|d| self.idle_since + d);
         self.deadlines.set_at(Wait::ClientRead, until.map(tokio::time::Instant::from_std));
@@ -289,7 +282,7 @@ impl Session {
         &self.downstream.listener
     }
 
-    async fn refuse_unread(&mut self, ending: Ending, began: Instant, to: &mut WriteHalf<'_>) -> After {
+    async fn refuse_unread(&mut self, ending: Ending, began: Instant, to: &Stream) -> After {
         let told = Told::default();
         let after = self.refuse(ending, false, &told, to).await;
         // What is answered before there is a request counts for nothing in HAProxy's lines.
@@ -309,7 +302,7 @@ impl Session {
     }
 
     /// Sends the page of `ending`, if it has one and nothing else was sent.
-    pub async fn refuse(&self, ending: Ending, head_only: bool, told: &Told, to: &mut WriteHalf<'_>) -> After {
+    pub async fn refuse(&self, ending: Ending, head_only: bool, told: &Told, to: &Stream) -> After {
         if ending.status == 0 || told.client_told.get() {
             return After::Reset;
         }
@@ -386,18 +379,17 @@ impl Session {
     }
 
     /// Lets the client read the last answer: says that nothing more comes, then throws away what it still sends.
-    async fn linger(&mut self, stream: &mut TcpStream) {
+    async fn linger(&mut self, stream: &Stream) {
         let mut buffer = self.buffer.take().unwrap_or_else(|| self.downstream.worker.buffers.lend());
         buffer.consume(buffer.len());
         let rest = async {
-            if stream.shutdown().await.is_err() {
+            if stream.shutdown().is_err() {
                 return;
             }
-            let (mut from, _) = stream.split();
             let unused = Deadlines::default();
             let patience = Patience::new(&unused, Wait::ClientRead, 0);
             loop {
-                match tokio::time::timeout(LINGER_SILENCE, wire::read(&mut from, buffer.room(), patience)).await {
+                match tokio::time::timeout(LINGER_SILENCE, wire::read(stream, buffer.room(), patience)).await {
                     Ok(Ok(n)) if n > 0 => {}
                     _ => return,
                 }
@@ -408,13 +400,13 @@ impl Session {
 }
 
 /// The first bytes of a request, in a buffer that is only lent once there are some; `None`: the client has left.
-fn poll_first_bytes(from: &mut ReadHalf<'_>, cx: &mut Context<'_>, buffers: &Rc<Buffers>) -> Poll<Option<Buffer>> {
-    if std::task::ready!(from.as_ref().poll_read_ready(cx)).is_err() {
+fn poll_first_bytes(from: &Stream, cx: &mut Context<'_>, buffers: &Rc<Buffers>) -> Poll<Option<Buffer>> {
+    if std::task::ready!(from.poll_readable(cx)).is_err() {
         return Poll::Ready(None);
     }
     let mut buffer = buffers.lend();
     // The word may have been about bytes that were read before: then there is nothing, and we wait on.
-    match std::task::ready!(wire::poll_read(from, cx, buffer.room())) {
+    match std::task::ready!(from.poll_read(cx, buffer.room())) {
         Ok(n) if n > 0 => {
             buffer.fill(n);
             Poll::Ready(Some(buffer))
@@ -462,7 +454,7 @@ struct Search {
 }
 
 async fn read_head(
-    from: &mut ReadHalf<'_>,
+    from: &Stream,
     buffer: &mut Buffer,
     sheet: &mut LentSheet,
     search: &mut Search,

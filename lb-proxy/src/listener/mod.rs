@@ -3,16 +3,19 @@
 pub mod sockets;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lb_core::snapshot::ListenerSnapshot;
-use tokio::net::{TcpListener, TcpStream};
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, acceptfrom_with};
+use tokio::io::unix::AsyncFd;
 
 use crate::process::{Gate, Place};
 use crate::view::View;
+use crate::wire::Stream;
 use crate::worker::{Ticket, Worker};
 use crate::{clock, http, tcp};
 
@@ -54,9 +57,9 @@ impl Drop for Downstream {
 }
 
 /// Accepts on `socket` for whichever listener has `address`, until the task is aborted.
-pub async fn accept(worker: Rc<Worker>, address: SocketAddr, socket: TcpListener) {
+pub async fn accept(worker: Rc<Worker>, address: SocketAddr, socket: AsyncFd<TcpListener>) {
     loop {
-        let (stream, peer) = match socket.accept().await {
+        let (stream, peer) = match next(&socket).await {
             Ok(accepted) => accepted,
             // The client left while it waited in the queue.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
@@ -77,13 +80,31 @@ pub async fn accept(worker: Rc<Worker>, address: SocketAddr, socket: TcpListener
     }
 }
 
-async fn wait_for_place(worker: Rc<Worker>, address: SocketAddr, stream: TcpStream, peer: SocketAddr) {
+/// Takes the next client out of the kernel's queue.
+async fn next(socket: &AsyncFd<TcpListener>) -> io::Result<(Stream, SocketAddr)> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    loop {
+        let mut known = socket.readable().await?;
+        match acceptfrom_with(socket.get_ref(), flags) {
+            Ok((accepted, peer)) => {
+                let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+                let peer = peer.ok_or(io::ErrorKind::ConnectionAborted)?;
+                return Ok((Stream::new(accepted.into()), peer));
+            }
+            Err(Errno::WOULDBLOCK) => known.clear_ready(),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+async fn wait_for_place(worker: Rc<Worker>, address: SocketAddr, stream: Stream, peer: SocketAddr) {
     if let Some(place) = Place::wait(&worker.process, || worker.gate(address)).await {
         begin(&worker, address, place, stream, peer);
     }
 }
 
-fn begin(worker: &Rc<Worker>, address: SocketAddr, place: Place, stream: TcpStream, peer: SocketAddr) {
+fn begin(worker: &Rc<Worker>, address: SocketAddr, place: Place, stream: Stream, peer: SocketAddr) {
     // The place was taken a moment ago, in the same turn: the listener is the one it was taken of.
     let Some((view, position, listener)) = worker.listener_at(address) else { return };
     let cell = view.listener_cell(&listener);

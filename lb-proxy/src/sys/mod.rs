@@ -1,7 +1,10 @@
 //! The only room where `unsafe` may live: calls that no safe crate offers, each behind a safe function.
 #![allow(unsafe_code, reason = "this is the room for it")]
 
+pub mod socket;
+
 use std::io;
+use std::net::TcpListener;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::sys::signalfd::SignalFd;
@@ -13,6 +16,13 @@ pub fn watch_signals(descriptor: SignalFd) -> io::Result<AsyncFd<SignalFd>> {
     // SAFETY: a `SignalFd` owns its descriptor, names the same one for its whole life and closes it on drop,
     // which `AsyncFd` puts off until it has deregistered it.
     unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }.map_err(Into::into)
+}
+
+/// Has the runtime watch a listening socket that does not block. Must be called inside one.
+pub fn watch_listener(socket: TcpListener) -> io::Result<AsyncFd<TcpListener>> {
+    // SAFETY: a `TcpListener` owns its descriptor, names the same one for its whole life and closes it on drop,
+    // which `AsyncFd` puts off until it has deregistered it.
+    unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }.map_err(Into::into)
 }
 
 /// Gives memory that is not in use back to the kernel. Called after an apply and when traffic has ended, so

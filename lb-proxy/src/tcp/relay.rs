@@ -7,14 +7,10 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
-
 use crate::buffer::{BUFFER_LEN, Buffers};
 use crate::observe::record::{Ending, endings};
 use crate::timer::{Deadlines, Patience, Side, Timer, Wait};
-use crate::wire;
+use crate::wire::{self, Stream};
 
 /// How long each side may be silent.
 #[derive(Clone, Copy, Debug)]
@@ -36,8 +32,8 @@ pub struct Moved {
 
 /// Relays until both directions are closed, one side breaks, or both are silent for too long.
 pub async fn relay(
-    client: &mut TcpStream,
-    member: &mut TcpStream,
+    client: &Stream,
+    member: &Stream,
     silence: Silence,
     buffers: &Rc<Buffers>,
     timer: &mut Timer,
@@ -49,11 +45,9 @@ pub async fn relay(
         deadlines.set(Wait::MemberRead, silence.member_ms);
     };
     progress();
-    let (mut client_read, mut client_write) = client.split();
-    let (mut member_read, mut member_write) = member.split();
     let both = pin!(async {
-        let mut up = pin!(one_way(&mut client_read, &mut member_write, buffers, &progress, &moved.up));
-        let mut down = pin!(one_way(&mut member_read, &mut client_write, buffers, &progress, &moved.down));
+        let mut up = pin!(one_way(client, member, buffers, &progress, &moved.up));
+        let mut down = pin!(one_way(member, client, buffers, &progress, &moved.down));
         let (mut up_done, mut down_done) = (false, false);
         poll_fn(|cx| {
             if !up_done && let Poll::Ready(end) = up.as_mut().poll(cx) {
@@ -104,8 +98,8 @@ impl Broken {
 }
 
 async fn one_way(
-    from: &mut ReadHalf<'_>,
-    to: &mut WriteHalf<'_>,
+    from: &Stream,
+    to: &Stream,
     buffers: &Rc<Buffers>,
     progress: &impl Fn(),
     moved: &Cell<u64>,
@@ -120,7 +114,7 @@ async fn one_way(
         let read = wire::read(from, buffer.room(), patience).await.map_err(Broken::Source)?;
         if read == 0 {
             // A peer that is gone altogether shows itself at the next write or read.
-            let _ = to.shutdown().await;
+            let _ = to.shutdown();
             return Ok(());
         }
         buffer.fill(read);

@@ -1,20 +1,16 @@
 //! One relayed connection: from admission to its log line.
 
-use std::time::Duration;
-
-use socket2::SockRef;
-use tokio::net::TcpStream;
-
 use super::relay::{Moved, Silence, relay};
 use crate::clock;
 use crate::dispatch::{Journey, Reached, Reuse};
 use crate::listener::Downstream;
 use crate::observe::record::{Ending, Load, Record, Times, Words, endings};
 use crate::timer::Timer;
+use crate::wire::Stream;
 use crate::worker::millis_between;
 
 /// Serves one client of a TCP (or passed-through HTTPS) listener.
-pub async fn serve(downstream: Downstream, mut client: TcpStream) {
+pub async fn serve(downstream: Downstream, client: Stream) {
     let mut journey = downstream.listener.pool.map(|pool| Journey::new(pool, downstream.peer.ip()));
     let connect_ms = downstream.listener.timeouts.member_connect_ms;
     let reached = match &mut journey {
@@ -26,12 +22,12 @@ pub async fn serve(downstream: Downstream, mut client: TcpStream) {
     match reached {
         Err(ending) => {
             // Nothing can be said in a protocol we do not speak: a reset is the clearest word there is.
-            reset(&client);
+            client.reset();
             outcome.ending = ending;
         }
-        Ok(mut reached) => {
+        Ok(reached) => {
             outcome.connect_ms = millis_between(downstream.accepted, clock::now().into_std());
-            outcome.ending = run(&downstream, &mut client, &mut reached, &outcome.moved).await;
+            outcome.ending = run(&downstream, &client, &reached, &outcome.moved).await;
             outcome.reached = Some(reached);
         }
     }
@@ -46,7 +42,7 @@ struct Outcome {
     moved: Moved,
 }
 
-async fn run(downstream: &Downstream, client: &mut TcpStream, reached: &mut Reached, moved: &Moved) -> Ending {
+async fn run(downstream: &Downstream, client: &Stream, reached: &Reached, moved: &Moved) -> Ending {
     let timeouts = downstream.listener.timeouts;
     let silence = Silence {
         client_ms: timeouts.tunnel_ms.unwrap_or(timeouts.client_data_ms),
@@ -54,18 +50,13 @@ async fn run(downstream: &Downstream, client: &mut TcpStream, reached: &mut Reac
     };
     let mut timer = Timer::new(silence.client_ms);
     let buffers = &downstream.worker.buffers;
-    let ending = relay(client, &mut reached.stream, silence, buffers, &mut timer, moved).await;
+    let ending = relay(client, &reached.stream, silence, buffers, &mut timer, moved).await;
     if ending == endings::MEMBER_RESET {
-        reset(client);
+        client.reset();
     } else if ending == endings::CLIENT_RESET {
-        reset(&reached.stream);
+        reached.stream.reset();
     }
     ending
-}
-
-/// Has the connection reset instead of closed when it is dropped.
-pub fn reset(stream: &TcpStream) {
-    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
 fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome) {

@@ -1,17 +1,16 @@
 //! Opening a connection to a member, and knowing early when it is not worth waiting for.
 
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use lb_core::balance::{self, MemberIndex, Tried};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::clock;
 use crate::dispatch::Lease;
+use crate::wire::Stream;
 use crate::worker::Worker;
 
 /// Why there is no connection.
@@ -28,12 +27,7 @@ pub enum ConnectFailure {
 }
 
 /// Connects to the member that `lease` names. `tried` are those it may not be given up for.
-pub async fn connect(
-    worker: &Worker,
-    lease: &Lease,
-    timeout_ms: u64,
-    tried: &Tried,
-) -> Result<TcpStream, ConnectFailure> {
+pub async fn connect(worker: &Worker, lease: &Lease, timeout_ms: u64, tried: &Tried) -> Result<Stream, ConnectFailure> {
     let fault = &lease.slot().state.fault;
     let began = clock::now();
     let stream = begin(lease.slot().address).map_err(|error| match error.raw_os_error() {
@@ -54,24 +48,24 @@ pub async fn connect(
     result
 }
 
-fn begin(address: SocketAddr) -> io::Result<TcpStream> {
+fn begin(address: SocketAddr) -> io::Result<Stream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
     match socket.connect(&address.into()) {
         Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
         _ => {}
     }
-    TcpStream::from_std(socket.into())
+    Ok(Stream::new(socket.into()))
 }
 
 async fn wait(
     worker: &Worker,
     lease: &Lease,
-    stream: TcpStream,
+    stream: Stream,
     began: Instant,
     timeout_ms: u64,
     tried: &Tried,
-) -> Result<TcpStream, ConnectFailure> {
+) -> Result<Stream, ConnectFailure> {
     let timeout_ms = if timeout_ms == 0 { u64::MAX >> 20 } else { timeout_ms };
     let deadline = began + Duration::from_millis(timeout_ms);
     let fault = &lease.slot().state.fault;
@@ -102,12 +96,8 @@ fn another_is_ready(worker: &Worker, lease: &Lease, tried: &Tried) -> bool {
     balance::alternative(lease.pool(), worker.now(), &not_these)
 }
 
-async fn established(stream: &TcpStream) -> Result<(), ConnectFailure> {
-    poll_fn(|cx| stream.poll_write_ready(cx)).await.map_err(ConnectFailure::Refused)?;
-    match stream.take_error() {
-        Ok(None) => Ok(()),
-        Ok(Some(error)) | Err(error) => Err(ConnectFailure::Refused(error)),
-    }
+async fn established(stream: &Stream) -> Result<(), ConnectFailure> {
+    stream.connected().await.map_err(ConnectFailure::Refused)
 }
 
 /// Counts a slow connection for as long as it is waited for.

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use lb_core::member::MemberCell;
 use lb_core::time::Millis;
-use tokio::net::TcpStream;
 
-use crate::wire::{self, Unread};
+use crate::wire::{Stream, Unread};
 
 /// Most connections kept to one member by one worker.
 pub const KEPT_MAX: usize = 128;
@@ -32,7 +31,7 @@ pub struct IdleConnections {
 
 #[derive(Debug)]
 struct Kept {
-    stream: TcpStream,
+    stream: Stream,
     since: Millis,
     /// Which turn of the worker it was put here in.
     turn: u64,
@@ -61,7 +60,7 @@ impl IdleConnections {
     /// A member that says more than it was asked for does so right behind its answer. Of a connection that was
     /// put here in this very turn the runtime has not been told yet: one that has been here for longer is lent
     /// rather, and if there is none, the kernel is asked.
-    pub fn take(&self, now: Millis, repeatable: bool) -> Option<TcpStream> {
+    pub fn take(&self, now: Millis, repeatable: bool) -> Option<Stream> {
         let longest = if repeatable { KEPT_FOR_MS } else { FRESH_MS };
         let mut kept = self.kept.borrow_mut();
         let turn = TURN.get();
@@ -74,8 +73,7 @@ impl IdleConnections {
             }
             let candidate = kept.remove(place);
             self.cell.idle.dec();
-            let unread =
-                if candidate.turn == turn { wire::peek(&candidate.stream) } else { wire::unread(&candidate.stream) };
+            let unread = if candidate.turn == turn { candidate.stream.peek() } else { candidate.stream.unread() };
             match unread {
                 Unread::Nothing => return Some(candidate.stream),
                 Unread::Bytes => self.distrust(now),
@@ -85,7 +83,7 @@ impl IdleConnections {
     }
 
     /// Keeps a connection whose last answer was read to its end.
-    pub fn put(&self, stream: TcpStream, now: Millis) {
+    pub fn put(&self, stream: Stream, now: Millis) {
         let mut kept = self.kept.borrow_mut();
         if kept.len() < KEPT_MAX && now >= self.closed_until.get() {
             kept.push(Kept { stream, since: now, turn: TURN.get() });
@@ -111,7 +109,7 @@ impl IdleConnections {
         let mut kept = self.kept.borrow_mut();
         let before = kept.len();
         kept.retain(|k| {
-            let unread = wire::unread(&k.stream);
+            let unread = k.stream.unread();
             if unread == Unread::Bytes {
                 self.distrust(now);
             }
