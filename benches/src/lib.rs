@@ -1,4 +1,5 @@
-//! What Weir is measured with, beside HAProxy and nginx in the same run. `benches/README.md` has the rules.
+//! What Weir is measured with: beside HAProxy and nginx in the same run, and by counting instructions.
+//! `benches/README.md` has the rules.
 //!
 //! | file | what it is |
 //! |---|---|
@@ -9,6 +10,7 @@
 //! | [`sink`] | takes log lines |
 //! | [`place`], [`cores`], [`process`], [`usage`], [`syscalls`] | the ground: a network of one's own, pinning, processes, their figures |
 //! | [`density`] | many VIPs on one node at rest |
+//! | [`micro`] | instruction counts of hot functions |
 //! | [`run`], [`record`] | rounds, and what they leave behind |
 //! | [`summary`], [`report`], [`plot`] | medians and ratios, what is written |
 
@@ -18,6 +20,7 @@ pub mod density;
 pub mod fixed_rate;
 pub mod idle;
 pub mod member;
+pub mod micro;
 pub mod peak;
 pub mod place;
 pub mod plot;
