@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::ensure;
 use jiff::Timestamp;
 use lb_core::config::LogFormat;
-use lb_proxy::observe::format;
+use lb_proxy::observe::format::{self, WallClock};
 use lb_proxy::observe::queue::{Batch, Log};
 use lb_proxy::observe::record::{Load, Record, SinkId, Times, Words, endings};
 
@@ -58,14 +58,15 @@ fn note() -> Scenario {
 
 fn line(name: &str, format: LogFormat, http: bool) -> Scenario {
     Scenario::new(format!("log-line/{name}"), move || {
-        let (record, mut line) = (record(http), String::new());
+        let (record, mut line, mut clock) = (record(http), Vec::new(), WallClock::default());
         let words = if http { WORDS } else { Words { line: b"", ..WORDS } };
         let began = Timestamp::from_millisecond(1_770_091_506_789)?;
-        format::line(format, &record, words, began, &mut line);
-        ensure!(line.contains("192.0.2.117"), "{line}");
+        format::line(format, &record, words, began, &mut clock, &mut line);
+        let text = String::from_utf8_lossy(&line);
+        ensure!(text.contains("192.0.2.117"), "{text}");
         Ok(Box::new(move || {
             line.clear();
-            format::line(black_box(format), black_box(&record), black_box(words), began, &mut line);
+            format::line(black_box(format), black_box(&record), black_box(words), began, &mut clock, &mut line);
         }))
     })
 }

@@ -155,27 +155,27 @@ fn httplog(record: &Record, words: Words<'_>, began: &[u8], line: &mut Line<'_>)
     line.tail(record).text(" ").quoted(words.line);
 }
 
-/// One line of JSON; keys in the order of the alphabet.
+/// One line of JSON.
 #[derive(Serialize)]
 struct JsonLine<'a> {
-    bytes_in: u64,
-    bytes_out: u64,
+    time: String,
     client: SocketAddr,
-    connect_ms: Option<i32>,
-    flags: &'a str,
     listener: &'a str,
+    pool: Option<&'a str>,
     member: Option<&'a str>,
     method: Option<&'a str>,
-    pool: Option<&'a str>,
-    reason: &'a str,
-    redispatched: bool,
-    request_ms: Option<i32>,
-    response_ms: Option<i32>,
-    retries: u32,
-    status: Option<u16>,
     target: Option<&'a str>,
-    time: String,
+    status: Option<u16>,
+    reason: &'a str,
+    flags: &'a str,
+    bytes_in: u64,
+    bytes_out: u64,
+    request_ms: Option<i32>,
+    connect_ms: Option<i32>,
+    response_ms: Option<i32>,
     total_ms: i32,
+    retries: u32,
+    redispatched: bool,
 }
 
 fn json_line(record: &Record, words: Words<'_>, began: Timestamp, out: &mut Vec<u8>) {
@@ -188,24 +188,24 @@ fn json_line(record: &Record, words: Words<'_>, began: Timestamp, out: &mut Vec<
     let _ = serde_json::to_writer(
         out,
         &JsonLine {
-            bytes_in: record.bytes_in,
-            bytes_out: record.bytes_out,
+            time: format!("{began:.3}"),
             client: record.client,
-            connect_ms: millis(times.connect),
-            flags: flags(record),
             listener: words.listener,
+            pool: words.pool,
             member: words.member,
             method,
-            pool: words.pool,
-            reason: record.ending.reason,
-            redispatched: record.redispatched,
-            request_ms: millis(times.request),
-            response_ms: millis(times.response),
-            retries: record.retries,
-            status: (record.http && record.status != 0).then_some(record.status),
             target,
-            time: format!("{began:.3}"),
+            status: (record.http && record.status != 0).then_some(record.status),
+            reason: record.ending.reason,
+            flags: flags(record),
+            bytes_in: record.bytes_in,
+            bytes_out: record.bytes_out,
+            request_ms: millis(times.request),
+            connect_ms: millis(times.connect),
+            response_ms: millis(times.response),
             total_ms: times.total,
+            retries: record.retries,
+            redispatched: record.redispatched,
         },
     );
 }

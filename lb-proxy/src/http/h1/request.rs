@@ -275,9 +275,30 @@ fn is_host(value: &[u8]) -> bool {
             None => (value, &b""[..]),
         },
     };
-    let reg_name = |b: &u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(b);
-    !host.is_empty() && host.iter().all(reg_name) && port.len() <= 5 && port.iter().all(u8::is_ascii_digit)
+    !host.is_empty()
+        && host.iter().all(|b| REG_NAME[usize::from(*b)])
+        && port.len() <= 5
+        && port.iter().all(u8::is_ascii_digit)
 }
+
+/// Bytes of a registered name (RFC 3986 section 3.2.2).
+const REG_NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let others = b"-._~%!$&'()*+,;=";
+    let mut at = 0;
+    while at < others.len() {
+        table[others[at] as usize] = true;
+        at += 1;
+    }
+    let mut byte = 0u8;
+    while byte < 128 {
+        if byte.is_ascii_alphanumeric() {
+            table[byte as usize] = true;
+        }
+        byte += 1;
+    }
+    table
+};
 
 fn check_expectation(head: &[u8], table: &[Field]) -> Result<bool, Malformed> {
     let mut expects = false;
