@@ -236,8 +236,8 @@ fn surplus_answer_reaches_nobody() {
             other.send(format!("GET {target} HTTP/1.1\r\nHost: w\r\n\r\n"));
             judge(other.maybe_answer(), &target);
         }
-        // With a gap, a request may be on its way to the member already.
-        let allowed = if gap.is_zero() { 0 } else { 2 };
+        // With a gap, requests may be on their way to the member already, until the first surplus is noticed.
+        let allowed = if gap.is_zero() { 0 } else { 8 };
         assert!(wrong <= allowed, "{wrong} wrong answers of 50 with a gap of {gap:?}");
     }
 }

@@ -30,6 +30,8 @@ pub struct WorkerStats {
     pub total_connections: u64,
     /// Requests (HTTP) begun since start.
     pub total_requests: u64,
+    /// Connections that are parked: open, silent for a while, held in next to no memory.
+    pub parked_connections: u64,
 }
 
 /// Octavia's five figures of a listener, and what an operator asks next.

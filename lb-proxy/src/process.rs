@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use lb_control::stats::WorkerStats;
@@ -54,8 +54,17 @@ impl Process {
 
     /// Milliseconds since the process began.
     pub fn now(&self) -> Millis {
-        let since = clock::now().into_std().saturating_duration_since(self.began);
-        Millis(since.as_millis() as u64)
+        self.millis(clock::now().into_std())
+    }
+
+    /// An instant, in milliseconds since the process began.
+    pub fn millis(&self, instant: Instant) -> Millis {
+        Millis(instant.saturating_duration_since(self.began).as_millis() as u64)
+    }
+
+    /// The instant so many milliseconds after the process began.
+    pub fn instant(&self, millis: Millis) -> Instant {
+        self.began + Duration::from_millis(millis.0)
     }
 
     /// Connections from clients, open now.

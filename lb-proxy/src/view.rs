@@ -10,6 +10,7 @@ use lb_core::member::{ListenerCell, MemberCell, MemberState, PoolCell};
 use lb_core::snapshot::{ListenerSnapshot, MemberSlot, PoolIndex, PoolSnapshot, Snapshot};
 
 use crate::observe::record::SinkId;
+use crate::process::Place;
 use crate::upstream::idle::IdleConnections;
 
 /// See the module. Sessions hold the view they work with; a new one is met at the next request.
@@ -85,6 +86,15 @@ impl View {
     /// This worker's figures of a pool.
     pub fn pool_cell(&self, pool: PoolIndex) -> &PoolCell {
         self.pool(pool).cells.of(self.worker)
+    }
+
+    /// Where the listener of a client that came in by `listener` and holds `place` is in this view; `None`: it is gone,
+    /// or was away for a while and counts anew.
+    pub fn listener_of(&self, listener: &ListenerSnapshot, place: &Place) -> Option<usize> {
+        let is_its = |l: &Arc<ListenerSnapshot>| {
+            l.id == listener.id && l.up && l.protocol == listener.protocol && place.counts_in(&l.admitted)
+        };
+        self.snapshot.listeners.iter().position(is_its)
     }
 
     /// Where lines of the listener at `place` go; `None`: it writes none.

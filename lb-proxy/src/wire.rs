@@ -38,9 +38,19 @@ impl Stream {
         Self(Socket::new(socket))
     }
 
+    /// The socket, which the runtime watches no longer.
+    pub fn into_socket(self) -> TcpStream {
+        self.0.into_inner()
+    }
+
     /// The runtime tells when something happens on it.
     pub fn is_watched(&self) -> bool {
         self.0.watched().is_some()
+    }
+
+    /// Has the runtime watch it from now on: for when there will hardly be anything yet.
+    pub fn watch(&self) -> io::Result<()> {
+        self.0.watch().map(|_| ())
     }
 
     /// Reads once if there is something to read now; otherwise has the task woken when there is. 0 is the end of the

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::buffer::Buffers;
+use crate::http::parked::Parking;
 use crate::listener;
 use crate::observe::record::SinkId;
 use crate::process::Process;
@@ -85,6 +86,8 @@ pub struct Worker {
     pub index: usize,
     /// What all threads share.
     pub process: Arc<Process>,
+    /// Clients that have been silent for a while.
+    pub parking: Parking,
     /// Memory to lend.
     pub buffers: Rc<Buffers>,
     view: CurrentView,
@@ -139,6 +142,7 @@ impl Worker {
         Rc::new(Self {
             index,
             process,
+            parking: Parking::default(),
             buffers: Rc::default(),
             view: RefCell::new(Rc::new(view)),
             sessions: RefCell::default(),
@@ -186,6 +190,7 @@ impl Worker {
         let snapshot = self.process.snapshot.load_full();
         let view = View::build(snapshot, self.index, Some(&self.view.borrow()), sinks);
         *self.view.borrow_mut() = Rc::new(view);
+        self.parking.renew(&self.view());
         let closing: Vec<_> = close.iter().filter_map(|id| self.acceptors.borrow_mut().remove(id)).collect();
         for task in closing {
             task.abort();
@@ -207,6 +212,7 @@ impl Worker {
         for (_, task) in self.acceptors.borrow_mut().drain() {
             task.abort();
         }
+        self.parking.clear(self);
         let sessions = self.sessions.borrow();
         if sessions.is_empty() {
             let _ = done.send(());

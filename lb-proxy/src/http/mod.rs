@@ -4,5 +4,6 @@ pub mod answer;
 pub mod body;
 pub mod exchange;
 pub mod h1;
+pub mod parked;
 pub mod refusal;
 pub mod session;

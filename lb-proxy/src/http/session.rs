@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use lb_core::snapshot::ListenerSnapshot;
+use lb_core::time::Millis;
 
 use super::answer::Told;
 use super::h1::request::{self, Malformed, RequestHead};
@@ -34,6 +35,9 @@ const LINGER_SILENCE: Duration = Duration::from_millis(1_000);
 /// back sooner cost no allocation.
 const WARM_FOR: Duration = Duration::from_millis(250);
 
+/// One that has been idle for this long is parked: then it has no task any more.
+const PARK_AFTER: Duration = Duration::from_millis(1_000);
+
 /// What becomes of the client's connection after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
@@ -41,6 +45,8 @@ pub enum After {
     Next,
     /// The same, but none came for a while.
     Rest,
+    /// The same, but none came for so long that the client is better parked.
+    Park,
     /// It is closed.
     Close,
     /// It is closed once the client has stopped sending.
@@ -62,7 +68,7 @@ pub struct Session {
     pub buffer: Option<Buffer>,
     /// The listener is gone or down: this request is the last.
     pub last: bool,
-    served: u64,
+    served: u32,
     /// Accepted, or done with the last request.
     idle_since: Instant,
 }
@@ -100,33 +106,59 @@ enum Idle {
     Part,
 }
 
-/// Serves one client until one side has had enough.
+/// Serves one client until one side has had enough, or it has been silent for so long that it is parked.
 pub async fn serve(downstream: Downstream, stream: Stream) {
-    let first_ms = downstream.listener.timeouts.http_request_ms;
     let idle_since = downstream.accepted;
-    let mut session = Session {
-        downstream,
-        timer: Timer::new(first_ms),
-        deadlines: Deadlines::default(),
-        buffer: None,
-        last: false,
-        served: 0,
-        idle_since,
-    };
-    match session.run(&stream, &stream).await {
-        After::Reset => stream.reset(),
-        After::Linger => session.linger(&stream).await,
-        // Closing with bytes unread would reset the connection and throw away what the client has yet to take.
-        After::Close if stream.unread() == Unread::Bytes => session.linger(&stream).await,
-        After::Next | After::Rest | After::Close => {}
-    }
+    Session::new(downstream, 0, idle_since).live(stream).await;
+}
+
+/// Goes on with a client that was parked after `served` requests, silent since `since`.
+pub async fn resume(downstream: Downstream, stream: Stream, served: u32, since: Millis) {
+    let idle_since = downstream.worker.process.instant(since);
+    Session::new(downstream, served, idle_since).live(stream).await;
 }
 
 impl Session {
+    fn new(downstream: Downstream, served: u32, idle_since: Instant) -> Self {
+        let first_ms = downstream.listener.timeouts.http_request_ms;
+        Self {
+            downstream,
+            timer: Timer::new(first_ms),
+            deadlines: Deadlines::default(),
+            buffer: None,
+            last: false,
+            served,
+            idle_since,
+        }
+    }
+
+    async fn live(mut self, stream: Stream) {
+        match self.run(&stream, &stream).await {
+            After::Reset => stream.reset(),
+            After::Linger => self.linger(&stream).await,
+            // Closing with bytes unread would reset the connection and throw away what the client has yet to take.
+            After::Close if stream.unread() == Unread::Bytes => self.linger(&stream).await,
+            After::Park => self.park(stream),
+            After::Next | After::Rest | After::Close => {}
+        }
+    }
+
+    fn park(self, stream: Stream) {
+        let worker = Rc::clone(&self.downstream.worker);
+        let since = worker.process.millis(self.idle_since);
+        worker.parking.park(self.downstream, stream, self.served, since);
+    }
+
     /// Waits in a small future while the client is idle, and works in a large one while it is not.
     async fn run(&mut self, from: &Stream, to: &Stream) -> After {
         loop {
-            if self.idle(from, None).await != Idle::Ready {
+            // A client that has yet to ask for anything is not let out of sight.
+            let at_most = (self.served > 0).then_some(PARK_AFTER);
+            let idle = self.idle(from, at_most).await;
+            if idle == Idle::Silent && !self.patience_is_over() {
+                return After::Park;
+            }
+            if idle != Idle::Ready {
                 return match self.nothing_came() {
                     Arrival::Refused(ending, began) => Box::pin(self.refuse_unread(ending, began, to)).await,
                     _ => After::Close,
@@ -157,7 +189,11 @@ impl Session {
             if after != After::Next {
                 return after;
             }
-            self.served += 1;
+            self.served = self.served.saturating_add(1);
+            // Hardly anybody has asked again already.
+            if from.watch().is_err() {
+                return After::Close;
+            }
             self.idle_since = clock::now().into_std();
         }
     }
@@ -262,12 +298,7 @@ impl Session {
         if Rc::ptr_eq(&current, &self.downstream.view) {
             return;
         }
-        let id = self.downstream.listener.id;
-        // A listener of the same id that was away for a while counts anew: it is not the one this client is in.
-        let is_ours = |l: &Arc<ListenerSnapshot>| {
-            l.id == id && l.up && l.protocol.is_http() && self.downstream.place.counts_in(&l.admitted)
-        };
-        match current.snapshot.listeners.iter().position(is_ours) {
+        match current.listener_of(&self.downstream.listener, &self.downstream.place) {
             Some(position) => {
                 self.downstream.listener = Arc::clone(&current.snapshot.listeners[position]);
                 self.downstream.position = position;

@@ -8,12 +8,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lb_core::member::ListenerCell;
 use lb_core::snapshot::ListenerSnapshot;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use tokio::io::unix::AsyncFd;
 
-use crate::process::{Gate, Place};
+use crate::process::{Gate, Place, Process};
 use crate::view::View;
 use crate::wire::Stream;
 use crate::worker::{Ticket, Worker};
@@ -39,20 +40,39 @@ pub struct Downstream {
     pub peer: SocketAddr,
     /// When.
     pub accepted: Instant,
-    ticket: Ticket,
+    /// Counts the connection while it is open.
+    pub counted: Counted,
+    /// Its place in the worker's list.
+    pub ticket: Ticket,
+}
+
+/// A connection in the figures of its listener and of the process, until it is dropped.
+#[derive(Debug)]
+pub struct Counted {
+    cell: Arc<ListenerCell>,
+    process: Arc<Process>,
+}
+
+impl Counted {
+    fn new(cell: &Arc<ListenerCell>, process: &Arc<Process>) -> Self {
+        cell.open.inc();
+        cell.connections.inc();
+        process.connected();
+        Self { cell: Arc::clone(cell), process: Arc::clone(process) }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.cell.open.dec();
+        self.process.disconnected();
+    }
 }
 
 impl Downstream {
     /// Has `waker` woken when the worker begins to drain.
     pub fn wake_on_drain(&self, waker: &std::task::Waker) {
         self.ticket.wake_on_drain(waker);
-    }
-}
-
-impl Drop for Downstream {
-    fn drop(&mut self) {
-        self.view.listener_cell(&self.listener).open.dec();
-        self.worker.process.disconnected();
     }
 }
 
@@ -107,16 +127,14 @@ async fn wait_for_place(worker: Rc<Worker>, address: SocketAddr, stream: Stream,
 fn begin(worker: &Rc<Worker>, address: SocketAddr, place: Place, stream: Stream, peer: SocketAddr) {
     // The place was taken a moment ago, in the same turn: the listener is the one it was taken of.
     let Some((view, position, listener)) = worker.listener_at(address) else { return };
-    let cell = view.listener_cell(&listener);
-    cell.open.inc();
-    cell.connections.inc();
+    let counted = Counted::new(listener.cells.of(worker.index), &worker.process);
     worker.process.worker(worker.index).connections.inc();
-    worker.process.connected();
     worker.keep_house();
     let is_http = listener.protocol.is_http();
     let ticket = worker.enter();
     let accepted = Instant::now();
-    let downstream = Downstream { worker: Rc::clone(worker), view, listener, position, place, peer, accepted, ticket };
+    let worker = Rc::clone(worker);
+    let downstream = Downstream { worker, view, listener, position, place, peer, accepted, counted, ticket };
     if is_http {
         tokio::task::spawn_local(clock::scoped(http::session::serve(downstream, stream)));
     } else {

@@ -86,11 +86,17 @@ pub struct WorkerCell {
     pub connections: Counter,
     /// Requests begun.
     pub requests: Counter,
+    /// Gauge: connections parked.
+    pub parked: Counter,
 }
 
 impl WorkerCell {
     /// As reported.
     pub fn read(&self) -> WorkerStats {
-        WorkerStats { total_connections: self.connections.get(), total_requests: self.requests.get() }
+        WorkerStats {
+            total_connections: self.connections.get(),
+            total_requests: self.requests.get(),
+            parked_connections: self.parked.get(),
+        }
     }
 }

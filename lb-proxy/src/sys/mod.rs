@@ -5,7 +5,7 @@ pub mod socket;
 
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::sys::signalfd::SignalFd;
 use tokio::io::Interest;
@@ -15,6 +15,13 @@ use tokio::io::unix::AsyncFd;
 pub fn watch_signals(descriptor: SignalFd) -> io::Result<AsyncFd<SignalFd>> {
     // SAFETY: a `SignalFd` owns its descriptor, names the same one for its whole life and closes it on drop,
     // which `AsyncFd` puts off until it has deregistered it.
+    unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }.map_err(Into::into)
+}
+
+/// Has the runtime watch a descriptor that can be read without blocking. Must be called inside one.
+pub fn watch_descriptor(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` names the same descriptor for its whole life and closes it on drop, which `AsyncFd` puts
+    // off until it has deregistered it.
     unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }.map_err(Into::into)
 }
 

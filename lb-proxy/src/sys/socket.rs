@@ -22,6 +22,12 @@ impl Socket {
         Self { watch: OnceCell::new(), socket }
     }
 
+    /// The socket, no longer watched.
+    pub fn into_inner(self) -> TcpStream {
+        drop(self.watch);
+        self.socket
+    }
+
     /// The socket itself.
     pub fn get(&self) -> &TcpStream {
         &self.socket
