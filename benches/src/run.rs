@@ -21,7 +21,7 @@ const RATE_SHARE: f64 = 0.7;
 /// Until a proxy has written its last lines and let go of what it need not hold.
 const SETTLE: Duration = Duration::from_millis(100);
 /// The same, before memory is read.
-const REST: Duration = Duration::from_secs(1);
+const REST: Duration = Duration::from_secs(3);
 const FIRST_PORT: u16 = 8001;
 
 struct Running {

@@ -31,6 +31,8 @@ const STACK: usize = 256 * 1024;
 const EVENTS_PER_WAIT: usize = 256;
 /// Tasks run before new events are looked for: all that one wait woke.
 const TASKS_PER_WAIT: u32 = EVENTS_PER_WAIT as u32;
+/// Sessions that asked for a look are woken this often.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Kept connections are looked over this often while there are any.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
@@ -91,7 +93,10 @@ pub struct Worker {
     /// Memory to lend.
     pub buffers: Rc<Buffers>,
     view: CurrentView,
-    sessions: RefCell<Slab<Option<Waker>>>,
+    sessions: RefCell<Slab<Entry>>,
+    /// Sessions that wait for the next look.
+    looks: Cell<usize>,
+    looking: Cell<bool>,
     /// Most sessions at once since memory was last given back.
     most_sessions: Cell<usize>,
     draining: Cell<bool>,
@@ -146,6 +151,8 @@ impl Worker {
             buffers: Rc::default(),
             view: RefCell::new(Rc::new(view)),
             sessions: RefCell::default(),
+            looks: Cell::new(0),
+            looking: Cell::new(false),
             most_sessions: Cell::new(0),
             draining: Cell::new(false),
             last_left: RefCell::default(),
@@ -219,15 +226,15 @@ impl Worker {
             return;
         }
         *self.last_left.borrow_mut() = Some(done);
-        for (_, waker) in sessions.iter() {
-            waker.iter().for_each(Waker::wake_by_ref);
+        for (_, entry) in sessions.iter() {
+            entry.waker.iter().for_each(Waker::wake_by_ref);
         }
     }
 
     /// Enters a session into the worker's list; it is there until the ticket is dropped.
     pub fn enter(self: &Rc<Self>) -> Ticket {
         let mut sessions = self.sessions.borrow_mut();
-        let key = sessions.insert(None);
+        let key = sessions.insert(Entry::default());
         self.most_sessions.set(self.most_sessions.get().max(sessions.len()));
         Ticket { worker: Rc::clone(self), key }
     }
@@ -240,6 +247,25 @@ impl Worker {
             self.most_sessions.set(now);
             crate::sys::trim_heap();
         }
+    }
+
+    /// Wakes those who asked for a look, for as long as there are any.
+    fn look_later(self: &Rc<Self>) {
+        if self.looking.replace(true) {
+            return;
+        }
+        let worker = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            while worker.looks.get() > 0 {
+                tokio::time::sleep(LOOK_EVERY).await;
+                for (_, entry) in worker.sessions.borrow_mut().iter_mut().filter(|(_, entry)| entry.wants_look) {
+                    entry.wants_look = false;
+                    entry.waker.iter().for_each(Waker::wake_by_ref);
+                }
+                worker.looks.set(0);
+            }
+            worker.looking.set(false);
+        });
     }
 
     /// Sees to it that kept connections and spare memory are looked over while there are any.
@@ -266,6 +292,22 @@ impl Worker {
     }
 }
 
+/// What the worker knows of a session.
+#[derive(Debug, Default)]
+struct Entry {
+    waker: Option<Waker>,
+    /// It asked to be woken at the next look.
+    wants_look: bool,
+}
+
+impl Entry {
+    fn keep(&mut self, waker: &Waker) {
+        if self.waker.as_ref().is_none_or(|known| !known.will_wake(waker)) {
+            self.waker = Some(waker.clone());
+        }
+    }
+}
+
 /// A session's place in its worker's list.
 #[derive(Debug)]
 pub struct Ticket {
@@ -276,18 +318,33 @@ pub struct Ticket {
 impl Ticket {
     /// Has `waker` woken when the worker begins to drain.
     pub fn wake_on_drain(&self, waker: &Waker) {
+        self.worker.sessions.borrow_mut()[self.key].keep(waker);
+    }
+
+    /// Has `waker` woken in [`LOOK_EVERY`] or a little later. One timer serves all who ask: most have no need of it
+    /// any more when it fires.
+    pub fn wake_later(&self, waker: &Waker) {
         let mut sessions = self.worker.sessions.borrow_mut();
-        let slot = &mut sessions[self.key];
-        if slot.as_ref().is_none_or(|known| !known.will_wake(waker)) {
-            *slot = Some(waker.clone());
+        let entry = &mut sessions[self.key];
+        entry.keep(waker);
+        if !std::mem::replace(&mut entry.wants_look, true) {
+            self.worker.looks.set(self.worker.looks.get() + 1);
+            self.worker.look_later();
         }
+    }
+
+    /// True while the look that was asked for is still to come.
+    pub fn look_is_due(&self) -> bool {
+        self.worker.sessions.borrow()[self.key].wants_look
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut sessions = self.worker.sessions.borrow_mut();
-        sessions.try_remove(self.key);
+        if sessions.try_remove(self.key).is_some_and(|entry| entry.wants_look) {
+            self.worker.looks.set(self.worker.looks.get() - 1);
+        }
         if std::thread::panicking() {
             self.worker.process.panicked();
         }

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::io::IoSlice;
 use std::pin::{Pin, pin};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::answer::{Answer, Failed, Passed, Told};
 use super::body::{Broken, Pump};
@@ -19,14 +19,11 @@ use crate::observe::queue::LINE_MAX;
 use crate::observe::record::{Ending, Times, endings};
 use crate::timer::{Deadlines, Patience, Side, Wait};
 use crate::wire::{self, Stream};
-use crate::worker::millis_between;
+use crate::worker::{Ticket, millis_between};
 
 /// Times a request that a member took without answering may be sent once more to another. Not more: it may be
 /// the request that fells them.
 const MOVES_AFTER_SENDING_MAX: u32 = 1;
-
-/// A client that just came and waits for its answer is not watched before this has passed.
-const WATCH_AFTER: Duration = Duration::from_millis(10);
 
 /// How one attempt on a member ended.
 enum Attempt {
@@ -55,6 +52,7 @@ impl Session {
         let mut buffer = self.buffer.take().unwrap_or_else(|| self.downstream.worker.buffers.lend());
         self.prepare(&mut request, &mut buffer);
         let head = request.head;
+        self.client_ends = !head.keep_alive;
         let mut journey = self.listener().pool.map(|pool| Journey::new(pool, self.downstream.peer.ip()));
         let mut course = Course { reached: None, connected_at: None, moves: 0 };
         let outcome = match &mut journey {
@@ -237,7 +235,7 @@ impl Session {
                     // A member may answer and close before it has read everything: the answer tells.
                     let _ = wire::write_all(member, &mut parts, to_member).await;
                     told.body_in.set(body as u64);
-                    race(answering.as_mut(), pin!(watch(from, buffer)), &uploading).await
+                    race(answering.as_mut(), pin!(watch(from, buffer, &downstream.ticket)), &uploading).await
                 });
                 timer.guard(deadlines, work).await
             }
@@ -263,7 +261,7 @@ impl Session {
                         from_member.deadlines.set(Wait::MemberRead, from_member.ms);
                     }
                     match uploading.get() {
-                        false => watch(from, buffer).await,
+                        false => watch(from, buffer, &downstream.ticket).await,
                         true => std::future::pending().await,
                     }
                 });
@@ -287,10 +285,18 @@ fn held_body(head: &RequestHead, buffer: &Buffer) -> Option<usize> {
 
 /// Keeps an eye on a client that waits: requests it sends ahead are read into `buffer` as far as there is room.
 /// Ends only when the client has reset the connection.
-async fn watch(from: &Stream, buffer: &mut Buffer) -> Attempt {
+async fn watch(from: &Stream, buffer: &mut Buffer, ticket: &Ticket) -> Attempt {
     if !from.is_watched() {
         // Most first requests of a connection are answered before it is worth telling the runtime of it.
-        tokio::time::sleep(WATCH_AFTER).await;
+        let mut asked = false;
+        poll_fn(|cx| {
+            if !std::mem::replace(&mut asked, true) || ticket.look_is_due() {
+                ticket.wake_later(cx.waker());
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+        .await;
     }
     let unused = Deadlines::default();
     let patience = Patience::new(&unused, Wait::ClientRead, 0);

@@ -68,6 +68,8 @@ pub struct Session {
     pub buffer: Option<Buffer>,
     /// The listener is gone or down: this request is the last.
     pub last: bool,
+    /// The client said that this request is its last.
+    pub client_ends: bool,
     served: u32,
     /// Accepted, or done with the last request.
     idle_since: Instant,
@@ -127,6 +129,7 @@ impl Session {
             deadlines: Deadlines::default(),
             buffer: None,
             last: false,
+            client_ends: false,
             served,
             idle_since,
         }
@@ -137,7 +140,8 @@ impl Session {
             After::Reset => stream.reset(),
             After::Linger => self.linger(&stream).await,
             // Closing with bytes unread would reset the connection and throw away what the client has yet to take.
-            After::Close if stream.unread() == Unread::Bytes => self.linger(&stream).await,
+            // A client that asked for the end has nothing more to say.
+            After::Close if !self.client_ends && stream.unread() == Unread::Bytes => self.linger(&stream).await,
             After::Park => self.park(stream),
             After::Next | After::Rest | After::Close => {}
         }

@@ -60,24 +60,22 @@ impl IdleConnections {
     /// Lends the youngest that is still open. `repeatable`: the request could be sent again if the connection
     /// turns out to be dead after all.
     ///
-    /// A member that says more than it was asked for does so right behind its answer. Of a connection that was put
-    /// here two turns ago the runtime would have been told; of a younger one the kernel is asked; and one of this
-    /// very turn is left alone, unless turns have become long.
+    /// A member that says more than it was asked for does so right behind its answer, and of a connection that was
+    /// put here in this very turn the runtime has not been told yet. Such a one is left alone, unless turns have
+    /// become so long that the kernel can be asked instead.
     pub fn take(&self, now: Millis, repeatable: bool) -> Option<Stream> {
         let longest = if repeatable { KEPT_FOR_MS } else { FRESH_MS };
         let mut kept = self.kept.borrow_mut();
         let turn = TURN.get();
         loop {
-            let settled = |k: &Kept| k.turn + 1 < turn;
-            let young = |k: &Kept| k.turn < turn || now.since(k.since) >= SETTLED_MS;
-            let place = kept.iter().rposition(settled).or_else(|| kept.iter().rposition(young))?;
+            let place = kept.iter().rposition(|k| k.turn != turn || now.since(k.since) >= SETTLED_MS)?;
             if now.since(kept[place].since) > longest {
                 // Those below are older still; housekeeping closes what is too old for everybody.
                 return None;
             }
             let candidate = kept.remove(place);
             self.cell.idle.dec();
-            let unread = if settled(&candidate) { candidate.stream.unread() } else { candidate.stream.peek() };
+            let unread = if candidate.turn == turn { candidate.stream.peek() } else { candidate.stream.unread() };
             match unread {
                 Unread::Nothing => return Some(candidate.stream),
                 Unread::Bytes => self.distrust(now),
