@@ -3,6 +3,8 @@
 //! Values of these types exist only as the result of [`crate::spec::read`] (or of deserialising
 //! what was serialised from one), so nobody above re-checks them. Names and defaults are Octavia's.
 
+pub mod monitor;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
