@@ -68,7 +68,7 @@ pub(super) enum DefaultPool {
     /// Only `name` or `id`: a pool of the document's `pools`.
     Reference(PoolReference),
     /// Anything else: the pool itself.
-    Inline(Pool),
+    Inline(Box<Pool>),
 }
 
 /// What a pool's members speak.

@@ -126,7 +126,7 @@ impl Border<'_> {
                 Some(types::Codes::One(code)) => ExpectedCodes(vec![(code, code)]),
                 Some(types::Codes::Several(written)) => self.expected_codes(at, &written.0),
             },
-            headers: self.headers(monitor.headers.take()),
+            headers: self.headers(monitor.headers.as_ref()),
             expected_body: self.expected_body(at, monitor.expected_body.take(), monitor.expected_body_regex.take()),
         }
     }

@@ -116,8 +116,8 @@ impl Border<'_> {
     }
 
     /// Fields ordered by name.
-    pub(super) fn headers(&mut self, written: Option<types::Headers>) -> Vec<(String, String)> {
-        let Some(types::Headers { at }) = written else {
+    pub(super) fn headers(&mut self, written: Option<&types::Headers>) -> Vec<(String, String)> {
+        let Some(&types::Headers { at }) = written else {
             return Vec::new();
         };
         let mut fields: Vec<(String, String)> = Vec::new();
