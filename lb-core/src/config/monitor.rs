@@ -35,6 +35,13 @@ pub struct HealthMonitor {
     pub tags: Vec<String>,
 }
 
+impl HealthMonitor {
+    /// Its name, or its id when it has none.
+    pub fn label(&self) -> String {
+        super::label(&self.name, self.id)
+    }
+}
+
 /// What a member is asked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Probe {

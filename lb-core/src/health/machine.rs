@@ -127,6 +127,11 @@ impl Machine {
         Self { tally: self.tally.filter(|_| rules == self.rules), ..Self::resumed(rules, self.standing()) }
     }
 
+    /// The rules it follows.
+    pub fn rules(&self) -> Rules {
+        self.rules
+    }
+
     /// Counts one answer.
     pub fn observe(&mut self, passed: bool) -> Option<Change> {
         let was_up = self.is_up();

@@ -3,16 +3,22 @@
 //! Rules only. Whoever asks (`lb-health`) hands in what was heard and what time it is.
 
 pub mod agent_line;
+pub mod axes;
+pub mod judgement;
 pub mod machine;
 pub mod outcome;
 pub mod schedule;
 pub mod slow_start;
+pub mod witness;
 mod words;
 
 #[cfg(test)]
 mod tests;
 
 pub use agent_line::{AgentAdmin, AgentFault, AgentHealth, AgentLine, AgentWeight};
+pub use axes::{Administrative, Operational};
+pub use judgement::{Agent, Cause, Judgement, Last, Turn, Watch};
 pub use machine::{Change, Machine, Pace, Rules, Standing, Tally};
 pub use outcome::{Bad, Good, Outcome, ProbeResult, Step};
 pub use schedule::{Begin, Schedule, Spread};
+pub use witness::Witness;

@@ -1,5 +1,6 @@
 //! The rules played out: crowds of members, scripted answers, every combination.
 
+mod judgement;
 mod schedule;
 
 use crate::config::Pool;
