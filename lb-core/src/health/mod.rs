@@ -6,6 +6,7 @@ pub mod agent_line;
 pub mod axes;
 pub mod judgement;
 pub mod machine;
+pub mod operating_status;
 pub mod outcome;
 pub mod schedule;
 pub mod slow_start;
@@ -19,6 +20,7 @@ pub use agent_line::{AgentAdmin, AgentFault, AgentHealth, AgentLine, AgentWeight
 pub use axes::{Administrative, Operational};
 pub use judgement::{Agent, Cause, Judgement, Last, Turn, Watch};
 pub use machine::{Change, Machine, Pace, Rules, Standing, Tally};
+pub use operating_status::OperatingStatus;
 pub use outcome::{Bad, Good, Outcome, ProbeResult, Step};
 pub use schedule::{Begin, Schedule, Spread};
 pub use witness::Witness;
