@@ -3,11 +3,10 @@
 //! A member is up while nobody says no. Who was not asked yet says nothing, so a member starts as up. The thread
 //! that asks writes it; workers see only the word it sets in [`crate::member::MemberState`].
 
-use serde::{Deserialize, Serialize};
-
 use super::agent_line::{AgentAdmin, AgentHealth, AgentLine, AgentWeight};
 use super::axes::{Administrative, Operational};
 use super::slow_start::{self, WHOLE_PERMILLE};
+use super::turn::{Cause, Turn};
 use super::{Bad, Change, Machine, Outcome, Pace, ProbeResult, Rules, Standing, Tally};
 use crate::config::monitor::HealthMonitor;
 use crate::config::{Member, Pool, WEIGHT_MAX};
@@ -64,46 +63,6 @@ pub struct Agent {
     pub maxconn: Option<u32>,
     /// Why.
     pub reason: Box<str>,
-}
-
-/// A member's state turned, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Turn {
-    /// Which way.
-    pub change: Change,
-    /// What turned it.
-    pub cause: Cause,
-}
-
-/// What turned a member's state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Cause {
-    /// An answer to a monitor.
-    Probe {
-        /// Whose question.
-        monitor: MonitorId,
-        /// What was heard.
-        result: ProbeResult,
-        /// How it counted.
-        tally: Option<Tally>,
-    },
-    /// So many failures of live traffic in a row.
-    Traffic {
-        /// How many.
-        failures: u32,
-    },
-    /// A word of its agent.
-    Agent {
-        /// The word.
-        health: AgentHealth,
-        /// Its reason; may be empty.
-        reason: Box<str>,
-    },
-    /// Another document: who said no has no say any more.
-    Document,
-    /// It left maintenance, and what was known of it is forgotten.
-    Maintenance,
 }
 
 impl Judgement {

@@ -10,6 +10,7 @@ pub mod operating_status;
 pub mod outcome;
 pub mod schedule;
 pub mod slow_start;
+pub mod turn;
 pub mod witness;
 mod words;
 
@@ -18,9 +19,10 @@ mod tests;
 
 pub use agent_line::{AgentAdmin, AgentFault, AgentHealth, AgentLine, AgentWeight};
 pub use axes::{Administrative, Operational};
-pub use judgement::{Agent, Cause, Judgement, Last, Turn, Watch};
+pub use judgement::{Agent, Judgement, Last, Watch};
 pub use machine::{Change, Machine, Pace, Rules, Standing, Tally};
 pub use operating_status::OperatingStatus;
 pub use outcome::{Bad, Good, Outcome, ProbeResult, Step};
 pub use schedule::{Begin, Schedule, Spread};
+pub use turn::{Cause, Turn};
 pub use witness::Witness;

@@ -3,8 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::judgement::Cause;
-use super::{AgentHealth, Bad, Good, Outcome, ProbeResult, Step, Tally};
+use super::{Bad, Good, Outcome, ProbeResult, Step, Tally};
 use crate::config::monitor::{ExpectedBody, HealthMonitor, HttpProbe, Probe};
 
 impl ProbeResult {
@@ -42,38 +41,6 @@ impl ProbeResult {
             Outcome::Passed(Good::Status(status)) | Outcome::Failed(Bad::Status(status)) => Some(status),
             Outcome::Failed(Bad::Mysql(code, _)) => Some(code),
             _ => None,
-        }
-    }
-}
-
-impl Cause {
-    /// Why a member's state turned, in one line. `monitors` are its pool's; with several the one that asked is named.
-    pub fn words(&self, monitors: &[HealthMonitor]) -> String {
-        match self {
-            Self::Probe { monitor, result, tally } => {
-                let asked = monitors.iter().find(|m| m.id == *monitor);
-                let words = result.words(asked, *tally);
-                match asked {
-                    Some(asked) if monitors.len() > 1 => format!("{}: {words}", asked.label()),
-                    _ => words,
-                }
-            }
-            Self::Traffic { failures } => format!("{failures} failures of live traffic in a row"),
-            Self::Agent { health, reason } => {
-                let word = match health {
-                    AgentHealth::Up => "up",
-                    AgentHealth::Down => "down",
-                    AgentHealth::Failed => "failed",
-                    AgentHealth::Stopped => "stopped",
-                };
-                if reason.is_empty() {
-                    format!("its agent says {word}")
-                } else {
-                    format!("its agent says {word}: {reason}")
-                }
-            }
-            Self::Document => "another document".to_owned(),
-            Self::Maintenance => "it left maintenance".to_owned(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The rules played out: crowds of members, scripted answers, every combination.
 
 mod judgement;
+mod machine;
 mod schedule;
 
 use crate::config::Pool;
