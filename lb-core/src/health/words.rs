@@ -123,7 +123,7 @@ fn doing(step: Step) -> &'static str {
     }
 }
 
-/// Errnos end at 4095; what is above is an ICMP type and code.
+/// Errnos stay below 256; an ICMP error is `type << 8 | code` with a type from 1.
 fn is_errno(number: i32) -> bool {
     (1..256).contains(&number)
 }
