@@ -363,3 +363,19 @@ fn regular_expressions_are_counted() {
     assert_eq!(found.len(), 8);
     assert!(found[0].ends_with("too many regular expressions | at most 256 different ones"), "{found:?}");
 }
+
+#[test]
+fn what_was_stored_before_monitors_were_known_is_still_read() {
+    let config = legal(super::example());
+    let mut stored = serde_json::to_value(&config).unwrap();
+    let pool = stored["pools"][0].as_object_mut().unwrap();
+    for key in ["monitors", "observation", "slow_start_ms", "agent_check", "on_marked_down"] {
+        assert!(pool.remove(key).is_some(), "{key}");
+    }
+    for member in pool["members"].as_array_mut().unwrap() {
+        for key in ["monitor_address", "monitor_port"] {
+            assert!(member.as_object_mut().unwrap().remove(key).is_some(), "{key}");
+        }
+    }
+    assert_eq!(serde_json::from_value::<crate::config::LoadBalancer>(stored).unwrap(), config);
+}
