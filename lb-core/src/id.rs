@@ -49,6 +49,8 @@ id_types! {
     PoolId = "pool";
     /// One member of a pool.
     MemberId = "member";
+    /// One health monitor of a pool.
+    MonitorId = "healthmonitor";
 }
 
 impl LoadBalancerId {

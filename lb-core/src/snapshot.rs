@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
-use crate::balance::{Group, MemberIndex};
+use crate::balance::{Group, MemberIndex, effective_weight};
 use crate::config::{self, ListenerProtocol, LoadBalancer, LogSettings};
 use crate::id::{ListenerId, MemberId, PoolId};
 use crate::member::{ListenerCell, MemberCell, MemberState, PerWorker, PoolCell};
@@ -82,10 +82,30 @@ impl PoolSnapshot {
     pub fn member(&self, index: MemberIndex) -> &MemberSlot {
         &self.members[usize::from(index.0)]
     }
+
+    /// True if a member's share is not what the groups were compiled with.
+    fn is_stale(&self) -> bool {
+        self.members.iter().any(|slot| slot.weight_now() != slot.effective_weight)
+    }
+
+    fn rebuilt(&self) -> Self {
+        let mut members = self.members.clone();
+        for slot in &mut members {
+            slot.effective_weight = slot.weight_now();
+        }
+        let (ordinary, backups) = if self.is_stale() {
+            let group = |old: &Group, backup| old.rebuilt(&members, candidates(&members, backup));
+            (group(&self.ordinary, false), group(&self.backups, true))
+        } else {
+            (self.ordinary.again(), self.backups.again())
+        };
+        let (label, cells) = (Arc::clone(&self.label), self.cells.clone());
+        Self { id: self.id, label, members, ordinary, backups, cells }
+    }
 }
 
 /// A member as workers need it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct MemberSlot {
     /// Identity.
     pub id: MemberId,
@@ -93,8 +113,10 @@ pub struct MemberSlot {
     pub label: Arc<str>,
     /// Where it listens.
     pub address: SocketAddr,
-    /// Share of new work.
+    /// Share of new work, as the document says.
     pub weight: u16,
+    /// The same with its share counted in ([`crate::balance::effective_weight`]): what algorithms use.
+    pub effective_weight: u32,
     /// Only when no ordinary member can.
     pub backup: bool,
     /// May take new work at all (its own state and its pool's).
@@ -108,9 +130,13 @@ pub struct MemberSlot {
 }
 
 impl MemberSlot {
+    fn weight_now(&self) -> u32 {
+        effective_weight(self.weight, self.state.share_permille())
+    }
+
     /// True if a balancer may choose it.
     pub fn takes_new_work(&self) -> bool {
-        self.admin_state_up && self.weight > 0
+        self.admin_state_up && self.effective_weight > 0
     }
 }
 
@@ -135,6 +161,18 @@ impl Snapshot {
             })
             .collect();
         Self { generation: previous.generation + 1, config: Some(config), listeners, pools }
+    }
+
+    /// This snapshot with the groups of every pool compiled anew in which a member's share has changed
+    /// ([`MemberState::set_share_permille`]); `None` if none has. It is no new document: the generation stays, and
+    /// so do places in rotations and everything that is shared.
+    pub fn rebuilt(&self) -> Option<Self> {
+        if !self.pools.iter().any(PoolSnapshot::is_stale) {
+            return None;
+        }
+        let pools = self.pools.iter().map(PoolSnapshot::rebuilt).collect();
+        let (config, listeners) = (self.config.clone(), self.listeners.clone());
+        Some(Self { generation: self.generation, config, listeners, pools })
     }
 
     /// The listener of that id, if this snapshot has it.
@@ -176,35 +214,36 @@ fn build_pool(pool: &config::Pool, old: Option<&PoolSnapshot>, workers: usize) -
         .iter()
         .map(|member| build_member(pool, member, old_members.get(&member.id).copied(), workers))
         .collect();
-    let group = |backup: bool, previous| {
-        let indices = members
-            .iter()
-            .enumerate()
-            .filter(|(_, slot)| slot.backup == backup && slot.takes_new_work())
-            .map(|(i, _)| MemberIndex(i as u16))
-            .collect();
-        Group::build(pool.lb_algorithm, &members, indices, previous)
-    };
+    let group =
+        |backup: bool, previous| Group::build(pool.lb_algorithm, &members, candidates(&members, backup), previous);
     let ordinary = group(false, old.map(|p| &p.ordinary));
     let backups = group(true, old.map(|p| &p.backups));
     let cells = old.map_or_else(|| PerWorker::new(workers), |p| p.cells.grown(workers));
     PoolSnapshot { id: pool.id, label: pool.label().into(), ordinary, backups, members, cells }
 }
 
+/// Those of a group that take work.
+fn candidates(members: &[MemberSlot], backup: bool) -> Vec<MemberIndex> {
+    let of_group = members.iter().enumerate().filter(|(_, slot)| slot.backup == backup && slot.takes_new_work());
+    of_group.map(|(i, _)| MemberIndex(i as u16)).collect()
+}
+
 fn build_member(pool: &config::Pool, member: &config::Member, old: Option<&MemberSlot>, workers: usize) -> MemberSlot {
     // A member that moved to another address is the same to people, but not to sockets: its faults and the
     // work in flight belong to the old place.
     let state = old.filter(|m| m.address == member.socket()).map(|m| Arc::clone(&m.state));
+    let state: Arc<MemberState> = state.unwrap_or_default();
     let (high, low) = member.id.0.as_u64_pair();
     MemberSlot {
         id: member.id,
         label: member.label().into(),
         address: member.socket(),
         weight: member.weight,
+        effective_weight: effective_weight(member.weight, state.share_permille()),
         backup: member.backup,
         admin_state_up: pool.admin_state_up && member.admin_state_up,
         hash_seed: crate::balance::mix(high ^ low.rotate_left(32)),
-        state: state.unwrap_or_default(),
+        state,
         cells: old.map_or_else(|| PerWorker::new(workers), |m| m.cells.grown(workers)),
     }
 }

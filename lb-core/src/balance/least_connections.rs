@@ -21,6 +21,15 @@ impl LeastConnections {
         Self { indices: indices.into(), start: AtomicUsize::new(0) }
     }
 
+    /// This group, searching on where `old` stands.
+    pub(super) fn continuing(self, old: &Self) -> Self {
+        Self { start: AtomicUsize::new(old.start.load(Ordering::Relaxed)), ..self }
+    }
+
+    pub(super) fn again(&self) -> Self {
+        Self { indices: self.indices.clone(), start: AtomicUsize::new(0) }.continuing(self)
+    }
+
     pub(super) fn pick(&self, members: &[MemberSlot], usable: impl Fn(MemberIndex) -> bool) -> Option<MemberIndex> {
         let count = self.indices.len();
         if count == 0 {
@@ -43,7 +52,7 @@ impl LeastConnections {
         let mut best: Option<(usize, MemberIndex, Load)> = None;
         for (index, place) in in_turn.filter(|(index, _)| usable(**index)) {
             let slot = &members[usize::from(index.0)];
-            let load = Load { in_flight: slot.state.in_flight(), weight: slot.weight };
+            let load = Load { in_flight: slot.state.in_flight(), weight: slot.effective_weight };
             if load.in_flight == 0 {
                 return Some((place, *index));
             }
@@ -57,7 +66,7 @@ impl LeastConnections {
 
 struct Load {
     in_flight: u32,
-    weight: u16,
+    weight: u32,
 }
 
 impl Load {

@@ -3,6 +3,8 @@
 mod least_connections;
 mod rotation;
 mod source_ip;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 
@@ -11,7 +13,7 @@ pub use rotation::RoundRobin;
 pub use source_ip::SourceIp;
 pub(crate) use source_ip::mix;
 
-use crate::config::LbAlgorithm;
+use crate::config::{LbAlgorithm, WEIGHT_MAX};
 use crate::snapshot::{MemberSlot, PoolSnapshot};
 use crate::time::Millis;
 
@@ -24,6 +26,16 @@ pub struct MemberIndex(pub u16);
 pub struct FlowKey {
     /// Address the client came from.
     pub source: IpAddr,
+}
+
+/// Weights are scaled by this, as in HAProxy, so that a few percent of a small weight are still something.
+pub const WEIGHT_SCALE: u32 = 16;
+
+/// What counts as a member's weight: that of the document, scaled, by its share in thousandths. At least 1 unless
+/// one of both is 0; at most that of the highest weight.
+pub fn effective_weight(weight: u16, share_permille: u32) -> u32 {
+    let exact = u64::from(weight) * u64::from(WEIGHT_SCALE) * u64::from(share_permille);
+    (exact.div_ceil(1000) as u32).min(u32::from(WEIGHT_MAX) * WEIGHT_SCALE)
 }
 
 /// Members one request has been tried on already. Bounded, since retries are.
@@ -86,6 +98,28 @@ impl Group {
         Self { balancer }
     }
 
+    /// The same members with other shares: state is carried over as far as it makes sense.
+    pub(crate) fn rebuilt(&self, members: &[MemberSlot], indices: Vec<MemberIndex>) -> Self {
+        let balancer = match &self.balancer {
+            Balancer::RoundRobin(old) => Balancer::RoundRobin(RoundRobin::build(members, &indices).turned(old)),
+            Balancer::LeastConnections(old) => {
+                Balancer::LeastConnections(LeastConnections::build(indices).continuing(old))
+            }
+            Balancer::SourceIp(_) => Balancer::SourceIp(SourceIp::build(indices)),
+        };
+        Self { balancer }
+    }
+
+    /// The same group once more, for another snapshot.
+    pub(crate) fn again(&self) -> Self {
+        let balancer = match &self.balancer {
+            Balancer::RoundRobin(b) => Balancer::RoundRobin(b.clone()),
+            Balancer::LeastConnections(b) => Balancer::LeastConnections(b.again()),
+            Balancer::SourceIp(b) => Balancer::SourceIp(b.clone()),
+        };
+        Self { balancer }
+    }
+
     fn pick(&self, members: &[MemberSlot], key: FlowKey, usable: impl Fn(MemberIndex) -> bool) -> Option<MemberIndex> {
         match &self.balancer {
             Balancer::RoundRobin(b) => b.pick(usable),
@@ -100,12 +134,15 @@ const CLAIMS_MAX: usize = 4;
 
 /// Chooses a member for one connection or request, and claims the right to try it.
 ///
-/// Members in `tried` come last, members that just failed before them, backups before both. `None` only if
-/// the pool has no member that may take traffic at all.
+/// Members in `tried` come last, members that just failed before them, backups before both. A member that is
+/// judged down is never chosen. `None` only if the pool has no member that is up and may take traffic.
 pub fn pick(pool: &PoolSnapshot, key: FlowKey, now: Millis, tried: &Tried) -> Option<MemberIndex> {
     let groups = [&pool.ordinary, &pool.backups];
     for group in groups {
-        let healthy = |i: MemberIndex| !tried.contains(i) && pool.member(i).state.fault.usable(now);
+        let healthy = |i: MemberIndex| {
+            let state = &pool.member(i).state;
+            state.up() && !tried.contains(i) && state.fault.usable(now)
+        };
         // Somebody else may claim the right to try a member between the look and the claim; then it is no
         // longer usable, and the next look finds another.
         for _ in 0..CLAIMS_MAX {
@@ -116,16 +153,18 @@ pub fn pick(pool: &PoolSnapshot, key: FlowKey, now: Millis, tried: &Tried) -> Op
             }
         }
     }
-    let untried = |i: MemberIndex| !tried.contains(i);
+    let up = |i: MemberIndex| pool.member(i).state.up();
+    let untried = |i: MemberIndex| up(i) && !tried.contains(i);
     groups
         .iter()
         .find_map(|group| group.pick(&pool.members, key, untried))
-        .or_else(|| groups.iter().find_map(|group| group.pick(&pool.members, key, |_| true)))
+        .or_else(|| groups.iter().find_map(|group| group.pick(&pool.members, key, up)))
 }
 
 /// True if another member than those in `tried` is ready to take a request at once.
 pub fn alternative(pool: &PoolSnapshot, now: Millis, tried: &Tried) -> bool {
     pool.members.iter().enumerate().any(|(i, slot)| {
-        slot.takes_new_work() && !tried.contains(MemberIndex(i as u16)) && slot.state.fault.usable(now)
+        let ready = slot.takes_new_work() && slot.state.up() && slot.state.fault.usable(now);
+        ready && !tried.contains(MemberIndex(i as u16))
     })
 }

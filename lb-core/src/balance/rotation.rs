@@ -13,11 +13,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::MemberIndex;
+use super::{MemberIndex, WEIGHT_SCALE};
 use crate::snapshot::MemberSlot;
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RoundRobin {
     order: Arc<[MemberIndex]>,
     /// Next place in `order`, modulo its length. Written by every worker.
@@ -27,8 +27,8 @@ pub struct RoundRobin {
 
 impl RoundRobin {
     pub(super) fn build(members: &[MemberSlot], indices: &[MemberIndex]) -> Self {
-        let weights: Vec<u16> = indices.iter().map(|i| members[usize::from(i.0)].weight).collect();
-        let order = turns(&weights).into_iter().map(|at| indices[at]).collect();
+        let weights = indices.iter().map(|i| members[usize::from(i.0)].effective_weight).collect();
+        let order = turns(&coarse(weights)).into_iter().map(|at| indices[at]).collect();
         Self { order, cursor: Arc::default(), members: indices.len() }
     }
 
@@ -36,6 +36,18 @@ impl RoundRobin {
     pub(super) fn continuing(mut self, old: &Self) -> Self {
         if self.order == old.order {
             self.cursor = Arc::clone(&old.cursor);
+        }
+        self
+    }
+
+    /// This rotation as the same members with other shares: it goes on at about the place where `old` stands.
+    pub(super) fn turned(mut self, old: &Self) -> Self {
+        if self.order == old.order {
+            self.cursor = Arc::clone(&old.cursor);
+        } else if !old.order.is_empty() {
+            let (len, old_len) = (self.order.len() as u64, old.order.len() as u64);
+            let place = old.cursor.load(Ordering::Relaxed) % old_len;
+            self.cursor = Arc::new(AtomicU64::new(place * len / old_len));
         }
         self
     }
@@ -58,33 +70,57 @@ fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// One cycle: places into `weights`, each as often as its weight divided by the common divisor.
+/// Weights that make no longer a cycle than [`CYCLE_LEN_MAX`], nearly the same among each other. Whole shares keep
+/// theirs: their common divisor makes their cycle short.
+fn coarse(mut weights: Vec<u32>) -> Vec<u32> {
+    while weights.iter().any(|w| w % WEIGHT_SCALE != 0)
+        && cycle_len(&weights) > CYCLE_LEN_MAX
+        && weights.iter().any(|w| *w > 1)
+    {
+        for weight in &mut weights {
+            *weight = weight.div_ceil(2);
+        }
+    }
+    weights
+}
+
+fn divisor_of(weights: &[u32]) -> u64 {
+    weights.iter().fold(0, |d, w| gcd(d, u64::from(*w)))
+}
+
+fn cycle_len(weights: &[u32]) -> u64 {
+    let sum: u64 = weights.iter().map(|w| u64::from(*w)).sum();
+    sum / divisor_of(weights).max(1)
+}
+
+/// One cycle: places into `weights`, each as often as its weight divided by the common divisor. Weights are
+/// scaled by [`WEIGHT_SCALE`] and above 0.
 ///
-/// Bounds: the result has at most `weights.len() * 256` entries; weights are above 0.
-fn turns(weights: &[u16]) -> Vec<usize> {
-    let divisor = weights.iter().fold(0, |d, w| gcd(d, u64::from(*w)));
+/// Bounds: the result has at most 256 entries for each member if all shares are whole; else it may also have
+/// [`CYCLE_LEN_MAX`].
+fn turns(weights: &[u32]) -> Vec<usize> {
+    let divisor = divisor_of(weights);
     if divisor == 0 {
         return Vec::new();
     }
-    let cycle = weights.iter().map(|w| u64::from(*w) / divisor).sum::<u64>() as usize;
     let mut schedule = Schedule::new(weights, divisor);
-    (0..cycle).map_while(|_| schedule.next()).collect()
+    (0..cycle_len(weights)).map_while(|_| schedule.next()).collect()
 }
 
-/// HAProxy's scheduler, run once over a cycle. Weights are scaled by 16 as there.
+/// HAProxy's scheduler, run once over a cycle.
 struct Schedule<'a> {
-    weights: &'a [u16],
+    weights: &'a [u32],
     turns_left: Vec<u64>,
     due: Vec<Due>,
     total: u64,
     position: u64,
     round: u64,
     /// Not yet served in this round: heaviest first.
-    fresh: BTreeSet<(Reverse<u16>, usize)>,
+    fresh: BTreeSet<(Reverse<u32>, usize)>,
     /// Due again in this round, by sort key, then by who came first.
     current: BTreeSet<(u64, u64, usize)>,
     /// Waiting for the next round.
-    later: BTreeSet<(Reverse<u16>, usize)>,
+    later: BTreeSet<(Reverse<u32>, usize)>,
     stamp: u64,
 }
 
@@ -95,8 +131,8 @@ struct Due {
 }
 
 impl<'a> Schedule<'a> {
-    fn new(weights: &'a [u16], divisor: u64) -> Self {
-        let total = weights.iter().map(|w| u64::from(*w) * 16).sum();
+    fn new(weights: &'a [u32], divisor: u64) -> Self {
+        let total = weights.iter().map(|w| u64::from(*w)).sum();
         Self {
             weights,
             turns_left: weights.iter().map(|w| u64::from(*w) / divisor).collect(),
@@ -141,7 +177,7 @@ impl<'a> Schedule<'a> {
     }
 
     fn put_back(&mut self, member: usize) {
-        let weight = u64::from(self.weights[member]) * 16;
+        let weight = u64::from(self.weights[member]);
         let due = &mut self.due[member];
         if due.position == 0 {
             due.position = self.position;
@@ -164,14 +200,22 @@ impl<'a> Schedule<'a> {
     }
 }
 
+/// Longest cycle laid out for shares that are not whole. A longer one would say hardly more, and each step of a
+/// slow start lays out a new one.
+const CYCLE_LEN_MAX: u64 = 1 << 16;
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
+    fn scaled(weights: &[u16]) -> Vec<u32> {
+        coarse(weights.iter().map(|w| u32::from(*w) * WEIGHT_SCALE).collect())
+    }
+
     fn letters(weights: &[u16], picks: usize) -> String {
-        let order = turns(weights);
+        let order = turns(&scaled(weights));
         (0..picks).map(|i| char::from(b'1' + order[i % order.len()] as u8)).collect()
     }
 
@@ -184,10 +228,31 @@ mod tests {
         assert_eq!(letters(&[100, 100, 50], 14), "12123121231212");
     }
 
+    #[test]
+    fn a_share_of_a_small_weight_is_fewer_turns() {
+        // Two of weight 1, one of them at 37 %: 16 and 6 sixteenths.
+        let order = turns(&coarse(vec![16, 6]));
+        let second = order.iter().filter(|m| **m == 1).count();
+        assert_eq!((order.len(), second), (11, 3));
+    }
+
     proptest! {
         #[test]
+        fn shares_that_are_not_whole_make_no_long_cycle(weights in prop::collection::vec(1u32..=4096, 2..300)) {
+            let coarse = coarse(weights.clone());
+            let len = cycle_len(&coarse);
+            prop_assert!(len <= CYCLE_LEN_MAX || weights.iter().all(|w| w % WEIGHT_SCALE == 0));
+            // Nearly the same shares: off by what rounding up may add.
+            let sum = |weights: &[u32]| weights.iter().map(|w| f64::from(*w)).sum::<f64>();
+            for (exact, coarse_one) in weights.iter().zip(&coarse) {
+                let (exact, coarse) = (f64::from(*exact) / sum(&weights), f64::from(*coarse_one) / sum(&coarse));
+                prop_assert!((exact - coarse).abs() <= 0.02, "{} became {}", exact, coarse);
+            }
+        }
+
+        #[test]
         fn every_member_gets_exactly_its_weight(weights in prop::collection::vec(1u16..=256, 1..12)) {
-            let order = turns(&weights);
+            let order = turns(&scaled(&weights));
             let divisor = weights.iter().fold(0, |d, w| gcd(d, u64::from(*w)));
             for (i, weight) in weights.iter().enumerate() {
                 let got = order.iter().filter(|m| **m == i).count() as u64;
@@ -198,7 +263,7 @@ mod tests {
         #[test]
         fn turns_are_spread(weights in prop::collection::vec(1u16..=40, 2..8)) {
             // Nobody is more than a few turns ahead of or behind its fair share at any place of the cycle.
-            let order = turns(&weights);
+            let order = turns(&scaled(&weights));
             let total: f64 = weights.iter().map(|w| f64::from(*w)).sum();
             let mut got = vec![0.0; weights.len()];
             for (n, member) in order.iter().enumerate() {

@@ -10,7 +10,7 @@ use super::{FlowKey, MemberIndex};
 use crate::snapshot::MemberSlot;
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SourceIp {
     indices: Box<[MemberIndex]>,
 }
@@ -39,7 +39,7 @@ impl SourceIp {
 fn score(client: u64, slot: &MemberSlot) -> f64 {
     let hash = mix(client ^ slot.hash_seed);
     let uniform = ((hash >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
-    f64::from(slot.weight) / -uniform.ln()
+    f64::from(slot.effective_weight) / -uniform.ln()
 }
 
 /// IPv4-mapped IPv6 addresses count as the IPv4 address they stand for.

@@ -95,6 +95,13 @@ pub struct PerWorker<T> {
     cells: Box<[Arc<T>]>,
 }
 
+/// The same cells again, whoever counts in them.
+impl<T> Clone for PerWorker<T> {
+    fn clone(&self) -> Self {
+        Self { cells: self.cells.clone() }
+    }
+}
+
 impl<T: Default> PerWorker<T> {
     /// Fresh cells for `workers` workers.
     pub fn new(workers: usize) -> Self {

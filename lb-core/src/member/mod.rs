@@ -5,22 +5,65 @@
 pub mod counters;
 pub mod fault;
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 pub use counters::{Counter, ListenerCell, MemberCell, PerWorker, PoolCell};
 pub use fault::Fault;
 
+use crate::health::Witness;
+use crate::health::slow_start::WHOLE_PERMILLE;
+
 /// State of one member that every worker reads and writes. On a cache line pair of its own, because two
 /// workers that load different members should not meet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[repr(align(128))]
 pub struct MemberState {
     in_flight: AtomicU32,
+    /// Judged down. Written by the control thread.
+    down: AtomicBool,
+    /// What of its weight it gets, in thousandths. Written by the control thread; read when groups are compiled.
+    share_permille: AtomicU32,
     /// Whether traffic should avoid it; written by whoever tried it.
     pub fault: Fault,
+    /// What live traffic says of it; written by every worker, if the pool has an observation.
+    pub witness: Witness,
+}
+
+impl Default for MemberState {
+    /// Up, with its whole share: nobody has judged it yet.
+    fn default() -> Self {
+        Self {
+            in_flight: AtomicU32::new(0),
+            down: AtomicBool::new(false),
+            share_permille: AtomicU32::new(WHOLE_PERMILLE),
+            fault: Fault::default(),
+            witness: Witness::default(),
+        }
+    }
 }
 
 impl MemberState {
+    /// False while it is judged down: it gets no new work, not even as a last resort.
+    pub fn up(&self) -> bool {
+        !self.down.load(Ordering::Relaxed)
+    }
+
+    /// Says whether it is judged up; workers meet it at their next pick.
+    pub fn set_up(&self, up: bool) {
+        self.down.store(!up, Ordering::Relaxed);
+    }
+
+    /// What of its weight it gets, in thousandths; more than 1000 if its agent asks for more.
+    pub fn share_permille(&self) -> u32 {
+        self.share_permille.load(Ordering::Relaxed)
+    }
+
+    /// Sets that share. Traffic follows when the snapshot is compiled anew
+    /// ([`crate::snapshot::Snapshot::rebuilt`]).
+    pub fn set_share_permille(&self, permille: u32) {
+        self.share_permille.store(permille, Ordering::Relaxed);
+    }
+
     /// Requests (HTTP) or connections (TCP) it is working on now, of all workers.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
