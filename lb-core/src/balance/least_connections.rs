@@ -50,13 +50,16 @@ impl LeastConnections {
         let (before, after) = self.indices.split_at(start);
         let in_turn = after.iter().zip(start..).chain(before.iter().zip(0..));
         let mut best: Option<(usize, MemberIndex, Load)> = None;
-        for (index, place) in in_turn.filter(|(index, _)| usable(**index)) {
+        for (index, place) in in_turn {
             let slot = &members[usize::from(index.0)];
             let load = Load { in_flight: slot.state.in_flight(), weight: slot.effective_weight };
-            if load.in_flight == 0 {
-                return Some((place, *index));
-            }
-            if best.as_ref().is_none_or(|(_, _, least)| load.lighter_than(least)) {
+            // Whether it may be used is the dearer question: only those that would win are asked.
+            if best.as_ref().is_none_or(|(_, _, least)| load.in_flight == 0 || load.lighter_than(least))
+                && usable(*index)
+            {
+                if load.in_flight == 0 {
+                    return Some((place, *index));
+                }
                 best = Some((place, *index, load));
             }
         }

@@ -18,7 +18,7 @@ use crate::snapshot::{MemberSlot, PoolSnapshot};
 use crate::time::Millis;
 
 /// Place of a member in its pool's table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberIndex(pub u16);
 
 /// What identifies a flow for algorithms that stick to something of the client.
@@ -41,7 +41,9 @@ pub fn effective_weight(weight: u16, share_permille: u32) -> u32 {
 /// Members one request has been tried on already. Bounded, since retries are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tried {
-    members: [Option<MemberIndex>; Self::MAX],
+    /// The first `count` are filled.
+    members: [MemberIndex; Self::MAX],
+    count: u8,
 }
 
 impl Tried {
@@ -50,14 +52,16 @@ impl Tried {
 
     /// Notes one.
     pub fn note(&mut self, member: MemberIndex) {
-        if let Some(free) = self.members.iter_mut().find(|m| m.is_none()) {
-            *free = Some(member);
+        if let Some(free) = self.members.get_mut(usize::from(self.count)) {
+            *free = member;
+            self.count += 1;
         }
     }
 
     /// Was it noted?
     pub fn contains(&self, member: MemberIndex) -> bool {
-        self.members.contains(&Some(member))
+        // Nearly always nothing was tried yet, and this is asked of every candidate.
+        self.count != 0 && self.members[..usize::from(self.count)].contains(&member)
     }
 }
 
@@ -93,7 +97,7 @@ impl Group {
                 })
             }
             LbAlgorithm::LeastConnections => Balancer::LeastConnections(LeastConnections::build(indices)),
-            LbAlgorithm::SourceIp => Balancer::SourceIp(SourceIp::build(indices)),
+            LbAlgorithm::SourceIp => Balancer::SourceIp(SourceIp::build(members, &indices)),
         };
         Self { balancer }
     }
@@ -105,7 +109,7 @@ impl Group {
             Balancer::LeastConnections(old) => {
                 Balancer::LeastConnections(LeastConnections::build(indices).continuing(old))
             }
-            Balancer::SourceIp(_) => Balancer::SourceIp(SourceIp::build(indices)),
+            Balancer::SourceIp(_) => Balancer::SourceIp(SourceIp::build(members, &indices)),
         };
         Self { balancer }
     }
@@ -124,7 +128,7 @@ impl Group {
         match &self.balancer {
             Balancer::RoundRobin(b) => b.pick(usable),
             Balancer::LeastConnections(b) => b.pick(members, usable),
-            Balancer::SourceIp(b) => b.pick(members, key, usable),
+            Balancer::SourceIp(b) => b.pick(key, usable),
         }
     }
 }
