@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ListenerId, LoadBalancerId, MemberId, PoolId};
+use monitor::{AgentCheck, HealthMonitor, Observation, OnMarkedDown};
 
 /// Most workers a document may ask for.
 pub const WORKERS_MAX: u16 = 64;
@@ -244,6 +245,21 @@ pub struct Pool {
     pub admin_state_up: bool,
     /// In the order written; addresses (with ports) are distinct, names too.
     pub members: Vec<Member>,
+    /// By which members are judged: a member is up only while all agree. None: members are not asked.
+    #[serde(default)]
+    pub monitors: Vec<HealthMonitor>,
+    /// Live traffic as a witness; only with monitors. Extension.
+    #[serde(default)]
+    pub observation: Option<Observation>,
+    /// A member that came up again gets its share of work grown over so many milliseconds; 0: at once. Extension.
+    #[serde(default)]
+    pub slow_start_ms: u64,
+    /// A port on which members tell their own weight and state. Extension.
+    #[serde(default)]
+    pub agent_check: Option<AgentCheck>,
+    /// What becomes of connections when their member is marked down. Extension.
+    #[serde(default)]
+    pub on_marked_down: OnMarkedDown,
     /// Labels; recorded, not interpreted.
     pub tags: Vec<String>,
 }
@@ -294,6 +310,12 @@ pub struct Member {
     pub backup: bool,
     /// False: not used at all.
     pub admin_state_up: bool,
+    /// Where it is asked whether it is well; `None`: its own address.
+    #[serde(default)]
+    pub monitor_address: Option<IpAddr>,
+    /// The port for that, 1..=65535; `None`: its own.
+    #[serde(default)]
+    pub monitor_port: Option<u16>,
     /// Labels; recorded, not interpreted.
     pub tags: Vec<String>,
 }
@@ -302,6 +324,11 @@ impl Member {
     /// Where it listens.
     pub fn socket(&self) -> SocketAddr {
         SocketAddr::new(self.address, self.protocol_port)
+    }
+
+    /// Where it is asked whether it is well.
+    pub fn monitor_socket(&self) -> SocketAddr {
+        SocketAddr::new(self.monitor_address.unwrap_or(self.address), self.monitor_port.unwrap_or(self.protocol_port))
     }
 
     /// Its name, or its id when it has none.

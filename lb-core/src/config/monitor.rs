@@ -65,11 +65,14 @@ pub struct HttpProbe {
     pub domain_name: Option<String>,
     /// Statuses that are good.
     pub expected_codes: ExpectedCodes,
-    /// More fields of the request, in order. Extension.
+    /// More fields of the request, ordered by name; no two share one. Extension.
     pub headers: Vec<(String, String)>,
     /// What the body must contain within its first [`BODY_LOOKED_AT_MAX`] bytes. Extension.
     pub expected_body: Option<ExpectedBody>,
 }
+
+/// Largest a regular expression of [`ExpectedBody::Regex`] may be once compiled, in bytes.
+pub const BODY_REGEX_COMPILED_MAX: usize = 1 << 20;
 
 /// Bytes of an answer's body that are searched for what is expected.
 pub const BODY_LOOKED_AT_MAX: usize = 64 * 1024;
@@ -118,6 +121,15 @@ pub enum ExpectedBody {
     Regex(String),
 }
 
+/// A regular expression for bodies, compiled within [`BODY_REGEX_COMPILED_MAX`]. It matches in time linear in the
+/// body; `^` and `$` are those of the whole body unless it says `(?m)`.
+pub fn compile_body_regex(pattern: &str) -> Result<regex::bytes::Regex, regex::Error> {
+    regex::bytes::RegexBuilder::new(pattern)
+        .size_limit(BODY_REGEX_COMPILED_MAX)
+        .dfa_size_limit(BODY_REGEX_COMPILED_MAX)
+        .build()
+}
+
 /// How a probe speaks TLS. Extensions but for what Octavia implies: nothing is verified unless asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TlsProbe {
@@ -163,6 +175,13 @@ pub enum ObservedLayer {
     Connection,
     /// Those, and answers that are missing, unreadable, or 500, 502 to 504 and above (good: 100-499, 501, 505).
     Http,
+}
+
+impl ObservedLayer {
+    /// True if an answer of that status says that the member is well (HAProxy's list).
+    pub fn is_good_status(status: u16) -> bool {
+        matches!(status, 100..=499 | 501 | 505)
+    }
 }
 
 /// A port on which the member tells its own weight and state (HAProxy's `agent-check`). Extension.

@@ -59,7 +59,6 @@ const KEYS: &[(&str, &[&str])] = &[
     (
         "Pool",
         &[
-            "healthmonitor",
             "session_persistence",
             "tls_enabled",
             "tls_container_ref",
@@ -70,13 +69,13 @@ const KEYS: &[(&str, &[&str])] = &[
             "alpn_protocols",
         ],
     ),
-    ("Member", &["monitor_address", "monitor_port"]),
 ];
 
 const WORDS: &[(&str, &[&str])] = &[
     ("ListenerProtocol", &["TERMINATED_HTTPS", "UDP", "SCTP", "PROMETHEUS"]),
     ("PoolProtocol", &["PROXY", "PROXYV2", "UDP", "SCTP"]),
     ("LbAlgorithm", &["SOURCE_IP_PORT"]),
+    ("MonitorType", &["UDP-CONNECT", "SCTP"]),
 ];
 
 #[cfg(test)]

@@ -54,6 +54,18 @@ pub const LISTENERS_MAX: usize = 256;
 pub const POOLS_MAX: usize = 1024;
 /// Most members of one pool.
 pub const MEMBERS_MAX: usize = 4096;
+/// Most health monitors of one pool.
+pub const MONITORS_MAX: usize = 8;
+/// Most fields a monitor adds to its request.
+pub const HEADERS_MAX: usize = 64;
+/// Longest value of such a field, in characters.
+pub const HEADER_VALUE_MAX: usize = 4096;
+/// Longest text or regular expression that a monitor looks for in a body, in characters.
+pub const BODY_PATTERN_MAX: usize = 1024;
+/// Most different regular expressions in one document: each takes milliseconds to compile.
+pub const REGEXES_MAX: usize = 256;
+/// Longest delay or timeout of a health check, and longest slow start, in seconds: a day.
+pub const SECONDS_MAX: u64 = 86_400;
 /// Longest name, description, tag or foreign id, in characters (Octavia: 255).
 pub const TEXT_MAX: usize = 255;
 /// Longest timeout in milliseconds: 24 days (Octavia).

@@ -95,9 +95,47 @@ fn fraction(unsigned: &str) -> Option<Odd> {
     }
 }
 
+/// A decimal number of seconds in milliseconds; `None` if it is none, is finer than that, or too large.
+pub(super) fn milliseconds(text: &str) -> Option<i64> {
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    let (whole, part) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+    let part = part.trim_end_matches('0');
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    if !digits(whole) || !digits(part) || part.len() > 3 || unsigned.trim_matches('.').is_empty() {
+        return None;
+    }
+    let whole: i64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let part: i64 = format!("{part:0<3}").parse().ok()?;
+    let ms = whole.checked_mul(1000)?.checked_add(part)?;
+    Some(if text.starts_with('-') { -ms } else { ms })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn seconds_are_read_to_the_millisecond() {
+        for (text, ms) in [
+            ("5", Some(5000)),
+            ("0.5", Some(500)),
+            (".5", Some(500)),
+            ("1.", Some(1000)),
+            ("1.250", Some(1250)),
+            ("0.0010", Some(1)),
+            ("-0.5", Some(-500)),
+            ("-3", Some(-3000)),
+            ("0.0005", None),
+            (".", None),
+            ("", None),
+            ("1e3", None),
+            ("+1", None),
+            ("99999999999999999999", None),
+            ("9223372036854775807", None),
+        ] {
+            assert_eq!(milliseconds(text), ms, "{text}");
+        }
+    }
 
     #[test]
     fn words_mean_what_yaml_1_2_says() {

@@ -16,6 +16,16 @@ pub(super) enum Shape {
         min: i64,
         max: i64,
     },
+    /// A number of seconds, maybe with a fraction, here in milliseconds.
+    Seconds {
+        min_ms: i64,
+        max_ms: i64,
+    },
+    /// A mapping whose keys are the operator's own.
+    Map {
+        values: Box<Shape>,
+        len_max: usize,
+    },
     Text(Text),
     Bool,
     /// Only `false`.
@@ -92,6 +102,10 @@ impl Compiler<'_> {
             return Shape::False;
         }
         match kind(schema) {
+            Some("object") if schema["additionalProperties"].is_object() => Shape::Map {
+                values: Box::new(self.compile(&schema["additionalProperties"], def)),
+                len_max: bound(schema, "maxProperties").unwrap_or(usize::MAX),
+            },
             Some("object") => self.record(schema, def),
             Some("array") => Shape::List {
                 items: Box::new(self.compile(&schema["items"], def)),
@@ -100,6 +114,10 @@ impl Compiler<'_> {
             Some("integer") => Shape::Integer {
                 min: schema["minimum"].as_i64().unwrap_or(i64::MIN),
                 max: schema["maximum"].as_i64().unwrap_or(i64::MAX),
+            },
+            Some("number") => Shape::Seconds {
+                min_ms: thousandths(&schema["minimum"]).unwrap_or(i64::MIN),
+                max_ms: thousandths(&schema["maximum"]).unwrap_or(i64::MAX),
             },
             Some("boolean") => Shape::Bool,
             Some("string") => text(schema),
@@ -168,6 +186,10 @@ fn bound(schema: &Value, key: &str) -> Option<usize> {
     schema[key].as_u64().map(|bound| bound as usize)
 }
 
+fn thousandths(bound: &Value) -> Option<i64> {
+    bound.as_f64().map(|bound| (bound * 1000.0).round() as i64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +199,7 @@ mod tests {
         match shape {
             Shape::Record(record) => record.fields.iter().for_each(|(_, shape)| visit(shape, seen)),
             Shape::List { items, .. } => visit(items, seen),
+            Shape::Map { values, .. } => visit(values, seen),
             Shape::OneOf(shapes) => shapes.iter().for_each(|shape| visit(shape, seen)),
             _ => {}
         }

@@ -2,6 +2,7 @@
 //!
 //! Whatever is wrong is reported and rejected, so that the rest still deserialises and nobody reports it twice.
 
+mod number;
 mod words;
 
 use super::later;
@@ -33,6 +34,9 @@ impl Checker<'_> {
             Shape::Record(record) if matches!(self.tree.node(id).kind, Kind::Map(_)) => self.record(id, record),
             Shape::List { items, len_max } if matches!(self.tree.node(id).kind, Kind::List(_)) => {
                 self.list(id, items, *len_max);
+            }
+            Shape::Map { values, len_max } if matches!(self.tree.node(id).kind, Kind::Map(_)) => {
+                self.map(id, values, *len_max);
             }
             Shape::OneOf(shapes) => match self.choose(id, shapes) {
                 Some(chosen) => {
@@ -136,6 +140,22 @@ impl Checker<'_> {
         }
     }
 
+    fn map(&mut self, id: NodeId, values: &Shape, len_max: usize) {
+        let written: Vec<NodeId> = self.tree.entries(id).iter().map(|entry| entry.value).collect();
+        if let Some(first_over) = written.get(len_max) {
+            let spot = self.tree.spot(*first_over);
+            let message = format!("{} entries are more than this mapping may have", written.len());
+            self.findings.push(spot, message, format!("at most {len_max}"));
+        }
+        for (position, value) in written.into_iter().enumerate() {
+            if position >= len_max {
+                self.tree.reject(value);
+            } else if !self.tree.is_null(value) {
+                self.value(value, values);
+            }
+        }
+    }
+
     /// The alternative that was meant: one of the same kind; among records the one that knows most of the keys.
     fn choose<'s>(&self, id: NodeId, shapes: &'s [Shape]) -> Option<&'s Shape> {
         let written: Vec<&str> = self
@@ -198,43 +218,16 @@ impl Checker<'_> {
         match (shape, meaning) {
             (Shape::Integer { min, max }, Scalar::Integer(value)) => self.range(id, value, *min, *max),
             (Shape::Integer { min, max }, Scalar::OddNumber(odd)) => self.odd_number(id, &text, odd, (*min, *max)),
+            (Shape::Seconds { min_ms, max_ms }, Scalar::Integer(_) | Scalar::OddNumber(_)) => {
+                self.seconds(id, &text, meaning, (*min_ms, *max_ms));
+            }
+            // A word that looks like a number: a version.
+            (Shape::Word { words, .. }, Scalar::OddNumber(Odd::Fraction)) if words.contains(&text) => {}
             (Shape::Bool, Scalar::Bool(_)) | (Shape::False, Scalar::Bool(false)) => {}
             (Shape::Word { def, words }, Scalar::Text) => self.word(id, &text, def, words),
             (Shape::Text(shape), Scalar::Text) => self.text(id, &text, shape),
             _ => self.wrong_kind(id, shape),
         }
-    }
-
-    fn range(&mut self, id: NodeId, value: i64, min: i64, max: i64) {
-        if (min..=max).contains(&value) {
-            return;
-        }
-        if min == max {
-            let message = format!("{value} {}", later::MESSAGE);
-            return self.reject(id, message, format!("leave the key out, or write {min}"));
-        }
-        self.reject(id, format!("{value} is out of range"), format!("from {min} to {max}"));
-    }
-
-    fn odd_number(&mut self, id: NodeId, text: &str, odd: Odd, (min, max): (i64, i64)) {
-        let written = shown(text);
-        let range = format!("a whole number from {min} to {max}");
-        let (message, help) = match odd {
-            Odd::Fraction | Odd::NotFinite => (format!("expected a whole number, found {written}"), range),
-            Odd::Exponent => {
-                (format!("expected a whole number, found {written}"), format!("write all its digits: {range}"))
-            }
-            Odd::Based(Some(value)) => {
-                (format!("expected a decimal number, found {written}"), format!("write {value}"))
-            }
-            Odd::Decorated(Some(value)) => {
-                (format!("expected a plain number, found {written}"), format!("write {value}"))
-            }
-            Odd::TooBig | Odd::Based(None) | Odd::Decorated(None) => {
-                (format!("{written} is out of range"), format!("from {min} to {max}"))
-            }
-        };
-        self.reject(id, message, help);
     }
 
     fn word(&mut self, id: NodeId, text: &str, def: &str, words: &[String]) {

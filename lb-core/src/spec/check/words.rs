@@ -7,7 +7,9 @@ use crate::spec::shape::Shape;
 pub(super) fn advice(text: &str, quoted: bool, shape: &Shape) -> Option<String> {
     let inside = if quoted { scalar::resolve(text) } else { Scalar::Text };
     match (shape, inside) {
-        (Shape::Integer { .. }, Scalar::Integer(_)) => Some(format!("write it without quotes: {text}")),
+        (Shape::Integer { .. } | Shape::Seconds { .. }, Scalar::Integer(_)) => {
+            Some(format!("write it without quotes: {text}"))
+        }
         (Shape::Bool | Shape::False, Scalar::Bool(_)) => Some(format!("write it without quotes: {text}")),
         (Shape::Bool, _) => match text.to_ascii_lowercase().as_str() {
             "yes" | "on" | "y" | "t" | "1" | "true" => Some("did you mean `true`?".to_owned()),
@@ -18,15 +20,17 @@ pub(super) fn advice(text: &str, quoted: bool, shape: &Shape) -> Option<String> 
         (Shape::OneOf(shapes), _) => shapes.iter().find_map(|shape| advice(text, quoted, shape)),
         (Shape::Word { words, .. }, _) => Some(format!("one of: {}", words.join(", "))),
         (Shape::Integer { min, max }, _) => Some(format!("from {min} to {max}")),
+        (Shape::Seconds { min_ms, max_ms }, _) => Some(seconds_range(*min_ms, *max_ms)),
         _ => None,
     }
 }
 
 pub(super) fn expected(shape: &Shape) -> String {
     match shape {
-        Shape::Record(_) => "a mapping".to_owned(),
+        Shape::Record(_) | Shape::Map { .. } => "a mapping".to_owned(),
         Shape::List { .. } => "a list".to_owned(),
         Shape::Integer { .. } => "a number".to_owned(),
+        Shape::Seconds { .. } => "a number of seconds".to_owned(),
         Shape::Text(_) => "text".to_owned(),
         Shape::Bool => "`true` or `false`".to_owned(),
         Shape::False => "`false`".to_owned(),
@@ -59,11 +63,19 @@ pub(super) fn title(def: &str) -> &str {
         "Pool" => "a pool",
         "PoolReference" => "a reference to a pool",
         "Member" => "a member",
+        "HealthMonitor" => "a health monitor",
+        "Observe" => "`observe`",
+        "AgentCheck" => "`agent_check`",
         "Log" => "`log`",
         "InsertHeaders" => "`insert_headers`",
         "ErrorPages" => "`error_pages`",
         other => other,
     }
+}
+
+/// Bounds of a length of time, in the seconds it is written in.
+pub(super) fn seconds_range(min_ms: i64, max_ms: i64) -> String {
+    format!("from {} to {} seconds", min_ms as f64 / 1000.0, max_ms as f64 / 1000.0)
 }
 
 pub(super) fn join(path: &str, key: &str) -> String {

@@ -217,8 +217,8 @@ fn of_a_pool_and_its_members() {
                 "4:44 `SOURCE_IP_PORT` is not supported by this version yet | one of: ROUND_ROBIN, LEAST_CONNECTIONS, SOURCE_IP",
             ),
             (
-                "{name: a, protocol: TCP, lb_algorithm: SOURCE_IP, healthmonitor: {type: TCP}}",
-                "4:55 `healthmonitor` is not supported by this version yet | leave it out",
+                "{name: a, protocol: TCP, lb_algorithm: SOURCE_IP, session_persistence: {type: SOURCE_IP}}",
+                "4:55 `session_persistence` is not supported by this version yet | leave it out",
             ),
             (
                 "{name: a, protocol: TCP, lb_algorithm: SOURCE_IP, tls_enabled: true}",
@@ -249,11 +249,15 @@ fn of_a_pool_and_its_members() {
             ("{address: 10.0.0.3, protocol_port: 80, weight: -1}", "10:54 -1 is out of range | from 0 to 256"),
             (
                 "{address: 10.0.0.3, protocol_port: 80, vnic_type: normal}",
-                "10:46 unknown key `vnic_type` | a member may have: address, admin_state_up, backup, id, name, protocol_port, subnet_id, tags, weight",
+                "10:46 unknown key `vnic_type` | a member may have: address, admin_state_up, backup, id, monitor_address, monitor_port, name, protocol_port, subnet_id, tags, weight",
             ),
             (
-                "{address: 10.0.0.3, protocol_port: 80, monitor_port: 81}",
-                "10:46 `monitor_port` is not supported by this version yet | leave it out",
+                "{address: 10.0.0.3, protocol_port: 80, monitor_port: 65536}",
+                "10:60 65536 is out of range | from 1 to 65535",
+            ),
+            (
+                "{address: 10.0.0.3, protocol_port: 80, monitor_address: health.example.org}",
+                "10:63 `health.example.org` is not an IP address | host names are not supported: write an IPv4 or IPv6 address",
             ),
             (
                 "{address: '10.0.0.3:80', protocol_port: 80}",

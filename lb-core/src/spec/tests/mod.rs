@@ -1,9 +1,11 @@
 //! The first floor as a whole: a text in, a configuration or located mistakes out.
 
 mod mistakes;
+mod monitors;
 mod reference;
 mod robust;
 mod round_trip;
+mod round_trip_monitors;
 mod syntax;
 
 use super::*;

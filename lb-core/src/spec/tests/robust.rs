@@ -22,7 +22,9 @@ fn answered(text: &str) -> Result<(), TestCaseError> {
 /// A document with a bit of everything, to be mutilated.
 const RICH: &str = "loadbalancer:
   vip_address: 10.0.0.1
-  pools: [{name: web, protocol: HTTP, lb_algorithm: ROUND_ROBIN, members: [{address: '10.0.0.2', protocol_port: 80}]}]
+  pools: [{name: web, protocol: HTTP, lb_algorithm: ROUND_ROBIN, members: [{address: '10.0.0.2', protocol_port: 80}],
+    healthmonitor: {type: HTTPS, delay: 0.5, timeout: .5, max_retries: 2, http_version: 1.1, domain_name: a.b,
+      expected_codes: 200-204, headers: {X-A: 'b'}, expected_body_regex: 'o(k|n)'}, observe: {layer: HTTP}}]
   listeners:
   - protocol: HTTP
     protocol_port: 80
@@ -47,6 +49,9 @@ fn pieces() -> impl Strategy<Value = String> {
         "name",
         "log",
         "error_pages",
+        "healthmonitor",
+        "headers",
+        "1.5",
         ": ",
         ":",
         ",",

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 use uuid::Uuid;
 
+use super::round_trip_monitors::{agent_checks, marked_down, monitors, observations};
 use crate::config::*;
 use crate::id::{ListenerId, LoadBalancerId, MemberId, PoolId};
 use crate::spec::{ERROR_PAGE_STATUSES, TIMEOUT_MS_MAX, example, read, write};
@@ -42,7 +43,7 @@ proptest! {
     }
 }
 
-fn words() -> impl Strategy<Value = String> {
+pub(super) fn words() -> impl Strategy<Value = String> {
     prop_oneof![
         "[^\\p{Cc}]{0,20}",
         prop::sample::select(vec!["", "null", "true", "80", "1e3", "# x", "a: b", "\"", "'", "\\", "\u{1F600}", "---"])
@@ -50,7 +51,7 @@ fn words() -> impl Strategy<Value = String> {
     ]
 }
 
-fn paragraphs() -> impl Strategy<Value = String> {
+pub(super) fn paragraphs() -> impl Strategy<Value = String> {
     prop::collection::vec(words(), 0..4).prop_map(|lines| lines.join("\n\t"))
 }
 
@@ -96,15 +97,21 @@ fn logs(http: bool) -> impl Strategy<Value = LogSettings> {
 fn members() -> impl Strategy<Value = Member> {
     let identity = (any::<u128>(), words(), prop::collection::vec(words(), 0..3));
     let place = (addresses(), 1u16.., 0..=WEIGHT_MAX, any::<bool>(), any::<bool>());
-    (identity, place).prop_map(|((id, name, tags), (address, protocol_port, weight, backup, admin_state_up))| Member {
-        id: MemberId(Uuid::from_u128(id)),
-        name,
-        address,
-        protocol_port,
-        weight,
-        backup,
-        admin_state_up,
-        tags,
+    let monitor = (prop::option::of(addresses()), prop::option::of(1u16..));
+    (identity, place, monitor).prop_map(|((id, name, tags), place, (monitor_address, monitor_port))| {
+        let (address, protocol_port, weight, backup, admin_state_up) = place;
+        Member {
+            id: MemberId(Uuid::from_u128(id)),
+            name,
+            address,
+            protocol_port,
+            weight,
+            backup,
+            admin_state_up,
+            monitor_address,
+            monitor_port,
+            tags,
+        }
     })
 }
 
@@ -113,8 +120,18 @@ fn pools() -> impl Strategy<Value = Pool> {
     let algorithms = vec![LbAlgorithm::RoundRobin, LbAlgorithm::LeastConnections, LbAlgorithm::SourceIp];
     let identity = (any::<u128>(), words(), paragraphs(), prop::collection::vec(words(), 0..3));
     let rules = (prop::sample::select(protocols), prop::sample::select(algorithms), any::<bool>());
-    (identity, rules, prop::collection::vec(members(), 0..6)).prop_map(
-        |((id, name, description, tags), (protocol, lb_algorithm, admin_state_up), members)| Pool {
+    let slow_start = prop_oneof![Just(0), 0..=crate::spec::SECONDS_MAX * 1000];
+    let health = (monitors(), observations(), slow_start, agent_checks(), marked_down());
+    (identity, rules, prop::collection::vec(members(), 0..6), health).prop_map(|(identity, rules, members, health)| {
+        let (id, name, description, tags) = identity;
+        let (protocol, lb_algorithm, admin_state_up) = rules;
+        let (monitors, mut observation, slow_start_ms, agent_check, on_marked_down) = health;
+        // Only what reads answers can look at them, and only what is asked can come back.
+        observation = observation.filter(|_| !monitors.is_empty());
+        if let Some(observation) = observation.as_mut().filter(|_| protocol != PoolProtocol::Http) {
+            observation.layer = monitor::ObservedLayer::Connection;
+        }
+        Pool {
             id: PoolId(Uuid::from_u128(id)),
             name,
             description,
@@ -122,9 +139,14 @@ fn pools() -> impl Strategy<Value = Pool> {
             lb_algorithm,
             admin_state_up,
             members,
+            monitors,
+            observation,
+            slow_start_ms,
+            agent_check,
+            on_marked_down,
             tags,
-        },
-    )
+        }
+    })
 }
 
 /// A listener whose pool is still a number to draw among those it may use.

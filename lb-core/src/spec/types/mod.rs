@@ -6,11 +6,18 @@
 //! does not show; with it the border to `config` finds the place of any key.
 
 mod listener;
+mod monitor;
 mod pool;
+mod seconds;
 mod text;
 
 pub(super) use listener::{ErrorPages, Flag, InsertHeaders, Listener, ListenerProtocol, LogFormat, LogSetting};
+pub(super) use monitor::{
+    AgentCheck, Codes, Headers, HealthMonitor, HttpMethod, HttpVersion, MonitorType, Observe, ObservedLayer,
+    OnMarkedDown, ProxyVersion,
+};
 pub(super) use pool::{LbAlgorithm, Member, Pool, PoolProtocol};
+pub(super) use seconds::Seconds;
 pub(super) use text::{Line, Text};
 
 use schemars::JsonSchema;

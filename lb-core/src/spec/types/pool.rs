@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Line, NodeId, Text};
+use super::{AgentCheck, HealthMonitor, Line, NodeId, Observe, OnMarkedDown, Seconds, Text};
 use crate::config::WEIGHT_MAX;
 use crate::id::{MemberId, PoolId};
-use crate::spec::MEMBERS_MAX;
+use crate::spec::{MEMBERS_MAX, MONITORS_MAX};
 
 /// Members that serve the same thing, and how one is chosen.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -32,6 +32,19 @@ pub(in crate::spec) struct Pool {
     /// The servers behind it.
     #[schemars(length(max = MEMBERS_MAX))]
     pub(in crate::spec) members: Option<Vec<Member>>,
+    /// How members are judged. Without one they are not asked. Not together with `healthmonitors`.
+    pub(in crate::spec) healthmonitor: Option<HealthMonitor>,
+    /// Extension: several monitors; a member is up only while all agree.
+    #[schemars(length(max = MONITORS_MAX))]
+    pub(in crate::spec) healthmonitors: Option<Vec<HealthMonitor>>,
+    /// Extension: live traffic as a witness; needs a monitor.
+    pub(in crate::spec) observe: Option<Observe>,
+    /// Extension: seconds over which the share of a member that came up again grows. Default: 0.
+    pub(in crate::spec) slow_start: Option<Seconds<0>>,
+    /// Extension: a port on which members tell their own weight and state.
+    pub(in crate::spec) agent_check: Option<AgentCheck>,
+    /// Extension: what becomes of connections when their member is marked down. Default: `KEEP_SESSIONS`.
+    pub(in crate::spec) on_marked_down: Option<OnMarkedDown>,
     /// Labels; recorded, not interpreted.
     pub(in crate::spec) tags: Option<Vec<Line>>,
 }
@@ -106,6 +119,11 @@ pub(in crate::spec) struct Member {
     pub(in crate::spec) backup: Option<bool>,
     /// False: not used at all. Default: true.
     pub(in crate::spec) admin_state_up: Option<bool>,
+    /// Where it is asked whether it is well. Default: its address.
+    pub(in crate::spec) monitor_address: Option<Line>,
+    /// The port for that. Default: its port.
+    #[schemars(range(min = 1, max = 65535))]
+    pub(in crate::spec) monitor_port: Option<u16>,
     /// The subnet it is reached through; accepted and ignored.
     #[expect(dead_code, reason = "accepted so that Octavia's documents fit")]
     pub(in crate::spec) subnet_id: Option<Line>,

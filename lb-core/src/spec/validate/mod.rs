@@ -6,6 +6,8 @@
 mod address;
 mod listener;
 mod log;
+mod monitor;
+mod monitor_fields;
 mod pool;
 mod unique;
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::monitor::on_marked_down;
 use super::unique::{Identity, Seen};
 use super::{Border, NodeId, line, lines, text, types};
 use crate::config;
@@ -32,12 +33,12 @@ pub(super) struct Standing<'k> {
     pub(super) doubled: bool,
 }
 
-/// The pool that members stand in.
+/// The pool that members and monitors stand in.
 #[derive(Clone, Copy)]
-struct Parent {
-    id: PoolId,
+pub(super) struct Parent {
+    pub(super) id: PoolId,
     /// Another pool has that id, and that has been reported.
-    doubled: bool,
+    pub(super) doubled: bool,
 }
 
 impl Border<'_> {
@@ -52,10 +53,10 @@ impl Border<'_> {
     }
 
     /// Reads a pool and returns its place in `self.pools`.
-    pub(super) fn pool(&mut self, parent: LoadBalancerId, pool: types::Pool, standing: Standing<'_>) -> usize {
+    pub(super) fn pool(&mut self, parent: LoadBalancerId, mut pool: types::Pool, standing: Standing<'_>) -> usize {
         let Standing { shared, key, doubled: key_doubled } = standing;
         let at = pool.at;
-        let name = line(pool.name);
+        let name = line(pool.name.take());
         let explicit = pool.id.is_some();
         let id = pool.id.unwrap_or_else(|| PoolId::derived(parent.0, if name.is_empty() { key } else { &name }));
         let name_doubled = self.doubled_name("pool", at, &name, |b| &mut b.unique.pool_names);
@@ -63,14 +64,21 @@ impl Border<'_> {
         let identity = Identity { kind: "pool", at, id: id.0, explicit, doubled };
         let doubled = self.doubled_id(&identity, |b| &mut b.unique.pool_ids);
 
-        let written = pool.members.unwrap_or_default();
+        let parent = Parent { id, doubled };
+        let written = pool.members.take().unwrap_or_default();
         let count = written.len();
         let mut sockets = Vec::with_capacity(count);
-        let members = self.members(Parent { id, doubled }, written, &mut sockets);
+        let members = self.members(parent, written, &mut sockets);
         let protocol = pool.protocol.map(protocol);
         let lb_algorithm = pool.lb_algorithm.map(algorithm);
-        let config = match (protocol, lb_algorithm) {
-            (Some(protocol), Some(lb_algorithm)) if members.len() == count => Some(config::Pool {
+        let has_monitors = ["healthmonitor", "healthmonitors"].iter().any(|key| self.tree.is_lost(at, key))
+            || pool.healthmonitor.is_some()
+            || pool.healthmonitors.as_ref().is_some_and(|monitors| !monitors.is_empty());
+        let monitors = self.monitors(&mut pool, parent);
+        let observation = self.observation(at, pool.observe, has_monitors, protocol);
+        let agent_check = self.agent_check(pool.agent_check);
+        let config = match (protocol, lb_algorithm, monitors) {
+            (Some(protocol), Some(lb_algorithm), Some(monitors)) if members.len() == count => Some(config::Pool {
                 id,
                 name: name.clone(),
                 description: text(pool.description),
@@ -78,6 +86,11 @@ impl Border<'_> {
                 lb_algorithm,
                 admin_state_up: pool.admin_state_up.unwrap_or(true),
                 members,
+                monitors,
+                observation,
+                slow_start_ms: pool.slow_start.map_or(0, |slow| slow.ms),
+                agent_check,
+                on_marked_down: on_marked_down(pool.on_marked_down),
                 tags: lines(pool.tags),
             }),
             _ => None,
@@ -98,6 +111,7 @@ impl Border<'_> {
         for member in written {
             let at = member.at;
             let address = self.address(at, "address", member.address.as_ref());
+            let monitor_address = self.address(at, "monitor_address", member.monitor_address.as_ref());
             let name = line(member.name);
             let mut doubled = pool.doubled | self.doubled_name("member", at, &name, |b| &mut b.unique.member_names);
             let (Some(address), Some(protocol_port)) = (address, member.protocol_port) else {
@@ -125,6 +139,8 @@ impl Border<'_> {
                 weight: member.weight.unwrap_or(1),
                 backup: member.backup.unwrap_or(false),
                 admin_state_up: member.admin_state_up.unwrap_or(true),
+                monitor_address,
+                monitor_port: member.monitor_port,
                 tags: lines(member.tags),
             });
         }

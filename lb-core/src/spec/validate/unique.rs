@@ -1,6 +1,6 @@
 //! What may occur once: ids in the document, ports, names. Each remembers the line of the first.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::hash::Hash;
 
@@ -19,6 +19,11 @@ pub(super) struct Unique {
     pub(super) member_ids: Seen<Uuid>,
     /// Of the pool being read: names of members are its own.
     pub(super) member_names: Seen<String>,
+    pub(super) monitor_ids: Seen<Uuid>,
+    /// Of the pool being read.
+    pub(super) monitor_names: Seen<String>,
+    /// Regular expressions that were compiled or refused: none is compiled twice.
+    pub(super) regexes: HashSet<String>,
 }
 
 /// Values with the line they were first seen on.
@@ -45,7 +50,7 @@ impl<K: Eq + Hash> Seen<K> {
 
 /// An object whose id must be its own.
 pub(super) struct Identity<'n> {
-    /// `listener`, `pool`, `member`.
+    /// `listener`, `pool`, `member`, `health monitor`.
     pub(super) kind: &'n str,
     pub(super) at: NodeId,
     pub(super) id: Uuid,

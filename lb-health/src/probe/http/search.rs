@@ -1,15 +1,12 @@
 //! Looking for what a body must contain while it is still coming, without searching the same bytes over and over. Pure.
 
-use lb_core::config::monitor::{BODY_LOOKED_AT_MAX, ExpectedBody};
+use lb_core::config::monitor::{BODY_LOOKED_AT_MAX, ExpectedBody, compile_body_regex};
 use memchr::memmem::Finder;
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::Regex;
 
 /// Bytes a regular expression is run over for one body, while pieces come. A member that drips byte by byte would
 /// otherwise make us search a growing body tens of thousands of times.
 const SEARCHED_MAX: usize = 16 * BODY_LOOKED_AT_MAX;
-
-/// Memory of a compiled expression, and of the tables it makes while it runs.
-const COMPILED_MAX: usize = 256 * 1024;
 
 /// What is looked for.
 #[derive(Debug)]
@@ -34,9 +31,7 @@ impl Search {
     pub fn new(expected: &ExpectedBody) -> Result<Self, regex::Error> {
         Ok(match expected {
             ExpectedBody::Text(text) => Self::Text(Box::new(Finder::new(text).into_owned())),
-            ExpectedBody::Regex(pattern) => {
-                Self::Regex(RegexBuilder::new(pattern).size_limit(COMPILED_MAX).dfa_size_limit(COMPILED_MAX).build()?)
-            }
+            ExpectedBody::Regex(pattern) => Self::Regex(compile_body_regex(pattern)?),
         })
     }
 
@@ -125,10 +120,5 @@ mod tests {
             runs += usize::from(hunt.looked_at != before);
         }
         assert!(runs < 1500, "{runs}");
-    }
-
-    #[test]
-    fn an_expression_that_explodes_is_refused() {
-        assert!(Search::new(&ExpectedBody::Regex("(a{1000}){1000}".to_owned())).is_err());
     }
 }

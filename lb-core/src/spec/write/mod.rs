@@ -1,5 +1,7 @@
 //! A configuration written back as a document of this floor, every default spelled out.
 
+mod monitor;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
@@ -77,7 +79,7 @@ fn log(log: &LogSettings) -> Value {
 }
 
 fn pool(pool: &Pool) -> Value {
-    json!({
+    let mut body = object(json!({
         "id": pool.id,
         "name": pool.name,
         "description": pool.description,
@@ -85,12 +87,25 @@ fn pool(pool: &Pool) -> Value {
         "lb_algorithm": pool.lb_algorithm,
         "admin_state_up": pool.admin_state_up,
         "members": pool.members.iter().map(member).collect::<Vec<_>>(),
+        "slow_start": seconds(pool.slow_start_ms),
+        "on_marked_down": pool.on_marked_down,
         "tags": pool.tags,
-    })
+    }));
+    // One monitor as Octavia nests it; only several need the extension.
+    match pool.monitors.as_slice() {
+        [] => {}
+        [only] => put(&mut body, "healthmonitor", Some(monitor::monitor(only))),
+        several => {
+            put(&mut body, "healthmonitors", Some(several.iter().map(monitor::monitor).collect::<Vec<_>>()));
+        }
+    }
+    put(&mut body, "observe", pool.observation.as_ref().map(monitor::observation));
+    put(&mut body, "agent_check", pool.agent_check.as_ref().map(monitor::agent_check));
+    Value::Object(body)
 }
 
 fn member(member: &Member) -> Value {
-    json!({
+    let mut body = object(json!({
         "id": member.id,
         "name": member.name,
         "address": member.address,
@@ -99,7 +114,15 @@ fn member(member: &Member) -> Value {
         "backup": member.backup,
         "admin_state_up": member.admin_state_up,
         "tags": member.tags,
-    })
+    }));
+    put(&mut body, "monitor_address", member.monitor_address);
+    put(&mut body, "monitor_port", member.monitor_port);
+    Value::Object(body)
+}
+
+/// A whole number where it is one, as Octavia writes them.
+fn seconds(ms: u64) -> Value {
+    if ms.is_multiple_of(1000) { json!(ms / 1000) } else { json!(ms as f64 / 1000.0) }
 }
 
 fn object(value: Value) -> Map<String, Value> {
