@@ -33,7 +33,7 @@ fn certificate(reason: &CertificateError) -> Box<str> {
         CertificateError::NotValidForNameContext { expected, .. } => {
             words(&format!("certificate is not valid for the name {}", expected.to_str()))
         }
-        CertificateError::BadSignature => "a signature that is not by the certificate's key".into(),
+        CertificateError::BadSignature => "a signature that does not verify".into(),
         CertificateError::BadEncoding => "certificate cannot be read".into(),
         CertificateError::Other(inner) if inner.to_string().contains("CaUsedAsEndEntity") => {
             "certificate is an authority's, not a server's".into()
