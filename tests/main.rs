@@ -10,6 +10,7 @@ mod limits;
 mod logs;
 mod mended;
 mod mended_changes;
+mod probes;
 mod process;
 mod reload;
 mod tidy;
