@@ -61,6 +61,8 @@ impl Begun {
                 Ok(Some(error)) | Err(error) => return Err(cannot_connect(&error)),
             }
         }
+        // A handshake is several small writes: each would wait for the one before to be acknowledged, 40 ms at worst.
+        stream.set_nodelay(true).map_err(|error| Bad::Ours(errno(&error)))?;
         Ok(Plain { stream, left: READ_MAX })
     }
 }
