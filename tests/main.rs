@@ -11,6 +11,7 @@ mod logs;
 mod mended;
 mod mended_changes;
 mod parked;
+mod probes;
 mod process;
 mod reload;
 mod tidy;

@@ -1,4 +1,19 @@
-//! Asks members whether they live; what the answer means is decided in `lb_core`.
+//! Asks members whether they live; what the answer means is decided in `lb_core::health`.
 //!
-//! The room is empty so far: a document that asks for a health monitor is refused until the probes
-//! (PING, TCP, HTTP, HTTPS, TLS-HELLO) live here, one file each under `probe/`.
+//! A [`Prober`] is compiled once from a monitor and then asks any number of members at any number of times. Every
+//! question ends within the monitor's timeout, reads a bounded number of bytes, and closes its descriptor however
+//! it ends, also when the future that asks is dropped. There is no thread and no state kept for each member.
+//!
+//! A member is not trusted: all that it says passes through the pure readers beside each probe, which the fuzz
+//! target `probe_answer` feeds.
+
+pub mod probe;
+mod prober;
+mod shared;
+mod wire;
+mod words;
+
+pub use probe::agent::AgentProber;
+pub use probe::ping::Pinger;
+pub use prober::{Prober, ProberError, Target};
+pub use shared::Shared;

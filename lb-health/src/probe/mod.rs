@@ -1,0 +1,9 @@
+//! One file or folder for each kind of question. What reads a member's bytes is pure and public, for the fuzz target.
+
+pub mod agent;
+pub mod http;
+pub mod mysql;
+pub mod ping;
+pub mod proxy_header;
+pub(crate) mod tcp;
+pub(crate) mod tls;
