@@ -5,6 +5,7 @@
 //! | `GET /v1/document` | [`DocumentReply`]: what it serves, ids and defaults filled in |
 //! | `PUT /v1/document` (YAML or JSON) | 200 [`Applied`] once every worker serves it; 422 [`Refused`] and nothing changed; 409 [`Failed`] when a port cannot be bound |
 //! | `GET /v1/stats` | [`crate::stats::Stats`] |
+//! | `GET /v1/events?row=R&after=N&wait_ms=MS` | [`crate::events::Events`]: those after number N of row R, waiting for one for MS at most (60000) when there is none yet |
 //! | `GET /v1/health` | [`Health`] |
 //! | `POST /v1/drain` | 202: as SIGTERM |
 
@@ -19,7 +20,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::client::{Client, ClientError};
+use crate::events::Events;
 use crate::stats::Stats;
+
+/// Longest that a request for events waits.
+pub const EVENTS_WAIT_MAX: Duration = Duration::from_secs(60);
+/// What an answer may take beyond its wait.
+const EVENTS_GRACE: Duration = Duration::from_secs(5);
 
 /// What is being served.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -128,6 +135,13 @@ impl InstanceClient {
     /// Its figures.
     pub async fn stats(&self) -> Result<Stats, ClientError> {
         self.client.get("/v1/stats").await
+    }
+
+    /// What happened after number `after` of row `row`; waits up to `wait` for something to happen.
+    pub async fn events(&self, row: u64, after: u64, wait: Duration) -> Result<Events, ClientError> {
+        let wait_ms = wait.as_millis();
+        let client = self.client.clone().with_timeout(wait + EVENTS_GRACE);
+        client.get(&format!("/v1/events?row={row}&after={after}&wait_ms={wait_ms}")).await
     }
 
     /// Is it well?

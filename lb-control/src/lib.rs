@@ -1,10 +1,11 @@
 //! What Weir's processes say to each other over Unix sockets on one machine.
 //!
 //! [`instance`]: to one data plane (`lb-proxy --control`). [`node`]: to the agent. [`stats`]: the figures both
-//! report. [`client`] and [`server`]: HTTP/1.1 with JSON, so that `curl --unix-socket` works too.
+//! report. [`events`]: what happened. [`client`] and [`server`]: HTTP/1.1 with JSON, so that `curl --unix-socket` works too.
 //! [`listen`]: how a listening socket is made. [`handoff`]: listening sockets passed from process to process.
 
 pub mod client;
+pub mod events;
 pub mod handoff;
 pub mod instance;
 pub mod listen;

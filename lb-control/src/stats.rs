@@ -1,5 +1,6 @@
 //! Figures of a data plane: counters since it began (they never go back, whatever is applied) and gauges.
 
+use lb_core::health::{Administrative, OperatingStatus, Operational};
 use serde::{Deserialize, Serialize};
 
 /// One data plane, read in one go.
@@ -15,6 +16,8 @@ pub struct Stats {
     pub log_lines_dropped: u64,
     /// Sessions that ended in a panic of ours. Should stay 0.
     pub sessions_panicked: u64,
+    /// Octavia's word for the whole.
+    pub operating_status: Option<OperatingStatus>,
     /// Per listener, in document order; removed ones are gone.
     pub listeners: Vec<ListenerStats>,
     /// Per pool, in document order.
@@ -41,6 +44,8 @@ pub struct ListenerStats {
     pub id: String,
     /// Its name.
     pub name: String,
+    /// Octavia's word for it.
+    pub operating_status: Option<OperatingStatus>,
     /// Open now.
     pub active_connections: u64,
     /// Accepted since start.
@@ -66,6 +71,8 @@ pub struct PoolStats {
     pub id: String,
     /// Its name.
     pub name: String,
+    /// Octavia's word for it.
+    pub operating_status: Option<OperatingStatus>,
     /// Requests or connections in flight.
     pub active_connections: u64,
     /// Requests or connections ever handed to its members.
@@ -76,6 +83,44 @@ pub struct PoolStats {
     pub bytes_out: u64,
     /// In document order.
     pub members: Vec<MemberStats>,
+}
+
+/// What is known of a member's health.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MemberHealth {
+    /// Octavia's word for both axes.
+    pub operating_status: OperatingStatus,
+    /// What the operator wants of it.
+    pub administrative: Administrative,
+    /// What is observed of it.
+    pub operational: Operational,
+    /// Since when it is up, or down, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// What last turned it, in words; empty: it has been up since it is known.
+    pub reason: String,
+    /// Its share of the pool's new work now, in thousandths.
+    pub share_permille: u32,
+    /// What each monitor knows, in document order.
+    pub monitors: Vec<MonitorView>,
+    /// What its own agent last said, in words; empty: nothing, or it has none.
+    pub agent: String,
+}
+
+/// What one monitor knows of a member.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MonitorView {
+    /// Its id.
+    pub id: String,
+    /// Its name, or its id.
+    pub name: String,
+    /// `HTTP`, `PING`, ...
+    pub kind: String,
+    /// The last result in words: `HTTP 500, expected 200, 3 of 3, 2 ms`; empty: none yet.
+    pub last: String,
+    /// When that was, in milliseconds since 1970; 0: never.
+    pub last_ms: u64,
+    /// Milliseconds until it asks again; 0: it is asking now.
+    pub next_in_ms: u64,
 }
 
 /// One member.
@@ -93,6 +138,8 @@ pub struct MemberStats {
     pub backup: bool,
     /// As in the document.
     pub admin_state_up: bool,
+    /// What is known of its health.
+    pub health: Option<MemberHealth>,
     /// True while live traffic avoids it because it just failed.
     pub avoided: bool,
     /// Requests or connections in flight.
