@@ -193,8 +193,8 @@ fn nginx(setting: &Setting<'_>, module: Option<&Path>) -> String {
                  proxy_pass pool;\n    proxy_connect_timeout 5s;\n    proxy_timeout 50s;\n  }}\n}}\n"
             );
     }
-    // Kept connections: 128, more where members are more.
-    let kept = 128.max(2 * scenario.members);
+    // Kept connections: 128, more where members or clients are more.
+    let kept = 128.max(2 * scenario.members).max(scenario.connections);
     text + &format!(
         "http {{\n  {log};\n  keepalive_timeout 50s;\n  keepalive_requests 1000000000;\n  client_header_timeout 10s;\n  \
          client_body_timeout 50s;\n  send_timeout 50s;\n  client_max_body_size 0;\n  client_body_temp_path {folder}/body;\n  \

@@ -159,6 +159,7 @@ async fn inner_end(handle: &Handle, inner: &str, plug: &Plug) -> Result<(), Link
         handle.link().set(set).execute().await.map_err(|e| refused("set the mtu of", inner, &e))?;
     }
     tune(inner);
+    allow_echoes();
 
     let held = addresses_of(handle, inner, index).await?;
     let is_new = !held.iter().any(|message| address_of(message) == Some((plug.vip, plug.prefix_len)));
@@ -187,6 +188,12 @@ fn tune(link: &str) {
     for (family, key) in [("ipv4", "arp_notify"), ("ipv6", "ndisc_notify"), ("ipv4", "promote_secondaries")] {
         let _ = std::fs::write(format!("/proc/sys/net/{family}/conf/{link}/{key}"), "1");
     }
+}
+
+/// Health monitors of type PING send ICMP echoes as an ordinary user, which a new namespace allows to nobody. Where
+/// `/proc/sys` is read-only, the data plane opens a socket for them before it gives up root.
+fn allow_echoes() {
+    let _ = std::fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647");
 }
 
 /// On a link that is up already: it announces, too, when it is given its hardware address, even the one it has.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use crate::balance::{Group, MemberIndex, effective_weight};
+use crate::config::monitor::{Observation, OnMarkedDown};
 use crate::config::{self, ListenerProtocol, LoadBalancer, LogSettings};
 use crate::id::{ListenerId, MemberId, PoolId};
 use crate::member::{ListenerCell, MemberCell, MemberState, PerWorker, PoolCell};
@@ -73,6 +74,10 @@ pub struct PoolSnapshot {
     pub ordinary: Group,
     /// Those that take it when no ordinary one can.
     pub backups: Group,
+    /// Live traffic has a say in the health of its members.
+    pub observation: Option<Observation>,
+    /// Connections to a member that is marked down are closed.
+    pub cuts_sessions: bool,
     /// Figures, one writer each.
     pub cells: PerWorker<PoolCell>,
 }
@@ -100,7 +105,8 @@ impl PoolSnapshot {
             (self.ordinary.again(), self.backups.again())
         };
         let (label, cells) = (Arc::clone(&self.label), self.cells.clone());
-        Self { id: self.id, label, members, ordinary, backups, cells }
+        let (observation, cuts_sessions) = (self.observation, self.cuts_sessions);
+        Self { id: self.id, label, members, ordinary, backups, observation, cuts_sessions, cells }
     }
 }
 
@@ -219,7 +225,17 @@ fn build_pool(pool: &config::Pool, old: Option<&PoolSnapshot>, workers: usize) -
     let ordinary = group(false, old.map(|p| &p.ordinary));
     let backups = group(true, old.map(|p| &p.backups));
     let cells = old.map_or_else(|| PerWorker::new(workers), |p| p.cells.grown(workers));
-    PoolSnapshot { id: pool.id, label: pool.label().into(), ordinary, backups, members, cells }
+    let (observation, cuts_sessions) = (pool.observation, pool.on_marked_down == OnMarkedDown::ShutdownSessions);
+    PoolSnapshot {
+        id: pool.id,
+        label: pool.label().into(),
+        ordinary,
+        backups,
+        members,
+        observation,
+        cuts_sessions,
+        cells,
+    }
 }
 
 /// Those of a group that take work.

@@ -1,13 +1,19 @@
 //! From a request to a connection: choose a member, reach it, and when that fails choose again.
 
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use lb_core::balance::{self, FlowKey, MemberIndex, Tried};
+use lb_core::config::monitor::ObservedLayer;
 use lb_core::member::MemberCell;
 use lb_core::snapshot::{MemberSlot, PoolIndex, PoolSnapshot};
 
+use crate::listener::Downstream;
 use crate::observe::record::{Ending, endings};
 use crate::upstream::connect::{ConnectFailure, connect};
 use crate::view::View;
@@ -30,16 +36,73 @@ pub struct Lease {
     view: Rc<View>,
     pool: PoolIndex,
     member: MemberIndex,
+    /// How often connections to the member had been cut when this one began.
+    cuts: u32,
 }
 
 impl Lease {
     fn new(view: Rc<View>, pool: PoolIndex, member: MemberIndex) -> Self {
-        view.member(pool, member).state.enter();
+        let state = &view.member(pool, member).state;
+        state.enter();
+        let cuts = state.cuts();
         let cell = view.member_cell(pool, member);
         cell.active.inc();
         cell.total.inc();
         view.pool_cell(pool).active.inc();
-        Self { view, pool, member }
+        Self { view, pool, member, cuts }
+    }
+
+    /// True if the member was marked down since, and its connections are to be closed.
+    pub fn is_cut(&self) -> bool {
+        self.slot().state.cuts() != self.cuts
+    }
+
+    /// Runs `work` to its end, or until connections to the member are cut: then `None`.
+    pub async fn unless_cut<F: Future>(&self, downstream: &Downstream, mut work: Pin<&mut F>) -> Option<F::Output> {
+        let cuts = self.pool().cuts_sessions;
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(Some(done));
+            }
+            if cuts {
+                if self.is_cut() {
+                    return Poll::Ready(None);
+                }
+                downstream.wake_on_change(cx.waker());
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Live traffic as a witness: the member did what it was asked.
+    pub fn worked(&self, worker: &Worker) {
+        self.slot().state.fault.works(worker.now());
+        if self.pool().observation.is_some() {
+            self.slot().state.witness.good();
+        }
+    }
+
+    /// It answered, and what it said is no sign of health.
+    pub fn answered_badly(&self, worker: &Worker) {
+        self.slot().state.fault.works(worker.now());
+        match self.pool().observation.map(|observation| observation.layer) {
+            Some(ObservedLayer::Http) => self.failed(worker, ObservedLayer::Http),
+            Some(ObservedLayer::Connection) => self.slot().state.witness.good(),
+            None => {}
+        }
+    }
+
+    /// Live traffic as a witness: it did not. `layer`: where it failed.
+    pub fn failed(&self, worker: &Worker, layer: ObservedLayer) {
+        let Some(observation) = self.pool().observation else { return };
+        // A failed connection is a failure to whoever looks at answers, too.
+        if layer == ObservedLayer::Connection || observation.layer == ObservedLayer::Http {
+            let state = &self.slot().state;
+            if state.witness.bad(observation.failures) {
+                worker.process.suspects.name(Arc::clone(state));
+            }
+        }
     }
 
     /// Which member of the pool.
@@ -189,10 +252,16 @@ impl Journey {
         match connect(worker, &lease, timeout_ms, &self.tried).await {
             Ok(stream) => {
                 lease.cell().connects.inc();
+                if lease.pool().observation.is_some_and(|o| o.layer == ObservedLayer::Connection) {
+                    lease.slot().state.witness.good();
+                }
                 Ok(Reached { lease, stream, reused: false })
             }
             Err(failure) => {
                 lease.cell().connect_errors.inc();
+                if !matches!(failure, ConnectFailure::Ours(_)) {
+                    lease.failed(worker, ObservedLayer::Connection);
+                }
                 Err(failure)
             }
         }

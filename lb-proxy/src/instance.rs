@@ -11,8 +11,11 @@ use lb_control::listen::ListenError;
 use lb_core::config::{LoadBalancer, WORKERS_MAX};
 use lb_core::snapshot::Snapshot;
 use lb_core::spec::{self, Mistakes};
+use lb_health::Pinger;
 use tokio::sync::{Notify, oneshot};
 
+use crate::health::Minder;
+use crate::health::minder::{MonitorError, Prepared};
 use crate::listener::sockets::SocketBook;
 use crate::process::Process;
 use crate::worker::{self, Order, WorkerHandle};
@@ -29,6 +32,9 @@ pub enum ApplyError {
     /// The process is about to end.
     #[error("the data plane is draining and takes no documents")]
     Draining,
+    /// A monitor cannot ask: its authorities cannot be read, for one.
+    #[error(transparent)]
+    Monitor(#[from] MonitorError),
     /// A data thread is gone.
     #[error("a data thread has ended; the data plane must be restarted")]
     WorkerLost,
@@ -39,6 +45,8 @@ pub enum ApplyError {
 pub struct Instance {
     /// What all threads share.
     pub process: Arc<Process>,
+    /// Knows how its members fare.
+    pub minder: Minder,
     workers: Mutex<Vec<WorkerHandle>>,
     sockets: Mutex<SocketBook>,
     applying: tokio::sync::Mutex<()>,
@@ -46,10 +54,12 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Serves nothing yet.
-    pub fn new() -> Arc<Self> {
+    /// Serves nothing yet. `pinger` was opened while root was still held, if it ever was.
+    pub fn new(pinger: Pinger) -> Arc<Self> {
+        let process = Arc::new(Process::new(usize::from(WORKERS_MAX)));
         Arc::new(Self {
-            process: Arc::new(Process::new(usize::from(WORKERS_MAX))),
+            minder: Minder::new(Arc::clone(&process), pinger),
+            process,
             workers: Mutex::default(),
             sockets: Mutex::default(),
             applying: tokio::sync::Mutex::default(),
@@ -77,7 +87,8 @@ impl Instance {
         }
         let began = Instant::now();
         let wanted = workers_for(&config);
-        let published = self.publish(config, wanted);
+        let prepared = self.minder.prepare(&config)?;
+        let published = self.publish(config, wanted, &prepared);
         // An offer is for the document that follows it; a port nobody accepts on must not stay open.
         self.forget_offers();
         let (orders, generation) = published?;
@@ -89,7 +100,12 @@ impl Instance {
         Ok(Applied { generation, took_us: began.elapsed().as_micros() as u64 })
     }
 
-    fn publish(&self, config: LoadBalancer, wanted: usize) -> Result<(Vec<oneshot::Receiver<()>>, u64), ApplyError> {
+    fn publish(
+        &self,
+        config: LoadBalancer,
+        wanted: usize,
+        prepared: &Prepared,
+    ) -> Result<(Vec<oneshot::Receiver<()>>, u64), ApplyError> {
         let mut book = lock(&self.sockets);
         let mut workers = lock(&self.workers);
         while workers.len() < wanted {
@@ -101,9 +117,13 @@ impl Instance {
             return Err(ApplyError::WorkerLost);
         }
         let addresses: Vec<_> = config.sockets().collect();
-        let prepared = book.prepare(&addresses, wanted, workers.len())?;
-        let changes = book.commit(prepared);
-        let snapshot = Snapshot::build(Arc::new(config), &self.process.snapshot.load(), workers.len());
+        let sockets = book.prepare(&addresses, wanted, workers.len())?;
+        let changes = book.commit(sockets);
+        let mut snapshot = Snapshot::build(Arc::new(config), &self.process.snapshot.load(), workers.len());
+        self.minder.adopt(&snapshot, prepared);
+        if let Some(with_shares) = snapshot.rebuilt() {
+            snapshot = with_shares;
+        }
         let sinks: Vec<_> = snapshot.listeners.iter().map(|l| self.process.log.register(&l.log)).collect();
         let generation = snapshot.generation;
         self.process.snapshot.store(Arc::new(snapshot));
@@ -115,6 +135,26 @@ impl Instance {
             waiting.push(wait);
         }
         Ok((waiting, generation))
+    }
+
+    /// Puts the same document in force with the shares its members have now.
+    pub fn republish(&self) {
+        let Some(snapshot) = self.process.snapshot.load().rebuilt() else { return };
+        let sinks: Vec<_> = snapshot.listeners.iter().map(|l| self.process.log.register(&l.log)).collect();
+        self.process.snapshot.store(Arc::new(snapshot));
+        for worker in lock(&self.workers).iter() {
+            let (done, _) = oneshot::channel();
+            let order = Order::Refresh { open: Vec::new(), close: Vec::new(), sinks: sinks.clone(), done };
+            // A worker that is gone is found out by the next document.
+            let _ = worker.orders.send(order);
+        }
+    }
+
+    /// Has every session look whether it should go on.
+    pub fn wake_sessions(&self) {
+        for worker in lock(&self.workers).iter() {
+            let _ = worker.orders.send(Order::Wake);
+        }
     }
 
     /// Closes sockets that were offered for a document that is not to be.

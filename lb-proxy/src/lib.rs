@@ -8,6 +8,7 @@ pub mod buffer;
 pub mod clock;
 pub mod control;
 pub mod dispatch;
+pub mod health;
 pub mod http;
 pub mod instance;
 pub mod listener;

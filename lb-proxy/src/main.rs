@@ -6,10 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use lb_control::events::{EventKind, Subject};
 use lb_core::config::LoadBalancer;
+use lb_health::Pinger;
+use lb_proxy::health::timeline::Told;
 use lb_proxy::instance::{self, Instance};
 use lb_proxy::observe::writer::Writer;
-use lb_proxy::{control, privilege, sys};
+use lb_proxy::{control, health, privilege, sys};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use tokio::io::unix::AsyncFd;
@@ -137,7 +140,8 @@ fn read_document(path: &PathBuf) -> anyhow::Result<LoadBalancer> {
 }
 
 async fn serve(options: &Options, config: Option<LoadBalancer>) -> anyhow::Result<()> {
-    let instance = Instance::new();
+    // While root is held, if it is: where the kernel lets nobody send echoes, a socket for them is opened now.
+    let instance = Instance::new(Pinger::open_ahead());
     // Signals first: one that comes during the start must not be lost, nor end us halfway.
     let signals = Signals::catch()?;
     if let Some(config) = &config {
@@ -146,6 +150,8 @@ async fn serve(options: &Options, config: Option<LoadBalancer>) -> anyhow::Resul
     open_local_sockets(options, &instance)?;
     privilege::drop_root(&options.user, config.as_ref())?;
     let writer = Writer::start(Arc::clone(&instance.process.log)).context("cannot start the log thread")?;
+    instance.minder.timeline.tell(started());
+    tokio::spawn(health::mind(Arc::clone(&instance)));
     if let Some(config) = config {
         instance.apply(config).await?;
     }
@@ -169,6 +175,19 @@ async fn serve(options: &Options, config: Option<LoadBalancer>) -> anyhow::Resul
     remove_local_sockets(options);
     // Workers have nothing left to do, or were told not to finish it.
     std::process::exit(0);
+}
+
+fn started() -> Told {
+    let (pid, version) = (std::process::id(), env!("CARGO_PKG_VERSION"));
+    Told {
+        kind: EventKind::DataPlaneStarted,
+        subject: Subject { kind: "data_plane".to_owned(), id: pid.to_string(), name: String::new() },
+        old: String::new(),
+        new: format!("lb-proxy {version} began"),
+        reason: String::new(),
+        by: String::new(),
+        effect: String::new(),
+    }
 }
 
 fn open_local_sockets(options: &Options, instance: &Arc<Instance>) -> anyhow::Result<()> {

@@ -1,11 +1,12 @@
 //! What all threads of a data plane share: the snapshot in force, the log, and a few counts.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use lb_control::stats::WorkerStats;
+use lb_core::member::MemberState;
 use lb_core::snapshot::Snapshot;
 use lb_core::time::Millis;
 use tokio::sync::Notify;
@@ -26,6 +27,9 @@ pub struct Process {
     panics: AtomicU64,
     /// Acceptors that wait for a listener below its limit.
     pub admission: Admission,
+    /// Members that live traffic makes suspect.
+    pub suspects: Suspects,
+    cut: AtomicBool,
     workers: Box<[WorkerCell]>,
     live_workers: AtomicUsize,
     draining: AtomicBool,
@@ -41,6 +45,8 @@ impl Process {
             connections: AtomicU32::new(0),
             panics: AtomicU64::new(0),
             admission: Admission::default(),
+            suspects: Suspects::default(),
+            cut: AtomicBool::new(false),
             workers: (0..workers_max).map(|_| WorkerCell::default()).collect(),
             live_workers: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
@@ -112,6 +118,16 @@ impl Process {
         self.live_workers.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Connections to some members are to be closed: their sessions have to be woken.
+    pub fn cut_wanted(&self) {
+        self.cut.store(true, Ordering::Release);
+    }
+
+    /// True once after each [`Self::cut_wanted`].
+    pub fn take_cut(&self) -> bool {
+        self.cut.swap(false, Ordering::AcqRel)
+    }
+
     /// Nothing new is accepted from now on.
     pub fn begin_draining(&self) {
         self.draining.store(true, Ordering::Release);
@@ -120,6 +136,35 @@ impl Process {
     /// See [`Self::begin_draining`].
     pub fn draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+}
+
+/// Members named by workers because live traffic failed on them, until the control thread looks.
+#[derive(Debug, Default)]
+pub struct Suspects {
+    members: Mutex<Vec<Arc<MemberState>>>,
+    named: Notify,
+}
+
+impl Suspects {
+    /// Names one. Happens once in a row of failures, so a lock is no burden.
+    pub fn name(&self, member: Arc<MemberState>) {
+        let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        if !members.iter().any(|known| Arc::ptr_eq(known, &member)) {
+            members.push(member);
+        }
+        drop(members);
+        self.named.notify_one();
+    }
+
+    /// All that were named since the last call.
+    pub fn take(&self) -> Vec<Arc<MemberState>> {
+        std::mem::take(&mut *self.members.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits until one is named.
+    pub async fn named(&self) {
+        self.named.notified().await;
     }
 }
 

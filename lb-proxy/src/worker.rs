@@ -55,6 +55,8 @@ pub enum Order {
         /// Done.
         done: oneshot::Sender<()>,
     },
+    /// Wake every session: something has changed that it looks for when it is woken.
+    Wake,
     /// Accept nothing more, end idle sessions; answered when the last session has ended.
     Drain {
         /// Done.
@@ -168,6 +170,7 @@ impl Worker {
                     self.refresh(open, &close, sinks).await;
                     let _ = done.send(());
                 }
+                Order::Wake => self.sessions.borrow().iter().for_each(|(_, entry)| entry.wake()),
                 Order::Drain { done } => self.drain(done),
             }
         }
@@ -226,9 +229,7 @@ impl Worker {
             return;
         }
         *self.last_left.borrow_mut() = Some(done);
-        for (_, entry) in sessions.iter() {
-            entry.waker.iter().for_each(Waker::wake_by_ref);
-        }
+        sessions.iter().for_each(|(_, entry)| entry.wake());
     }
 
     /// Enters a session into the worker's list; it is there until the ticket is dropped.
@@ -260,7 +261,7 @@ impl Worker {
                 tokio::time::sleep(LOOK_EVERY).await;
                 for (_, entry) in worker.sessions.borrow_mut().iter_mut().filter(|(_, entry)| entry.wants_look) {
                     entry.wants_look = false;
-                    entry.waker.iter().for_each(Waker::wake_by_ref);
+                    entry.wake();
                 }
                 worker.looks.set(0);
             }
@@ -301,6 +302,10 @@ struct Entry {
 }
 
 impl Entry {
+    fn wake(&self) {
+        self.waker.iter().for_each(Waker::wake_by_ref);
+    }
+
     fn keep(&mut self, waker: &Waker) {
         if self.waker.as_ref().is_none_or(|known| !known.will_wake(waker)) {
             self.waker = Some(waker.clone());
@@ -316,8 +321,8 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// Has `waker` woken when the worker begins to drain.
-    pub fn wake_on_drain(&self, waker: &Waker) {
+    /// Has `waker` woken when the worker begins to drain, or something else has changed.
+    pub fn wake_on_change(&self, waker: &Waker) {
         self.worker.sessions.borrow_mut()[self.key].keep(waker);
     }
 

@@ -21,6 +21,8 @@ pub struct MemberState {
     in_flight: AtomicU32,
     /// Judged down. Written by the control thread.
     down: AtomicBool,
+    /// How often the connections to it were to be closed. Written by the control thread.
+    cuts: AtomicU32,
     /// What of its weight it gets, in thousandths. Written by the control thread; read when groups are compiled.
     share_permille: AtomicU32,
     /// Whether traffic should avoid it; written by whoever tried it.
@@ -35,6 +37,7 @@ impl Default for MemberState {
         Self {
             in_flight: AtomicU32::new(0),
             down: AtomicBool::new(false),
+            cuts: AtomicU32::new(0),
             share_permille: AtomicU32::new(WHOLE_PERMILLE),
             fault: Fault::default(),
             witness: Witness::default(),
@@ -51,6 +54,16 @@ impl MemberState {
     /// Says whether it is judged up; workers meet it at their next pick.
     pub fn set_up(&self, up: bool) {
         self.down.store(!up, Ordering::Relaxed);
+    }
+
+    /// Has all connections to it closed: sessions compare [`Self::cuts`] with what it was when they began.
+    pub fn cut(&self) {
+        self.cuts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often [`Self::cut`] was called.
+    pub fn cuts(&self) -> u32 {
+        self.cuts.load(Ordering::Relaxed)
     }
 
     /// What of its weight it gets, in thousandths; more than 1000 if its agent asks for more.

@@ -1,9 +1,10 @@
 //! The control socket: what `lb_control::instance` promises, answered from the control thread.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::StatusCode;
-use lb_control::instance::{DocumentReply, Failed, Health, InstanceState, Refused};
+use lb_control::instance::{DocumentReply, EVENTS_WAIT_MAX, Failed, Health, InstanceState, Refused};
 use lb_control::server::{Request, Response};
 
 use crate::instance::{self, Instance};
@@ -14,13 +15,14 @@ pub async fn handle(instance: Arc<Instance>, request: Request) -> Response {
     match (request.method.as_str(), request.path.as_str()) {
         ("GET", "/v1/document") => Response::json(StatusCode::OK, &document(&instance)),
         ("PUT", "/v1/document") => replace(&instance, &request.body).await,
-        ("GET", "/v1/stats") => Response::json(StatusCode::OK, &stats::gather(&instance.process)),
+        ("GET", "/v1/stats") => Response::json(StatusCode::OK, &stats::gather(&instance)),
+        ("GET", "/v1/events") => events(&instance, request.query.as_deref().unwrap_or_default()).await,
         ("GET", "/v1/health") => Response::json(StatusCode::OK, &health(&instance)),
         ("POST", "/v1/drain") => {
             instance.request_drain();
             Response::text(StatusCode::ACCEPTED, "draining")
         }
-        (_, "/v1/document" | "/v1/stats" | "/v1/health" | "/v1/drain") => {
+        (_, "/v1/document" | "/v1/stats" | "/v1/events" | "/v1/health" | "/v1/drain") => {
             failed(StatusCode::METHOD_NOT_ALLOWED, format!("{} does not take {}", request.path, request.method))
         }
         _ => failed(StatusCode::NOT_FOUND, format!("there is no {}", request.path)),
@@ -29,6 +31,18 @@ pub async fn handle(instance: Arc<Instance>, request: Request) -> Response {
 
 fn failed(status: StatusCode, message: String) -> Response {
     Response::json(status, &Failed { message })
+}
+
+async fn events(instance: &Instance, query: &str) -> Response {
+    let number = |name: &str| {
+        let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        value.map_or(Ok(0), str::parse::<u64>)
+    };
+    let (Ok(row), Ok(after), Ok(wait_ms)) = (number("row"), number("after"), number("wait_ms")) else {
+        return failed(StatusCode::BAD_REQUEST, "row, after and wait_ms are numbers".to_owned());
+    };
+    let wait = Duration::from_millis(wait_ms).min(EVENTS_WAIT_MAX);
+    Response::json(StatusCode::OK, &instance.minder.timeline.after(row, after, wait).await)
 }
 
 fn document(instance: &Instance) -> DocumentReply {

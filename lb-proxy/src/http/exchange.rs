@@ -7,6 +7,8 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Instant;
 
+use lb_core::config::monitor::ObservedLayer;
+
 use super::answer::{Answer, Failed, Passed, Told};
 use super::body::{Broken, Pump};
 use super::h1::Framing;
@@ -35,6 +37,8 @@ enum Attempt {
     Upload(Broken),
     /// A side was silent for too long.
     Silent(Side),
+    /// The member was marked down meanwhile.
+    Cut,
 }
 
 /// Where an exchange got to; its log line is made of this.
@@ -130,6 +134,7 @@ impl Session {
         loop {
             course.connected_at = Some(clock::now().into_std());
             let attempt = self.attempt(request, &mut reached, held, buffer, told, from, to).await;
+            self.witness(&attempt, &reached);
             let closed_unanswered = matches!(attempt, Attempt::Failed(Failed::Closed));
             if closed_unanswered && repeatable && reached.reused {
                 // The member closed an idle connection just then; it has not failed.
@@ -152,6 +157,21 @@ impl Session {
         }
     }
 
+    /// What live traffic tells of the member when an attempt was its failure.
+    fn witness(&self, attempt: &Attempt, reached: &Reached) {
+        let its_own = match attempt {
+            // A kept connection that was closed just then says nothing.
+            Attempt::Failed(Failed::Closed) => !reached.reused,
+            Attempt::Failed(Failed::ClosedInHead | Failed::Bad(_)) => true,
+            Attempt::Failed(Failed::Body(Broken::SourceClosed | Broken::Source(_) | Broken::Malformed)) => true,
+            Attempt::Silent(side) => *side == Side::Member,
+            _ => false,
+        };
+        if its_own {
+            reached.lease.failed(&self.downstream.worker, ObservedLayer::Http);
+        }
+    }
+
     fn conclude(
         &self,
         attempt: &Attempt,
@@ -160,13 +180,17 @@ impl Session {
         held: Option<usize>,
         told: &Told,
     ) -> Result<After, Ending> {
-        let (reused, worked) = (reached.reused, reached.lease.slot());
+        let worker = &self.downstream.worker;
+        let reused = reached.reused;
         let bad = |flags: &[u8; 2], reason| Ending { flags: *flags, status: 502, reason };
         match *attempt {
             Attempt::Passed { passed, uploaded } => {
-                worked.state.fault.works(self.downstream.worker.now());
+                match ObservedLayer::is_good_status(told.status.get()) {
+                    true => reached.lease.worked(worker),
+                    false => reached.lease.answered_badly(worker),
+                }
                 if passed.surplus {
-                    reached.lease.distrust(&self.downstream.worker);
+                    reached.lease.distrust(worker);
                 }
                 buffer.consume(held.unwrap_or(0));
                 told.member_reusable.set(passed.member_reusable && uploaded);
@@ -186,6 +210,8 @@ impl Session {
             Attempt::Failed(Failed::Client) => Err(endings::CLIENT_LEFT_WAITING),
             Attempt::Upload(Broken::Malformed) => Err(endings::BAD_BODY),
             Attempt::Upload(_) => Err(endings::CLIENT_LEFT_BODY),
+            Attempt::Cut if told.head_at.get().is_some() => Err(endings::MEMBER_DOWN_DATA),
+            Attempt::Cut => Err(endings::MEMBER_DOWN),
             Attempt::Silent(side) => Err(match (side, told.head_at.get().is_some()) {
                 (Side::Client, true) => endings::CLIENT_TIMEOUT,
                 (Side::Client, false) => endings::BODY_TIMEOUT,
@@ -237,7 +263,7 @@ impl Session {
                     told.body_in.set(body as u64);
                     race(answering.as_mut(), pin!(watch(from, buffer, &downstream.ticket)), &uploading).await
                 });
-                timer.guard(deadlines, work).await
+                reached.lease.unless_cut(downstream, pin!(timer.guard(deadlines, work))).await
             }
             None => {
                 let mut framing = downstream.worker.buffers.lend_sheet();
@@ -266,11 +292,11 @@ impl Session {
                     }
                 });
                 let work = pin!(race(answering.as_mut(), client_side, &uploading));
-                timer.guard(deadlines, work).await
+                reached.lease.unless_cut(downstream, pin!(timer.guard(deadlines, work))).await
             }
         };
         deadlines.clear_all();
-        ended.unwrap_or_else(Attempt::Silent)
+        ended.map_or(Attempt::Cut, |ended| ended.unwrap_or_else(Attempt::Silent))
     }
 }
 

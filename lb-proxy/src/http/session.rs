@@ -286,7 +286,7 @@ impl Session {
                 Poll::Ready(None) => Poll::Ready(Idle::Part),
                 Poll::Pending if downstream.worker.draining() || last => Poll::Ready(Idle::Part),
                 Poll::Pending => {
-                    downstream.wake_on_drain(cx.waker());
+                    downstream.wake_on_change(cx.waker());
                     Poll::Pending
                 }
             }

@@ -70,9 +70,9 @@ impl Drop for Counted {
 }
 
 impl Downstream {
-    /// Has `waker` woken when the worker begins to drain.
-    pub fn wake_on_drain(&self, waker: &std::task::Waker) {
-        self.ticket.wake_on_drain(waker);
+    /// Has `waker` woken when the worker begins to drain, or something else has changed.
+    pub fn wake_on_change(&self, waker: &std::task::Waker) {
+        self.ticket.wake_on_change(waker);
     }
 }
 

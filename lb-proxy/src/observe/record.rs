@@ -64,6 +64,10 @@ pub mod endings {
     pub const MEMBER_STALLED: Ending = ending(b"sD", 0, "the member stopped in the middle of its answer");
     /// The body of the answer is not chunked coding.
     pub const MEMBER_BAD_BODY: Ending = ending(b"SD", 0, "the member's body is not valid chunked coding");
+    /// The member was marked down before its answer came, and its pool asks that its connections are closed then.
+    pub const MEMBER_DOWN: Ending = ending(b"DH", 503, "the member was marked down and its connections are closed");
+    /// The same in the middle of an answer, or of a relay.
+    pub const MEMBER_DOWN_DATA: Ending = ending(b"DD", 0, "the member was marked down and its connections are closed");
     /// Relay: the client reset.
     pub const CLIENT_RESET: Ending = ending(b"CD", 0, "the client reset the connection");
     /// Relay: the member reset.

@@ -1,25 +1,69 @@
 //! Figures gathered from all workers' cells, for the control socket.
 
-use lb_control::stats::{ListenerStats, MemberStats, PoolStats, Stats, WorkerStats};
-use lb_core::member::{Counter, ListenerCell, MemberCell};
-use lb_core::snapshot::{ListenerSnapshot, MemberSlot, PoolSnapshot};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use crate::process::Process;
+use lb_control::stats::{ListenerStats, MemberStats, PoolStats, Stats, WorkerStats};
+use lb_core::config::Pool;
+use lb_core::health::operating_status::{Admission, of_listener, of_load_balancer, of_pool};
+use lb_core::member::{Counter, ListenerCell, MemberCell};
+use lb_core::snapshot::{ListenerSnapshot, MemberSlot, PoolSnapshot, Snapshot};
+
+use crate::health::view::Shares;
+use crate::instance::Instance;
 
 /// Reads everything now.
-pub fn gather(process: &Process) -> Stats {
+pub fn gather(instance: &Instance) -> Stats {
+    let process = &*instance.process;
     let snapshot = process.snapshot.load();
-    let name_of = |id: String, label: &str| if label == id { String::new() } else { label.to_owned() };
+    let pools = pools(instance, &snapshot);
+    let listeners = listeners(&snapshot, &pools);
+    let up = snapshot.config.as_ref().is_some_and(|config| config.admin_state_up);
+    let statuses = listeners.iter().filter_map(|listener| listener.operating_status);
     Stats {
         uptime_ms: process.now().0,
         generation: snapshot.generation,
         active_connections: u64::from(process.connections()),
         log_lines_dropped: process.log.dropped(),
         sessions_panicked: process.panics(),
-        listeners: snapshot.listeners.iter().map(|l| listener(l, name_of(l.id.to_string(), &l.label))).collect(),
-        pools: snapshot.pools.iter().map(|p| pool(p, name_of(p.id.to_string(), &p.label))).collect(),
+        operating_status: snapshot.config.as_ref().map(|_| of_load_balancer(up, statuses)),
+        listeners,
+        pools,
         workers: process.worker_totals(),
     }
+}
+
+fn name_of(id: impl std::fmt::Display, label: &str) -> String {
+    if label == id.to_string() { String::new() } else { label.to_owned() }
+}
+
+fn pools(instance: &Instance, snapshot: &Snapshot) -> Vec<PoolStats> {
+    let Some(config) = &snapshot.config else { return Vec::new() };
+    let look = instance.minder.look(instance.process.now());
+    let stats = |(slots, pool): (&PoolSnapshot, &Pool)| {
+        let mut stats = self::pool(slots, name_of(slots.id, &slots.label));
+        let shares = Shares::of(slots);
+        for ((slot, member), stats) in slots.members.iter().zip(&pool.members).zip(&mut stats.members) {
+            stats.health = Some(look.member(pool, member, &shares, slot));
+        }
+        let members = stats.members.iter().filter_map(|member| Some(member.health.as_ref()?.operating_status));
+        stats.operating_status = Some(of_pool(config.admin_state_up && pool.admin_state_up, members));
+        stats
+    };
+    snapshot.pools.iter().zip(&config.pools).map(stats).collect()
+}
+
+fn listeners(snapshot: &Snapshot, pools: &[PoolStats]) -> Vec<ListenerStats> {
+    let stats = |listener: &Arc<ListenerSnapshot>| {
+        let mut stats = self::listener(listener, name_of(listener.id, &listener.label));
+        let pool = listener.pool.and_then(|place| pools.get(place)?.operating_status);
+        let open = u64::from(listener.admitted.load(Ordering::Relaxed));
+        let full = listener.connection_limit.is_some_and(|limit| open >= u64::from(limit));
+        let admission = if full { Admission::Full } else { Admission::Open };
+        stats.operating_status = Some(of_listener(listener.up, admission, pool));
+        stats
+    };
+    snapshot.listeners.iter().map(stats).collect()
 }
 
 fn listener(listener: &ListenerSnapshot, name: String) -> ListenerStats {
@@ -27,6 +71,7 @@ fn listener(listener: &ListenerSnapshot, name: String) -> ListenerStats {
     ListenerStats {
         id: listener.id.to_string(),
         name,
+        operating_status: None,
         active_connections: sum(|c| &c.open),
         total_connections: sum(|c| &c.connections),
         total_requests: sum(|c| &c.requests),
@@ -44,6 +89,7 @@ fn pool(pool: &PoolSnapshot, name: String) -> PoolStats {
     PoolStats {
         id: pool.id.to_string(),
         name,
+        operating_status: None,
         active_connections: total(|m| m.active_connections),
         total_connections: total(|m| m.total_connections),
         bytes_in: total(|m| m.bytes_in),
@@ -62,6 +108,7 @@ fn member(slot: &MemberSlot) -> MemberStats {
         weight: slot.weight,
         backup: slot.backup,
         admin_state_up: slot.admin_state_up,
+        health: None,
         avoided: slot.state.fault.avoided(),
         active_connections: sum(|c| &c.active),
         total_connections: sum(|c| &c.total),

@@ -1,5 +1,7 @@
 //! One relayed connection: from admission to its log line.
 
+use std::pin::pin;
+
 use super::relay::{Moved, Silence, relay};
 use crate::clock;
 use crate::dispatch::{Journey, Reached, Reuse};
@@ -50,13 +52,24 @@ async fn run(downstream: &Downstream, client: &Stream, reached: &Reached, moved:
     };
     let mut timer = Timer::new(silence.client_ms);
     let buffers = &downstream.worker.buffers;
-    let ending = relay(client, &reached.stream, silence, buffers, &mut timer, moved).await;
-    if ending == endings::MEMBER_RESET {
-        client.reset();
-    } else if ending == endings::CLIENT_RESET {
-        reached.stream.reset();
+    let relaying = pin!(relay(client, &reached.stream, silence, buffers, &mut timer, moved));
+    let ended = reached.lease.unless_cut(downstream, relaying).await;
+    match ended.unwrap_or(endings::MEMBER_DOWN_DATA) {
+        ending @ endings::MEMBER_RESET => {
+            client.reset();
+            ending
+        }
+        ending @ endings::CLIENT_RESET => {
+            reached.stream.reset();
+            ending
+        }
+        ending @ endings::MEMBER_DOWN_DATA => {
+            client.reset();
+            reached.stream.reset();
+            ending
+        }
+        ending => ending,
     }
-    ending
 }
 
 fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome) {

@@ -8,8 +8,8 @@ use lb_core::time::Millis;
 
 use crate::wire::{Stream, Unread};
 
-/// Most connections kept to one member by one worker.
-pub const KEPT_MAX: usize = 128;
+/// Most connections kept to one member by one worker. There are never more than were in use at once a moment ago.
+pub const KEPT_MAX: usize = 4096;
 /// A kept connection is closed after this long, in milliseconds: less than the 5 s after which common servers
 /// close theirs.
 pub const KEPT_FOR_MS: u64 = 4_000;

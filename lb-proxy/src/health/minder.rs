@@ -1,0 +1,472 @@
+//! Asks every member when it is due and acts on what the answers mean. One task of the control thread decides when;
+//! each question is a short task beside it, and there is never more than [`QUESTIONS_MAX`] of them.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use lb_control::events::EventKind;
+use lb_core::config::monitor::OnMarkedDown;
+use lb_core::config::{LoadBalancer, Member, Pool};
+use lb_core::health::slow_start::WHOLE_PERMILLE;
+use lb_core::health::{Administrative, Begin, Cause, Change, Turn, agent_line};
+use lb_core::id::PoolId;
+use lb_core::member::MemberState;
+use lb_core::snapshot::Snapshot;
+use lb_core::time::Millis;
+use lb_health::{AgentProber, Pinger, Prober, ProberError, Shared};
+use tokio::sync::{Notify, Semaphore};
+
+use super::timeline::{Timeline, Told, unix_ms};
+use super::ward::{Asker, Askers, Heard, Places, Ward, Who, interval_ms};
+use super::{network, words};
+use crate::instance::Instance;
+use crate::process::Process;
+
+/// Questions under way at once; more wait for their turn. Each holds a descriptor.
+const QUESTIONS_MAX: usize = 1024;
+/// How long the minder sleeps when nothing is due.
+const FAR: Duration = Duration::from_secs(3600);
+
+/// A monitor that cannot ask what it is meant to. The document is refused.
+#[derive(Debug, thiserror::Error)]
+#[error("health monitor {monitor} of pool {pool}: {source}")]
+pub struct MonitorError {
+    pool: String,
+    monitor: String,
+    source: ProberError,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Minder {
+    process: Arc<Process>,
+    shared: Shared,
+    pub(super) book: Mutex<Book>,
+    wake: Notify,
+    permits: Arc<Semaphore>,
+    /// What happened.
+    pub timeline: Timeline,
+}
+
+/// Who is minded, and when what is due.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    config: Option<Arc<LoadBalancer>>,
+    wards: Vec<Ward>,
+    /// By the address of the state that names it.
+    place_of: HashMap<usize, usize>,
+    due: BinaryHeap<Reverse<(Millis, usize, What)>>,
+    /// Pools whose members all fell silent at once.
+    dark: HashSet<PoolId>,
+}
+
+/// What is due for a ward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum What {
+    /// The nth of its questions.
+    Ask(usize),
+    /// Its share of work grows.
+    Share,
+}
+
+/// Questions compiled for a document that is not in force yet.
+#[derive(Debug)]
+pub struct Prepared(Vec<Askers>);
+
+impl Minder {
+    /// Nobody yet. `pinger` was opened before root was given up, if it was.
+    pub fn new(process: Arc<Process>, pinger: Pinger) -> Self {
+        Self {
+            process,
+            shared: Shared::new(pinger),
+            book: Mutex::default(),
+            wake: Notify::new(),
+            permits: Arc::new(Semaphore::new(QUESTIONS_MAX)),
+            timeline: Timeline::new(),
+        }
+    }
+
+    /// Compiles what `config` asks of its members. Whatever can fail happens here.
+    pub fn prepare(&self, config: &LoadBalancer) -> Result<Prepared, MonitorError> {
+        let mut all = Vec::new();
+        for pool in config.pools.iter().filter(|pool| Ward::needed(pool)) {
+            let mut each = Vec::new();
+            for monitor in pool.monitors.iter().filter(|monitor| monitor.admin_state_up) {
+                let wrong = |source| MonitorError { pool: pool.label(), monitor: monitor.label(), source };
+                let prober = Prober::new(monitor, &self.shared).map_err(wrong)?;
+                each.push((Who::Monitor(monitor.id), Arc::new(Asker::Monitor(prober))));
+            }
+            if let Some(check) = &pool.agent_check {
+                each.push((Who::Agent, Arc::new(Asker::Agent(AgentProber::new(check)))));
+            }
+            all.push(Askers { pool: pool.id, each });
+        }
+        Ok(Prepared(all))
+    }
+
+    /// Minds the members of `snapshot` from now on. What is known of those that stay is kept.
+    pub fn adopt(&self, snapshot: &Snapshot, prepared: &Prepared) {
+        let Some(config) = snapshot.config.clone() else { return };
+        let now = self.process.now();
+        let mut book = self.lock();
+        let mut known: HashMap<usize, Ward> = book.wards.drain(..).map(|ward| (name_of(&ward.state), ward)).collect();
+        let questions = |askers: &Askers| config.pool(askers.pool).map_or(0, |p| p.members.len() * askers.each.len());
+        let mut places = Places::new(prepared.0.iter().map(questions).sum(), config.id.0.as_u64_pair().1);
+        let mut turned = Vec::new();
+        let mut wards = Vec::new();
+        for askers in &prepared.0 {
+            let Some((pool, slots)) = config.pool(askers.pool).zip(snapshot.pools.iter().find(|p| p.id == askers.pool))
+            else {
+                continue;
+            };
+            for (member, slot) in pool.members.iter().zip(&slots.members) {
+                let mut ward = match known.remove(&name_of(&slot.state)) {
+                    Some(mut ward) => {
+                        if let Some(turn) = ward.take_up(pool, member, now) {
+                            turned.push((wards.len(), turn));
+                        }
+                        ward
+                    }
+                    None => Ward::new(pool, member, Arc::clone(&slot.state), now),
+                };
+                ward.backup = member.backup;
+                ward.arrange(pool, member, askers, &mut places, now);
+                wards.push(ward);
+            }
+        }
+        // Whoever is minded no longer counts as well.
+        for ward in known.values() {
+            ward.state.set_up(true);
+            ward.state.set_share_permille(WHOLE_PERMILLE);
+        }
+        book.place_of = wards.iter().enumerate().map(|(place, ward)| (name_of(&ward.state), place)).collect();
+        book.wards = wards;
+        book.dark.retain(|pool| config.pool(*pool).is_some());
+        book.config = Some(config);
+        book.schedule_all();
+        for (place, turn) in turned {
+            self.turned(&mut book, place, &turn);
+        }
+        for place in 0..book.wards.len() {
+            book.settle(place, now);
+        }
+        self.wake.notify_one();
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts what is due; says when the next thing is. `publish`: shares have changed.
+    fn begin_due(&self, instance: &Arc<Instance>, publish: &mut bool) -> Option<Millis> {
+        let now = self.process.now();
+        let mut book = self.lock();
+        while let Some(Reverse((at, place, what))) = book.due.peek().copied() {
+            if at > now {
+                return Some(at);
+            }
+            book.due.pop();
+            match what {
+                What::Share => *publish |= book.settle(place, now),
+                What::Ask(n) => self.begin(instance, &mut book, (at, place, n), now),
+            }
+        }
+        None
+    }
+
+    fn begin(&self, instance: &Arc<Instance>, book: &mut Book, (at, place, n): (Millis, usize, usize), now: Millis) {
+        let Some(ask) = book.wards.get_mut(place).and_then(|ward| ward.asks.get_mut(n)) else { return };
+        if ask.schedule.due() != at {
+            // It was put off or hastened since: then another entry stands for it.
+            return;
+        }
+        if ask.schedule.begin(now) == Begin::Wait {
+            // Put off, unless it is being asked already: then its end says when it is due again.
+            let due = ask.schedule.due();
+            if due > now {
+                book.due.push(Reverse((due, place, What::Ask(n))));
+            }
+            return;
+        }
+        let (asker, target, who) = (Arc::clone(&ask.asker), ask.target, ask.who);
+        let (instance, permits) = (Arc::clone(instance), Arc::clone(&self.permits));
+        let state = Arc::clone(&book.wards[place].state);
+        tokio::spawn(async move {
+            let _permit = permits.acquire_owned().await;
+            let heard = asker.ask(target).await;
+            if instance.minder.heard(&state, who, heard) {
+                instance.republish();
+            }
+        });
+    }
+
+    /// An answer. True if shares have changed.
+    fn heard(&self, state: &Arc<MemberState>, who: Who, heard: Heard) -> bool {
+        let now = self.process.now();
+        let mut book = self.lock();
+        // The member is gone, or somewhere else.
+        let Some(place) = book.place_of.get(&name_of(state)).copied() else { return false };
+        let Some(config) = book.config.clone() else { return false };
+        let ward = &mut book.wards[place];
+        let turn = match (heard, who) {
+            (Heard::Result(result), Who::Monitor(monitor)) => ward.judgement.heard(monitor, result, now),
+            (Heard::Line(Ok(line)), _) => {
+                agent_line::parse(&line).ok().and_then(|line| ward.judgement.agent_said(line, now))
+            }
+            // An agent that cannot be reached changes nothing.
+            _ => None,
+        };
+        let pool = config.pool(ward.pool);
+        let interval_ms = pool.map_or(1_000, |pool| interval_ms(pool, &ward.judgement, who));
+        if let Some(n) = ward.asks.iter().position(|ask| ask.who == who) {
+            ward.asks[n].schedule.ended(interval_ms, now);
+            let due = ward.asks[n].schedule.due();
+            book.due.push(Reverse((due, place, What::Ask(n))));
+            self.wake.notify_one();
+        }
+        if let Some(turn) = turn {
+            self.turned(&mut book, place, &turn);
+        }
+        self.tell_administrative(&mut book, place);
+        book.settle(place, now)
+    }
+
+    /// Live traffic failed on these members.
+    fn suspect(&self) -> bool {
+        let suspects = self.process.suspects.take();
+        if suspects.is_empty() {
+            return false;
+        }
+        let now = self.process.now();
+        let mut book = self.lock();
+        let mut publish = false;
+        for state in suspects {
+            let Some(place) = book.place_of.get(&name_of(&state)).copied() else { continue };
+            let Book { config, wards, due, .. } = &mut *book;
+            let ward = &mut wards[place];
+            let observation = config.as_ref().and_then(|config| config.pool(ward.pool)?.observation);
+            let turn = ward.judgement.suspected(observation.map_or(1, |o| o.failures), now);
+            for (n, ask) in ward.asks.iter_mut().enumerate() {
+                ask.schedule.hasten(now);
+                due.push(Reverse((ask.schedule.due(), place, What::Ask(n))));
+            }
+            if let Some(turn) = turn {
+                self.turned(&mut book, place, &turn);
+            }
+            publish |= book.settle(place, now);
+        }
+        publish
+    }
+
+    /// A member's state turned: traffic, the timeline and everybody who waits are told.
+    fn turned(&self, book: &mut Book, place: usize, turn: &Turn) {
+        let Some(config) = book.config.clone() else { return };
+        let ward = &mut book.wards[place];
+        ward.since_ms = unix_ms();
+        ward.state.set_up(ward.judgement.is_up());
+        if ward.judgement.is_up() {
+            // What live traffic noticed before is out of date.
+            ward.state.fault.works(self.process.now());
+        }
+        let Some((pool, member)) = member_of(&config, ward) else { return };
+        let in_flight = ward.state.in_flight();
+        let cut = turn.change == Change::WentDown && pool.on_marked_down == OnMarkedDown::ShutdownSessions;
+        if cut {
+            ward.state.cut();
+            self.process.cut_wanted();
+        }
+        let up = book.wards.iter().filter(|w| w.pool == pool.id && w.takes_work()).count();
+        let (kind, old, new) = match turn.change {
+            Change::WentDown => (EventKind::MemberDown, "UP", "DOWN"),
+            Change::CameUp => (EventKind::MemberUp, "DOWN", "UP"),
+        };
+        self.timeline.tell(Told {
+            kind,
+            subject: words::member(pool, member),
+            old: old.to_owned(),
+            new: new.to_owned(),
+            reason: turn.cause.words(&pool.monitors),
+            by: words::by(&turn.cause, pool),
+            effect: words::effect(turn.change, cut, in_flight, up, pool.members.len()),
+        });
+        match turn.change {
+            Change::WentDown if up == 0 => self.pool_down(book, pool, &turn.cause),
+            Change::CameUp => self.pool_up(book, pool, up),
+            Change::WentDown => {}
+        }
+    }
+
+    fn pool_down(&self, book: &mut Book, pool: &Pool, last: &Cause) {
+        let subject = words::pool(pool);
+        self.timeline.tell(Told {
+            kind: EventKind::PoolDown,
+            subject: subject.clone(),
+            old: "UP".to_owned(),
+            new: "DOWN".to_owned(),
+            reason: "no member can take work".to_owned(),
+            by: words::by(last, pool),
+            effect: "new requests are answered 503, new TCP connections are reset".to_owned(),
+        });
+        let now = self.process.now();
+        let within_ms = pool.monitors.iter().map(|m| m.delay_ms * u64::from(m.max_retries_down) + m.timeout_ms).max();
+        let wards: Vec<&Ward> = book.wards.iter().filter(|ward| ward.pool == pool.id && ward.is_minded()).collect();
+        let together = wards.iter().all(|ward| {
+            let silent = ward.judgement.cause().is_some_and(network::is_silence);
+            silent && now.since(ward.judgement.since()) <= within_ms.unwrap_or(0)
+        });
+        if wards.len() < 2 || !together {
+            return;
+        }
+        let here = network::wrong_here();
+        let reason = format!(
+            "all {} members fell silent within one interval{}",
+            wards.len(),
+            if here.is_empty() { String::new() } else { format!(", and here: {here}") }
+        );
+        let sure =
+            if here.is_empty() { "this node's network is the likely cause" } else { "this node lost its network" };
+        book.dark.insert(pool.id);
+        self.timeline.tell(Told {
+            kind: EventKind::NetworkLost,
+            subject,
+            old: String::new(),
+            new: sure.to_owned(),
+            reason,
+            by: "the health monitors".to_owned(),
+            effect: String::new(),
+        });
+    }
+
+    fn pool_up(&self, book: &mut Book, pool: &Pool, up: usize) {
+        if up != 1 {
+            return;
+        }
+        let subject = words::pool(pool);
+        if book.dark.remove(&pool.id) {
+            self.timeline.tell(Told {
+                kind: EventKind::NetworkBack,
+                subject: subject.clone(),
+                old: String::new(),
+                new: "members are heard again".to_owned(),
+                reason: String::new(),
+                by: "the health monitors".to_owned(),
+                effect: String::new(),
+            });
+        }
+        self.timeline.tell(Told {
+            kind: EventKind::PoolUp,
+            subject,
+            old: "DOWN".to_owned(),
+            new: "UP".to_owned(),
+            reason: "a member can take work again".to_owned(),
+            by: String::new(),
+            effect: String::new(),
+        });
+    }
+
+    /// Tells when a member's own agent has moved it along the operator's axis.
+    fn tell_administrative(&self, book: &mut Book, place: usize) {
+        let Some(config) = book.config.clone() else { return };
+        let ward = &mut book.wards[place];
+        let Some((pool, member)) = member_of(&config, ward) else { return };
+        let now = ward.judgement.administrative(pool, member);
+        let before = std::mem::replace(&mut ward.administrative, now);
+        if before == now {
+            return;
+        }
+        self.timeline.tell(Told {
+            kind: EventKind::MemberAdministrative,
+            subject: words::member(pool, member),
+            old: words::axis(before).to_owned(),
+            new: words::axis(now).to_owned(),
+            reason: ward.judgement.agent().reason.to_string(),
+            by: "the member's agent".to_owned(),
+            effect: String::new(),
+        });
+    }
+}
+
+impl Book {
+    fn schedule_all(&mut self) {
+        self.due.clear();
+        for (place, ward) in self.wards.iter().enumerate() {
+            for (n, ask) in ward.asks.iter().enumerate() {
+                self.due.push(Reverse((ask.schedule.due(), place, What::Ask(n))));
+            }
+        }
+    }
+
+    /// Gives a member the word and the share it is judged to have. True if the share changed.
+    fn settle(&mut self, place: usize, now: Millis) -> bool {
+        let Some(config) = self.config.clone() else { return false };
+        let ward = &self.wards[place];
+        let Some((pool, member)) = member_of(&config, ward) else { return false };
+        ward.state.set_up(ward.judgement.is_up());
+        if let Some(at) = ward.judgement.next_share_at(pool.slow_start_ms, now) {
+            self.due.push(Reverse((at, place, What::Share)));
+        }
+        let share = ward.judgement.share_permille(pool, member, now);
+        if share == ward.state.share_permille() {
+            return false;
+        }
+        ward.state.set_share_permille(share);
+        true
+    }
+
+    /// The ward of a member's state.
+    pub(super) fn ward(&self, state: &Arc<MemberState>) -> Option<&Ward> {
+        self.place_of.get(&name_of(state)).map(|place| &self.wards[*place])
+    }
+}
+
+impl Ward {
+    fn takes_work(&self) -> bool {
+        self.judgement.is_up() && self.administrative == Administrative::Ready
+    }
+
+    /// Somebody asks it.
+    fn is_minded(&self) -> bool {
+        !self.asks.is_empty()
+    }
+
+    /// Another document.
+    fn take_up(&mut self, pool: &Pool, member: &Member, now: Millis) -> Option<Turn> {
+        let turn = self.judgement.reloaded(&pool.monitors, pool.agent_check.is_some(), now);
+        let before = std::mem::replace(&mut self.administrative, self.judgement.administrative(pool, member));
+        let back = before == Administrative::Maint && self.administrative != Administrative::Maint;
+        let returned = if back { self.judgement.left_maintenance(now) } else { None };
+        returned.or(turn)
+    }
+}
+
+fn name_of(state: &Arc<MemberState>) -> usize {
+    Arc::as_ptr(state) as usize
+}
+
+pub(super) fn member_of<'c>(config: &'c LoadBalancer, ward: &Ward) -> Option<(&'c Pool, &'c Member)> {
+    let pool = config.pool(ward.pool)?;
+    Some((pool, pool.members.iter().find(|member| member.id == ward.member)?))
+}
+
+/// Minds the members of `instance` for as long as the process lives.
+pub async fn mind(instance: Arc<Instance>) {
+    let minder = &instance.minder;
+    loop {
+        let mut publish = minder.suspect();
+        let next = minder.begin_due(&instance, &mut publish);
+        if publish {
+            instance.republish();
+        }
+        let pause = next.map_or(FAR, |next| Duration::from_millis(next.since(minder.process.now()).max(1)));
+        tokio::select! {
+            () = minder.wake.notified() => {}
+            () = minder.process.suspects.named() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+        if minder.process.take_cut() {
+            instance.wake_sessions();
+        }
+    }
+}

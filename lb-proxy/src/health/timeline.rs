@@ -1,0 +1,114 @@
+//! What happened in this data plane's life, for whoever asks: a bounded ring, and a way to wait for more.
+//! Written by the control thread.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use lb_control::events::{Event, EventKind, Events, Ring, Subject};
+use tokio::sync::Notify;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Timeline {
+    ring: Mutex<Ring>,
+    more: Notify,
+}
+
+/// An event without what the timeline knows itself.
+#[derive(Debug)]
+pub struct Told {
+    /// What kind of thing.
+    pub kind: EventKind,
+    /// To whom.
+    pub subject: Subject,
+    /// Before.
+    pub old: String,
+    /// Now.
+    pub new: String,
+    /// Why.
+    pub reason: String,
+    /// Because of whom.
+    pub by: String,
+    /// What it did to traffic.
+    pub effect: String,
+}
+
+impl Timeline {
+    /// A row of its own for this process: named by when it began.
+    pub fn new() -> Self {
+        Self { ring: Mutex::new(Ring::new(unix_ms())), more: Notify::new() }
+    }
+
+    /// Adds one, and says it on standard error.
+    pub fn tell(&self, told: Told) {
+        let event = Event {
+            seq: 0,
+            at_ms: unix_ms(),
+            kind: told.kind,
+            subject: told.subject,
+            old: told.old,
+            new: told.new,
+            reason: told.reason,
+            by: told.by,
+            effect: told.effect,
+        };
+        eprintln!("lb-proxy: {}", line(&event));
+        self.lock().push(event);
+        self.more.notify_waiters();
+    }
+
+    /// Those after number `after` of row `row`; waits up to `wait` while there is none.
+    pub async fn after(&self, row: u64, after: u64, wait: Duration) -> Events {
+        let told = async {
+            loop {
+                let more = self.more.notified();
+                tokio::pin!(more);
+                more.as_mut().enable();
+                let events = self.lock().after(row, after);
+                if !events.events.is_empty() {
+                    return events;
+                }
+                more.await;
+            }
+        };
+        match tokio::time::timeout(wait, told).await {
+            Ok(events) => events,
+            Err(_) => self.lock().after(row, after),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Timeline {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Milliseconds since 1970.
+pub fn unix_ms() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0)
+}
+
+/// One event as a line for people.
+fn line(event: &Event) -> String {
+    let subject = &event.subject;
+    let name = if subject.name.is_empty() { &subject.id } else { &subject.name };
+    let mut line = format!("{} {name}", subject.kind);
+    match (event.old.is_empty(), event.new.is_empty()) {
+        (false, _) => line += &format!(": {} -> {}", event.old, event.new),
+        (true, false) => line += &format!(": {}", event.new),
+        (true, true) => {}
+    }
+    for (before, words, behind) in
+        [(", because ", &event.reason, ""), (" (by ", &event.by, ")"), ("; ", &event.effect, "")]
+    {
+        if !words.is_empty() {
+            line += &format!("{before}{words}{behind}");
+        }
+    }
+    line
+}

@@ -1,0 +1,151 @@
+//! One member under watch: what is known of it, and the questions that are due.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use lb_core::config::{Member, Pool};
+use lb_core::health::{Administrative, Bad, Judgement, ProbeResult, Schedule, Spread};
+use lb_core::id::{MemberId, MonitorId, PoolId};
+use lb_core::member::MemberState;
+use lb_core::time::Millis;
+use lb_health::{AgentProber, Prober, Target};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Ward {
+    pub(super) pool: PoolId,
+    pub(super) member: MemberId,
+    /// What workers read. Also names the ward: the same member at the same address keeps it.
+    pub(super) state: Arc<MemberState>,
+    pub(super) judgement: Judgement,
+    /// As of the last event.
+    pub(super) administrative: Administrative,
+    pub(super) asks: Vec<Ask>,
+    /// It takes work only when no ordinary member can.
+    pub(super) backup: bool,
+    /// When it was last up, or down, in milliseconds since 1970.
+    pub(super) since_ms: u64,
+}
+
+/// One question that is asked again and again.
+#[derive(Debug)]
+pub(super) struct Ask {
+    pub(super) who: Who,
+    pub(super) schedule: Schedule,
+    pub(super) asker: Arc<Asker>,
+    pub(super) target: Target,
+}
+
+/// On whose behalf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    Monitor(MonitorId),
+    Agent,
+}
+
+/// How.
+#[derive(Debug)]
+pub(super) enum Asker {
+    Monitor(Prober),
+    Agent(AgentProber),
+}
+
+/// What was heard.
+#[derive(Debug)]
+pub(super) enum Heard {
+    Result(ProbeResult),
+    Line(Result<Box<[u8]>, Bad>),
+}
+
+impl Asker {
+    pub(super) async fn ask(&self, target: Target) -> Heard {
+        match self {
+            Self::Monitor(prober) => Heard::Result(prober.ask(target).await),
+            Self::Agent(prober) => Heard::Line(prober.ask(target).await),
+        }
+    }
+}
+
+/// Askers of one pool, compiled once for all its members.
+#[derive(Debug)]
+pub(super) struct Askers {
+    pub(super) pool: PoolId,
+    pub(super) each: Vec<(Who, Arc<Asker>)>,
+}
+
+impl Ward {
+    /// True if a member of `pool` needs somebody to mind it.
+    pub(super) fn needed(pool: &Pool) -> bool {
+        !pool.monitors.is_empty() || pool.agent_check.is_some() || pool.slow_start_ms > 0
+    }
+
+    pub(super) fn new(pool: &Pool, member: &Member, state: Arc<MemberState>, now: Millis) -> Self {
+        Self {
+            pool: pool.id,
+            member: member.id,
+            state,
+            judgement: Judgement::new(&pool.monitors, now),
+            administrative: Administrative::of(pool, member, None),
+            asks: Vec::new(),
+            backup: member.backup,
+            since_ms: super::timeline::unix_ms(),
+        }
+    }
+
+    /// The questions `pool` asks of `member` now. Those that were asked before keep their place in time. A member in
+    /// maintenance is not asked.
+    pub(super) fn arrange(&mut self, pool: &Pool, member: &Member, askers: &Askers, places: &mut Places, now: Millis) {
+        let known = std::mem::take(&mut self.asks);
+        for (who, asker) in &askers.each {
+            let spread = places.next();
+            let interval_ms = interval_ms(pool, &self.judgement, *who);
+            if Administrative::of(pool, member, None) == Administrative::Maint {
+                continue;
+            }
+            let mut schedule = known
+                .iter()
+                .find(|ask| ask.who == *who)
+                .map_or_else(|| Schedule::new(spread, interval_ms, now), |ask| ask.schedule);
+            schedule.moved(spread, interval_ms, now);
+            let target = Target { address: address_for(pool, member, *who), source: None };
+            self.asks.push(Ask { who: *who, schedule, asker: Arc::clone(asker), target });
+        }
+    }
+}
+
+/// How soon `who` asks again.
+pub(super) fn interval_ms(pool: &Pool, judgement: &Judgement, who: Who) -> u64 {
+    match who {
+        Who::Monitor(id) => {
+            let monitor = pool.monitors.iter().find(|monitor| monitor.id == id);
+            monitor.zip(judgement.pace(id)).map_or(1_000, |(monitor, pace)| pace.interval_ms(monitor))
+        }
+        Who::Agent => pool.agent_check.as_ref().map_or(1_000, |check| check.delay_ms),
+    }
+}
+
+fn address_for(pool: &Pool, member: &Member, who: Who) -> SocketAddr {
+    let port = pool.agent_check.as_ref().map(|check| check.port).filter(|_| who == Who::Agent);
+    let address: IpAddr = member.monitor_socket().ip();
+    port.map_or_else(|| member.monitor_socket(), |port| SocketAddr::new(address, port))
+}
+
+/// Places in time for all questions of a data plane, so that they are spread evenly.
+#[derive(Debug)]
+pub(super) struct Places {
+    position: u32,
+    count: u32,
+    seed: u64,
+}
+
+impl Places {
+    pub(super) fn new(count: usize, seed: u64) -> Self {
+        Self { position: 0, count: count as u32, seed }
+    }
+
+    fn next(&mut self) -> Spread {
+        let spread = Spread { position: self.position, count: self.count, seed: self.seed };
+        self.position += 1;
+        spread
+    }
+}
