@@ -8,11 +8,12 @@ use std::rc::Rc;
 
 use crate::http::h1::fields::Field;
 
-/// Size of a lent buffer in bytes, about HAProxy's: a whole head, or one helping of a body. With the allocator's
-/// own word before it, it fills whole pages.
-pub const BUFFER_LEN: usize = 16 * 1024 - 64;
+/// Size of a lent buffer in bytes: a whole head, or one helping of a body. Room for an answer of 16 KiB with its head,
+/// which is then read and written in one call each; what is not touched takes no memory. With the allocator's own
+/// word before it, it fills whole pages.
+pub const BUFFER_LEN: usize = 32 * 1024 - 64;
 /// Size of a large buffer, for bodies that have shown to be long.
-pub const LARGE_LEN: usize = 128 * 1024 - 64;
+pub const LARGE_LEN: usize = 64 * 1024 - 64;
 /// Most buffers kept for the next borrower. Those that nobody borrowed for a while are given back before.
 const KEPT_MAX: usize = 1024;
 /// Large ones likewise.

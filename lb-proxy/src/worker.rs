@@ -29,8 +29,9 @@ use crate::view::{CurrentView, View};
 const STACK: usize = 256 * 1024;
 /// Events taken by one wait of a worker; the kernel keeps the rest. Each costs 12 bytes at rest.
 const EVENTS_PER_WAIT: usize = 256;
-/// Tasks run before new events are looked for: all that one wait woke.
-const TASKS_PER_WAIT: u32 = EVENTS_PER_WAIT as u32;
+/// Tasks run before new events are looked for, at most: all that one wait woke, and whom they woke. When none is left
+/// the thread waits, and only then it knows that a turn is over ([`idle::next_turn`]).
+const TASKS_PER_WAIT: u32 = 4 * EVENTS_PER_WAIT as u32;
 /// Sessions that asked for a look are woken this often.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Kept connections are looked over this often while there are any.
