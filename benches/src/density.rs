@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -13,6 +14,7 @@ use nix::sched::{CloneFlags, unshare};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
+use crate::member;
 use crate::pause;
 use crate::process::Process;
 use crate::summary::Spread;
@@ -63,6 +65,27 @@ pub fn prepare() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The members of all VIPs, on the bridge that the agent plugs them into; they end with this process.
+pub fn members() -> anyhow::Result<()> {
+    let commands = [
+        "link add br-density type bridge",
+        "addr add 10.77.200.1/16 dev br-density",
+        "addr add 10.77.200.2/16 dev br-density",
+        "link set br-density up",
+    ];
+    for command in commands {
+        let done = Command::new("ip").args(command.split(' ')).status().context("ip does not start")?;
+        ensure!(done.success(), "ip {command} failed");
+    }
+    std::thread::Builder::new().name("members".into()).spawn(|| {
+        let sockets = [1, 2].map(|n| SocketAddr::from(([10, 77, 200, n], 80)));
+        if let Err(error) = member::serve(&sockets) {
+            eprintln!("density: the members ended: {error:#}");
+        }
+    })?;
+    Ok(())
+}
+
 /// An agent with VIPs. All it made ends with it.
 #[derive(Debug)]
 pub struct Node {
@@ -71,11 +94,12 @@ pub struct Node {
     planes: Vec<u32>,
     folder: PathBuf,
     threads: usize,
+    check_s: u64,
 }
 
 impl Node {
     /// An agent with nothing to mind yet. `programs`: where `lb-agent` and `lb-proxy` are.
-    pub async fn start(programs: &Path, threads: usize) -> anyhow::Result<Self> {
+    pub async fn start(programs: &Path, threads: usize, check_s: u64) -> anyhow::Result<Self> {
         let folder = PathBuf::from("/run/weir-density");
         std::fs::create_dir_all(&folder)?;
         let config = folder.join("agent.yaml");
@@ -89,7 +113,7 @@ impl Node {
             &folder,
         )?;
         let client = NodeClient::new(folder.join("run/agent.sock"));
-        let mut node = Self { agent, client, planes: Vec::new(), folder, threads };
+        let mut node = Self { agent, client, planes: Vec::new(), folder, threads, check_s };
         let until = Instant::now() + PATIENCE;
         while node.client.health().await.is_err() {
             node.agent.must_run()?;
@@ -104,7 +128,10 @@ impl Node {
         let kernel = kernel_kb();
         let began = Instant::now();
         for n in 0..vips {
-            self.client.apply(document(n, 50_000, self.threads)).await.with_context(|| format!("VIP {n}"))?;
+            self.client
+                .apply(document(n, 50_000, self.threads, self.check_s))
+                .await
+                .with_context(|| format!("VIP {n}"))?;
         }
         let create_s = began.elapsed().as_secs_f64();
         let list = self.client.list().await?;
@@ -124,7 +151,7 @@ impl Node {
         let mut applies = Vec::new();
         for n in 0..APPLIES {
             let began = Instant::now();
-            self.client.apply(document(n % vips, 40_000 + n as u64, self.threads)).await?;
+            self.client.apply(document(n % vips, 40_000 + n as u64, self.threads, self.check_s)).await?;
             applies.push(began.elapsed().as_secs_f64() * 1000.0);
         }
         let began = Instant::now();
@@ -185,12 +212,13 @@ fn same_mounts(process: &Path) -> bool {
 }
 
 /// As many HAProxy processes with the same listener, at rest.
-pub fn haproxy(vips: usize, rest: Duration, threads: usize) -> anyhow::Result<Density> {
+pub fn haproxy(vips: usize, rest: Duration, threads: usize, check_s: u64) -> anyhow::Result<Density> {
     let folder = Path::new("/run/haproxy-density");
     std::fs::create_dir_all(folder)?;
     let kernel = kernel_kb();
     let began = Instant::now();
     let mut processes = Vec::new();
+    let check = if check_s > 0 { format!(" check inter {check_s}s") } else { String::new() };
     for n in 0..vips {
         let port = 10_000 + n as u16;
         let config = folder.join(format!("{n}.cfg"));
@@ -200,7 +228,7 @@ pub fn haproxy(vips: usize, rest: Duration, threads: usize) -> anyhow::Result<De
                 "global\n  nbthread {threads}\n  maxconn 2000\n  stats socket {}/{n}.sock\ndefaults\n  mode http\n  \
                  timeout connect 5s\n  timeout client 50s\n  timeout server 50s\n  option httplog\n  option forwardfor\n\
                  frontend vip\n  bind 127.0.0.1:{port}\n  default_backend pool\nbackend pool\n  balance roundrobin\n  \
-                 server m0 10.77.200.1:80\n  server m1 10.77.200.2:80\n",
+                 server m0 10.77.200.1:80{check}\n  server m1 10.77.200.2:80{check}\n",
                 folder.display()
             ),
         )?;
@@ -233,8 +261,12 @@ pub fn haproxy(vips: usize, rest: Duration, threads: usize) -> anyhow::Result<De
     })
 }
 
-fn document(n: usize, timeout: u64, threads: usize) -> String {
+fn document(n: usize, timeout: u64, threads: usize, check_s: u64) -> String {
     let vip = format!("10.77.{}.{}", 1 + n / 250, 1 + n % 250);
+    let monitor = match check_s {
+        0 => String::new(),
+        delay => format!("\n        healthmonitor: {{type: TCP, delay: {delay}, timeout: 3, max_retries: 2}}"),
+    };
     format!(
         "loadbalancer:
   name: vip-{n}
@@ -250,7 +282,7 @@ fn document(n: usize, timeout: u64, threads: usize) -> String {
       default_pool:
         name: web
         protocol: HTTP
-        lb_algorithm: ROUND_ROBIN
+        lb_algorithm: ROUND_ROBIN{monitor}
         members:
           - {{name: lb-1, address: 10.77.200.1, protocol_port: 80}}
           - {{name: lb-2, address: 10.77.200.2, protocol_port: 80}}

@@ -13,18 +13,29 @@ const TOP: f64 = 40.0;
 /// For the figure behind a bar.
 const RIGHT: f64 = 90.0;
 
+/// Bars that belong together: whose, and how long.
+pub type Group = (String, Vec<(String, Spread)>);
+
 /// Draws what `pick` picks.
 pub fn bars(title: &str, summaries: &[Summary], pick: fn(&Row) -> Option<Spread>) -> String {
+    let group = |summary: &Summary| {
+        let mark = if summary.unreadable.is_some() { " (unreadable)" } else { "" };
+        let rows = summary.rows.iter().filter_map(|row| Some((row.name.clone(), pick(row)?)));
+        (format!("{}{mark}", summary.name), rows.collect())
+    };
+    let played = summaries.iter().filter(|summary| summary.failed.is_none());
+    chart(title, &played.map(group).collect::<Vec<_>>())
+}
+
+/// Draws groups of bars.
+pub fn chart(title: &str, groups: &[Group]) -> String {
     let (mut body, mut y) = (String::new(), TOP);
-    for summary in summaries.iter().filter(|summary| summary.failed.is_none()) {
-        let rows: Vec<(&str, Spread)> =
-            summary.rows.iter().filter_map(|row| Some((row.name.as_str(), pick(row)?))).collect();
+    for (label, rows) in groups {
         let Some(most) = rows.iter().map(|(_, spread)| spread.max).max_by(f64::total_cmp).filter(|most| *most > 0.0)
         else {
             continue;
         };
-        let mark = if summary.unreadable.is_some() { " (unreadable)" } else { "" };
-        let _ = writeln!(body, "<text x='8' y='{}' font-weight='bold'>{}{mark}</text>", y + 12.0, summary.name);
+        let _ = writeln!(body, "<text x='8' y='{}' font-weight='bold'>{label}</text>", y + 12.0);
         y += BAR + 2.0;
         for (name, spread) in rows {
             let scale = |value: f64| value / most * WIDTH;

@@ -151,7 +151,7 @@ async fn serve(options: &Options, config: Option<LoadBalancer>) -> anyhow::Resul
     privilege::drop_root(&options.user, config.as_ref())?;
     let writer = Writer::start(Arc::clone(&instance.process.log)).context("cannot start the log thread")?;
     instance.minder.timeline.tell(started());
-    tokio::spawn(health::mind(Arc::clone(&instance)));
+    let mut minding = tokio::spawn(health::mind(Arc::clone(&instance)));
     if let Some(config) = config {
         instance.apply(config).await?;
     }
@@ -162,6 +162,8 @@ async fn serve(options: &Options, config: Option<LoadBalancer>) -> anyhow::Resul
                 Wish::End => break,
             },
             () = instance.drain_requested() => break,
+            // Members nobody minds any more would stay as they are for ever: better another process does.
+            ended = &mut minding => anyhow::bail!("nobody minds the members' health any more: {ended:?}"),
         }
     }
     let left = tokio::select! {

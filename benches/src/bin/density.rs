@@ -9,7 +9,8 @@ use anyhow::{Context, ensure};
 use clap::Parser;
 use weir_benches::cores::load_average;
 use weir_benches::density::{self, Density, Node};
-use weir_benches::{place, process, report};
+use weir_benches::summary::Spread;
+use weir_benches::{place, plot, process, report};
 
 /// Makes VIPs through an agent, each in a namespace of its own, and measures them at rest; HAProxy beside it. Needs root.
 #[derive(Debug, Parser)]
@@ -27,10 +28,13 @@ struct Arguments {
     /// Seconds of rest that are measured
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     rest: u64,
+    /// Seconds between two checks of each member (TCP); 0: none
+    #[arg(long, default_value_t = 5)]
+    check: u64,
     /// Folder with lb-agent and lb-proxy, instead of the workspace's, which are built first
     #[arg(long)]
     programs: Option<PathBuf>,
-    /// Folder for density.json and density.md
+    /// Folder for density.json, density.md and a plot
     #[arg(long, default_value = "target/density")]
     out: PathBuf,
 }
@@ -54,6 +58,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     };
     density::prepare()?;
     place::loopback_up()?;
+    density::members()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let played = runtime.block_on(async {
         use tokio::signal::unix::{SignalKind, signal};
@@ -68,6 +73,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     std::fs::create_dir_all(&arguments.out)?;
     std::fs::write(arguments.out.join("density.json"), serde_json::to_string_pretty(&played)?)?;
     std::fs::write(arguments.out.join("density.md"), &text)?;
+    std::fs::write(arguments.out.join("density.svg"), plot(&played))?;
     std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(())
 }
@@ -78,13 +84,13 @@ async fn play(arguments: &Arguments, programs: &Path) -> anyhow::Result<Vec<Dens
     for vips in &arguments.vips {
         ensure!((1..=50_000).contains(vips), "{vips} VIPs do not fit the network");
         eprintln!("{vips} VIPs");
-        let mut node = Node::start(programs, arguments.threads).await?;
+        let mut node = Node::start(programs, arguments.threads, arguments.check).await?;
         played.push(node.measure(*vips, rest).await?);
         node.clear().await?;
         drop(node);
         if *vips <= arguments.haproxy_up_to {
             eprintln!("{vips} HAProxy processes");
-            played.push(density::haproxy(*vips, rest, arguments.threads)?);
+            played.push(density::haproxy(*vips, rest, arguments.threads, arguments.check)?);
         }
     }
     Ok(played)
@@ -93,14 +99,32 @@ async fn play(arguments: &Arguments, programs: &Path) -> anyhow::Result<Vec<Dens
 fn build() -> anyhow::Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
-        .args(["build", "--release", "--quiet", "-p", "lb-proxy", "-p", "lb-agent"])
-        .current_dir(root)
-        .status()
-        .context("cargo does not start")?;
-    ensure!(built.success(), "lb-proxy and lb-agent do not build");
+    // One after the other, as they are released: together, one would get features of libraries that only the other needs.
+    for program in ["lb-proxy", "lb-agent"] {
+        let mut build = Command::new(&cargo);
+        let built = build.args(["build", "--release", "--quiet", "-p", program]).current_dir(root).status();
+        ensure!(built.context("cargo does not start")?.success(), "{program} does not build");
+    }
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder));
     Ok(target.join("release"))
+}
+
+/// Memory of one VIP: the process's, and the kernel's.
+fn plot(played: &[Density]) -> String {
+    let mut groups: Vec<plot::Group> = Vec::new();
+    for one in played {
+        let bar = |what: &str, kb: f64| {
+            let spread = Spread { median: kb, min: kb, max: kb };
+            (format!("{} VIPs: {what}", one.vips), vec![(one.name.clone(), spread)])
+        };
+        for (label, bar) in [bar("process, kB (PSS)", one.pss_kb), bar("kernel, kB", one.kernel_kb)] {
+            match groups.iter_mut().find(|(known, _)| *known == label) {
+                Some((_, bars)) => bars.extend(bar),
+                None => groups.push((label, bar)),
+            }
+        }
+    }
+    plot::chart("Memory of an idle VIP", &groups)
 }
 
 fn markdown(played: &[Density]) -> String {

@@ -3,6 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use lb_core::time::Millis;
 use lb_health::{AgentProber, Pinger, Prober, ProberError, Shared};
 use tokio::sync::{Notify, Semaphore};
 
+use super::alarm::Alarm;
 use super::timeline::{Timeline, Told, unix_ms};
 use super::ward::{Asker, Askers, Heard, Places, Ward, Who, interval_ms};
 use super::{network, words};
@@ -450,20 +452,22 @@ pub(super) fn member_of<'c>(config: &'c LoadBalancer, ward: &Ward) -> Option<(&'
     Some((pool, pool.members.iter().find(|member| member.id == ward.member)?))
 }
 
-/// Minds the members of `instance` for as long as the process lives.
-pub async fn mind(instance: Arc<Instance>) {
+/// Minds the members of `instance` for as long as the process lives. Fails only if the kernel has no timer for it.
+pub async fn mind(instance: Arc<Instance>) -> io::Result<()> {
     let minder = &instance.minder;
+    let alarm = Alarm::new()?;
     loop {
         let mut publish = minder.suspect();
         let next = minder.begin_due(&instance, &mut publish);
         if publish {
             instance.republish();
         }
-        let pause = next.map_or(FAR, |next| Duration::from_millis(next.since(minder.process.now()).max(1)));
+        let pause: Duration = next.map_or(FAR, |next| Duration::from_millis(next.since(minder.process.now()).max(1)));
+        alarm.set(pause)?;
         tokio::select! {
             () = minder.wake.notified() => {}
             () = minder.process.suspects.named() => {}
-            () = tokio::time::sleep(pause) => {}
+            () = alarm.rings() => {}
         }
         if minder.process.take_cut() {
             instance.wake_sessions();

@@ -3,6 +3,7 @@
 //!
 //! Nothing of this is on the walk. A worker's only part is to say when live traffic makes a member suspect.
 
+mod alarm;
 pub mod minder;
 mod network;
 pub mod timeline;
