@@ -5,6 +5,7 @@ mod agent;
 mod balance;
 mod broken_documents;
 mod compat;
+mod events;
 mod faults;
 mod limits;
 mod logs;

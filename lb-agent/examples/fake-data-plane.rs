@@ -1,22 +1,26 @@
 //! A data plane for tests of the agent: takes sockets and documents as `lb-proxy` does, forwards nothing.
 //!
 //! It answers every connection with its process id, refuses to serve a document called `unservable`, and dies of
-//! one called `deadly`.
+//! one called `deadly`. What is posted to `/v1/events` happened; while the last of it was a member going down, it is
+//! DEGRADED.
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use hyper::{Method, StatusCode};
+use lb_control::events::{Event, EventKind, Ring};
 use lb_control::handoff::{self, HandoffStore, Sockets};
 use lb_control::instance::{Applied, DocumentReply, Failed, Health, InstanceState};
 use lb_control::server::{Request, Response, bind_socket, serve};
 use lb_control::stats::Stats;
 use lb_core::config::LoadBalancer;
+use lb_core::health::OperatingStatus;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 
 #[derive(Debug, Parser)]
 struct Options {
@@ -30,14 +34,60 @@ struct Options {
     drain_timeout: u32,
 }
 
-#[derive(Default)]
 struct Plane {
     held: Mutex<Vec<(SocketAddr, Vec<TcpListener>)>>,
     offered: Mutex<Vec<(SocketAddr, Vec<TcpListener>)>>,
     served: Mutex<(u64, Option<LoadBalancer>)>,
+    events: Mutex<Ring>,
+    news: Notify,
+    status: Mutex<OperatingStatus>,
 }
 
 impl Plane {
+    fn new() -> Self {
+        Self {
+            held: Mutex::default(),
+            offered: Mutex::default(),
+            served: Mutex::default(),
+            // Another for each process.
+            events: Mutex::new(Ring::new(std::process::id().into())),
+            news: Notify::new(),
+            status: Mutex::new(OperatingStatus::Online),
+        }
+    }
+
+    fn happened(&self, event: &[u8]) -> Response {
+        let Ok(event) = serde_json::from_slice::<Event>(event) else {
+            return Response::text(StatusCode::BAD_REQUEST, "no event");
+        };
+        let is_down = event.kind == EventKind::MemberDown;
+        let status = if is_down { OperatingStatus::Degraded } else { OperatingStatus::Online };
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+        let seq = self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+        self.news.notify_waiters();
+        Response::json(StatusCode::OK, &seq)
+    }
+
+    async fn events(&self, query: &str) -> Response {
+        let number = |key: &str| {
+            let value = query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
+            value.and_then(|value| value.parse().ok()).unwrap_or(0)
+        };
+        let (row, after, wait) = (number("row"), number("after"), Duration::from_millis(number("wait_ms")));
+        let look = || self.events.lock().unwrap_or_else(PoisonError::into_inner).after(row, after);
+        let mut news = std::pin::pin!(self.news.notified());
+        news.as_mut().enable();
+        if look().events.is_empty() {
+            let _ = tokio::time::timeout(wait, news).await;
+        }
+        Response::json(StatusCode::OK, &look())
+    }
+
+    fn stats(&self) -> Stats {
+        let operating_status = Some(*self.status.lock().unwrap_or_else(PoisonError::into_inner));
+        Stats { generation: self.served().0, operating_status, ..Stats::default() }
+    }
+
     fn held(&self) -> std::sync::MutexGuard<'_, Vec<(SocketAddr, Vec<TcpListener>)>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -109,7 +159,7 @@ impl HandoffStore for Plane {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
-    let (plane, began) = (Arc::new(Plane::default()), Instant::now());
+    let (plane, began) = (Arc::new(Plane::new()), Instant::now());
     let handoff = bind_socket(&options.handoff, 0o600, None)?;
     let control = bind_socket(&options.control, 0o600, None)?;
     let (shared, mut term) = (plane.clone(), signal(SignalKind::terminate())?);
@@ -122,7 +172,9 @@ async fn main() -> anyhow::Result<()> {
                 (Method::GET, "/v1/document") => {
                     Response::json(StatusCode::OK, &DocumentReply { generation, loadbalancer })
                 }
-                (Method::GET, "/v1/stats") => Response::json(StatusCode::OK, &Stats { generation, ..Stats::default() }),
+                (Method::GET, "/v1/stats") => Response::json(StatusCode::OK, &plane.stats()),
+                (Method::GET, "/v1/events") => plane.events(request.query.as_deref().unwrap_or_default()).await,
+                (Method::POST, "/v1/events") => plane.happened(&request.body),
                 (Method::GET, "/v1/health") => {
                     let state = if generation > 0 { InstanceState::Serving } else { InstanceState::Waiting };
                     let uptime_ms = began.elapsed().as_millis() as u64;
@@ -136,7 +188,7 @@ async fn main() -> anyhow::Result<()> {
     let clients = async {
         loop {
             plane.answer_clients();
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
     tokio::select! {

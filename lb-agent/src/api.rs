@@ -1,9 +1,10 @@
 //! How people and tools talk to the agent: see [`lb_control::node`] for the words.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::{Method, StatusCode};
-use lb_control::instance::Failed;
+use lb_control::instance::{EVENTS_WAIT_MAX, Failed};
 use lb_control::node::percent_decode;
 use lb_control::server::{Peer, Request, Response};
 use lb_core::spec;
@@ -11,44 +12,117 @@ use nix::unistd::{Gid, Group, Uid, User};
 
 use crate::log;
 use crate::node::{Node, NodeFault};
+use crate::timeline::follow::{Pieces, TooMany};
+use crate::timeline::{FOLLOWERS_MAX, Timeline};
+
+const NDJSON: &str = "application/x-ndjson";
 
 /// Answers one request.
 pub async fn answer(node: Arc<Node>, request: Request) -> Response {
     let parts: Vec<&str> = request.path.trim_matches('/').split('/').collect();
-    let who = |encoded: &str| percent_decode(encoded);
     match (&request.method, parts.as_slice()) {
         (&Method::GET, ["v1", "health"]) => Response::json(StatusCode::OK, &node.health()),
         (&Method::GET, ["v1", "loadbalancers"]) => Response::json(StatusCode::OK, &node.list()),
         (&Method::PUT, ["v1", "loadbalancers"]) => apply(node, &request).await,
-        (method, ["v1", "loadbalancers", encoded, rest @ ..]) => match who(encoded) {
-            Some(name) => one(node, method, &name, rest).await,
+        (&Method::GET, ["v1", "events"]) => all_events(&node, &request),
+        (_, ["v1", "loadbalancers", encoded, rest @ ..]) => match percent_decode(encoded) {
+            Some(name) => one(node, &request, &name, rest).await,
             None => failed(StatusCode::BAD_REQUEST, "the name in the path is not percent-encoded UTF-8"),
         },
-        (_, ["v1", "health" | "loadbalancers"]) => not_allowed(&request.method),
+        (_, ["v1", "health" | "loadbalancers" | "events"]) => not_allowed(&request.method),
         _ => failed(StatusCode::NOT_FOUND, &format!("there is nothing at {}", request.path)),
     }
 }
 
-async fn one(node: Arc<Node>, method: &Method, name: &str, rest: &[&str]) -> Response {
-    match (method, rest) {
+async fn one(node: Arc<Node>, request: &Request, name: &str, rest: &[&str]) -> Response {
+    match (&request.method, rest) {
         (&Method::GET, []) => reply(node.document(name).map(|document| spec::write(&document))),
         (&Method::DELETE, []) => {
-            let name = name.to_owned();
+            let (name, by) = (name.to_owned(), operator(&request.peer));
             // Carried to its end even when whoever asked goes away.
-            finished(tokio::spawn(async move { node.delete(&name).await }).await, StatusCode::OK)
+            finished(tokio::spawn(async move { node.delete(&name, &by).await }).await, StatusCode::OK)
         }
         (&Method::GET, ["status"]) => reply(node.status(name).await),
         (&Method::GET, ["stats"]) => reply(node.stats(name).await),
-        (_, [] | ["status" | "stats"]) => not_allowed(method),
-        _ => failed(StatusCode::NOT_FOUND, "a load balancer has /status and /stats"),
+        (&Method::GET, ["events"]) => match node.timeline(name) {
+            Ok(timeline) => events(&timeline, request).await,
+            Err(fault) => fault_response(&fault),
+        },
+        (method, [] | ["status" | "stats" | "events"]) => not_allowed(method),
+        _ => failed(StatusCode::NOT_FOUND, "a load balancer has /status, /stats and /events"),
     }
+}
+
+async fn events(timeline: &Arc<Timeline>, request: &Request) -> Response {
+    let query = match EventsQuery::read(request.query.as_deref().unwrap_or_default()) {
+        Ok(query) => query,
+        Err(words) => return failed(StatusCode::BAD_REQUEST, &words),
+    };
+    if query.follow {
+        return stream(timeline.follow(query.after));
+    }
+    match timeline.wait(query.row, query.after, query.wait).await {
+        Ok(events) => Response::json(StatusCode::OK, &events),
+        Err(TooMany) => too_many(),
+    }
+}
+
+fn all_events(node: &Node, request: &Request) -> Response {
+    match EventsQuery::read(request.query.as_deref().unwrap_or_default()) {
+        Ok(query) if query.follow => stream(node.timelines().follow()),
+        Ok(_) => failed(StatusCode::BAD_REQUEST, "of all load balancers events can be followed only: ?follow=true"),
+        Err(words) => failed(StatusCode::BAD_REQUEST, &words),
+    }
+}
+
+fn stream(pieces: Result<Pieces, TooMany>) -> Response {
+    pieces.map_or_else(|TooMany| too_many(), |pieces| Response::pieces(NDJSON, pieces))
+}
+
+fn too_many() -> Response {
+    failed(StatusCode::SERVICE_UNAVAILABLE, &format!("{FOLLOWERS_MAX} follow or wait for events already"))
+}
+
+/// What is asked of events.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct EventsQuery {
+    row: u64,
+    after: u64,
+    wait: Duration,
+    follow: bool,
+}
+
+impl EventsQuery {
+    fn read(query: &str) -> Result<Self, String> {
+        let mut read = Self::default();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let number = || value.parse::<u64>().map_err(|_| format!("{key}={value}: not a number"));
+            match key {
+                "row" => read.row = number()?,
+                "after" => read.after = number()?,
+                "wait_ms" => read.wait = Duration::from_millis(number()?).min(EVENTS_WAIT_MAX),
+                "follow" => {
+                    read.follow = value.parse().map_err(|_| format!("follow={value}: neither true nor false"))?;
+                }
+                _ => return Err(format!("{key}: events know row, after, wait_ms and follow")),
+            }
+        }
+        Ok(read)
+    }
+}
+
+/// Who asks, for the timeline.
+fn operator(peer: &Peer) -> String {
+    format!("the operator (uid {})", peer.uid)
 }
 
 async fn apply(node: Arc<Node>, request: &Request) -> Response {
     let Ok(text) = String::from_utf8(request.body.to_vec()) else {
         return failed(StatusCode::BAD_REQUEST, "the document is not UTF-8");
     };
-    let applied = tokio::spawn(async move { node.apply(text).await }).await;
+    let by = operator(&request.peer);
+    let applied = tokio::spawn(async move { node.apply(text, &by).await }).await;
     let created = matches!(&applied, Ok(Ok(reply)) if reply.created);
     finished(applied, if created { StatusCode::CREATED } else { StatusCode::OK })
 }
@@ -125,6 +199,17 @@ mod tests {
 
     fn peer(uid: u32, gid: u32) -> Peer {
         Peer { uid, gid, pid: None }
+    }
+
+    #[test]
+    fn queries_are_read_whole_or_refused() {
+        let read = EventsQuery::read;
+        assert_eq!(read(""), Ok(EventsQuery::default()));
+        let all = EventsQuery { row: 1, after: 2, wait: EVENTS_WAIT_MAX, follow: true };
+        assert_eq!(read("row=1&after=2&wait_ms=99999999&follow=true"), Ok(all));
+        for wrong in ["after=x", "after=-1", "follow=1", "folow=true", "wait_ms="] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

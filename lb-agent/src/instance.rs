@@ -128,6 +128,17 @@ pub enum Exit {
     Unknown,
 }
 
+impl Exit {
+    /// Who ended it.
+    pub fn by(self) -> &'static str {
+        match self {
+            Self::Status(_) => "itself",
+            Self::Signal(_) => "a signal",
+            Self::Unknown => "nobody knows",
+        }
+    }
+}
+
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {

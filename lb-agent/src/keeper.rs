@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use lb_control::events::EventKind;
 use lb_control::node::ProvisioningStatus;
 use lb_core::config::LoadBalancer;
 use lb_core::id::LoadBalancerId;
@@ -15,6 +16,8 @@ use crate::instance::Exit;
 use crate::log;
 use crate::reconcile::{Action, plan};
 use crate::store::Store;
+use crate::timeline::watch::Watching;
+use crate::timeline::{Known, THE_AGENT, Timeline, Told, changes};
 
 /// Between two looks whether everything is still as it should be.
 const PATROL: Duration = Duration::from_secs(15);
@@ -45,10 +48,10 @@ pub struct View {
 /// Asked of a keeper.
 #[derive(Debug)]
 pub enum Command {
-    /// Keep and serve this document. Answered when it is served, or when all is as it was before.
-    Apply(Desired, oneshot::Sender<Result<u64, Fault>>),
-    /// Let nothing be left. Answered when it is so.
-    Delete(oneshot::Sender<Result<(), Fault>>),
+    /// Keep and serve this document, which somebody wants. Answered when it is served, or when all is as it was before.
+    Apply(Desired, String, oneshot::Sender<Result<u64, Fault>>),
+    /// Let nothing be left, as somebody wants. Answered when it is so.
+    Delete(String, oneshot::Sender<Result<(), Fault>>),
 }
 
 /// How others reach a keeper.
@@ -58,6 +61,8 @@ pub struct Handle {
     pub commands: mpsc::Sender<Command>,
     /// What is known.
     pub view: Arc<Mutex<View>>,
+    /// What happened.
+    pub timeline: Arc<Timeline>,
 }
 
 /// What a keeper starts from.
@@ -72,6 +77,8 @@ pub struct Start {
     pub found: Option<u32>,
     /// A command is about to come: nothing is done before it.
     pub expects_command: bool,
+    /// What happened until now.
+    pub timeline: Arc<Timeline>,
 }
 
 /// Starts a keeper in a task of the current runtime.
@@ -80,6 +87,8 @@ pub fn spawn(start: Start, env: Arc<Env>, store: Arc<Store>) -> Handle {
         Ok(desired) => (desired.as_ref().map(|d| d.document.clone()), desired, None),
         Err((document, why)) => (Some(document), None, Some(why)),
     };
+    let timeline = start.timeline;
+    document.iter().for_each(|document| timeline.rename(&document.name));
     let view = Arc::new(Mutex::new(View {
         document,
         provisioning: ProvisioningStatus::PendingUpdate,
@@ -98,13 +107,15 @@ pub fn spawn(start: Start, env: Arc<Env>, store: Arc<Store>) -> Handle {
         hold: hold.is_some(),
         expects_command: start.expects_command,
         view: view.clone(),
+        timeline: timeline.clone(),
+        watching: None,
         starts: Backoff::default(),
         attempts: Backoff::default(),
         retry_at: None,
         commands,
     };
     tokio::spawn(keeper.run());
-    Handle { commands: sender, view }
+    Handle { commands: sender, view, timeline }
 }
 
 /// Locks what no panic can leave half written.
@@ -121,6 +132,9 @@ struct Keeper {
     hold: bool,
     expects_command: bool,
     view: Arc<Mutex<View>>,
+    timeline: Arc<Timeline>,
+    /// While a data plane runs.
+    watching: Option<Watching>,
     /// Between starts of data planes.
     starts: Backoff,
     /// Between attempts that fail for other reasons.
@@ -136,6 +150,7 @@ impl Keeper {
         } else if !self.expects_command {
             self.settle().await;
             if self.is_done() {
+                self.forget("nothing is kept of it", THE_AGENT).await;
                 return;
             }
         }
@@ -145,12 +160,12 @@ impl Keeper {
                 biased;
                 exit = self.hands.ended() => self.died(exit).await,
                 command = self.commands.recv() => match command {
-                    Some(Command::Apply(desired, reply)) => {
-                        let result = Box::pin(self.apply(desired)).await;
+                    Some(Command::Apply(desired, by, reply)) => {
+                        let result = Box::pin(self.apply(desired, &by)).await;
                         let _ = reply.send(result);
                     }
-                    Some(Command::Delete(reply)) => {
-                        let result = Box::pin(self.delete()).await;
+                    Some(Command::Delete(by, reply)) => {
+                        let result = Box::pin(self.delete(&by)).await;
                         let _ = reply.send(result);
                     }
                     None => return,
@@ -158,6 +173,8 @@ impl Keeper {
                 () = tokio::time::sleep_until(wake.into()) => self.settle().await,
             }
             if self.is_done() {
+                // Nothing is left of it here, unless it took more than one attempt.
+                self.forget("nothing is kept of it", THE_AGENT).await;
                 return;
             }
         }
@@ -168,11 +185,16 @@ impl Keeper {
         !self.hold && self.desired.is_none() && self.retry_at.is_none() && self.commands.is_empty()
     }
 
-    async fn apply(&mut self, desired: Desired) -> Result<u64, Fault> {
+    async fn apply(&mut self, desired: Desired, by: &str) -> Result<u64, Fault> {
         let before = (self.desired.clone(), self.hold);
+        let (served, generation) = (lock(&self.view).document.clone(), self.hands.generation());
         let document = desired.document.clone();
         self.keep(move |store| store.save(&document)).await?;
         lock(&self.view).provisioning = ProvisioningStatus::PendingUpdate;
+        self.timeline.rename(&desired.document.name);
+        if served.is_none() {
+            self.note(EventKind::LoadBalancer, ["", "made"], "its first document", by, "");
+        }
 
         (self.desired, self.hold) = (Some(desired.clone()), false);
         match self.converge_through_ends().await {
@@ -180,6 +202,7 @@ impl Keeper {
                 let id = self.id;
                 // A second name that stays is swept at the next start.
                 let _ = self.keep(move |store| store.settle(id)).await;
+                self.note_document(served.as_deref(), &desired.document, generation, by);
                 lock(&self.view).document = Some(desired.document);
                 self.settled();
                 Ok(self.hands.generation())
@@ -192,15 +215,21 @@ impl Keeper {
                 }
                 (self.desired, self.hold) = before;
                 self.hands.close_unaccepted();
+                if let Some(served) = &served {
+                    self.timeline.rename(&served.name);
+                }
                 if !self.hold {
                     self.settle().await;
+                }
+                if self.is_done() {
+                    self.forget(&format!("its first document could not be served: {fault}"), THE_AGENT).await;
                 }
                 Err(fault)
             }
         }
     }
 
-    async fn delete(&mut self) -> Result<(), Fault> {
+    async fn delete(&mut self, by: &str) -> Result<(), Fault> {
         let id = self.id;
         self.keep(move |store| store.remove(id)).await?;
         (self.desired, self.hold) = (None, false);
@@ -208,7 +237,7 @@ impl Keeper {
         match self.converge().await {
             Ok(()) => {
                 self.settled();
-                log::info(self.id, "removed");
+                self.forget("asked for", by).await;
                 Ok(())
             }
             Err(fault) => {
@@ -272,10 +301,13 @@ impl Keeper {
     fn note_end(&mut self, exit: Exit) {
         let (pid, lived) = self.hands.process().map_or((0, Duration::ZERO), |p| (p.pid, p.since.elapsed()));
         self.hands.bury();
+        self.watching = None;
         let wait = self.starts.next(lived);
         self.retry_at = Some(Instant::now() + wait);
         let then = if wait.is_zero() { "now".to_owned() } else { format!("in {} ms", wait.as_millis()) };
-        log::warn(self.id, format_args!("the data plane (pid {pid}) {exit}; another is started {then}"));
+        let (old, reason) = (format!("pid {pid}"), format!("nobody asked it to; another is started {then}"));
+        let effect = "its sessions are cut; new clients wait for the next one";
+        self.note(EventKind::DataPlaneEnded, [&old, &exit.to_string()], &reason, exit.by(), effect);
         let mut view = lock(&self.view);
         view.restarts += 1;
         view.last_exit = Some(exit.to_string());
@@ -302,24 +334,62 @@ impl Keeper {
         view.provisioning = ProvisioningStatus::Active;
     }
 
-    fn show(&self) {
+    fn show(&mut self) {
+        let pid = self.hands.process().map(|process| process.pid);
+        let watched = self.watching.as_ref().map(|watching| watching.pid);
+        if pid != watched {
+            self.timeline.know(Known::Nothing);
+            self.watching = pid.map(|pid| Watching::start(pid, self.hands.control(), self.timeline.clone()));
+        }
         let mut view = lock(&self.view);
-        view.pid = self.hands.process().map(|process| process.pid);
+        view.pid = pid;
         view.generation = self.hands.generation();
     }
 
     fn tell(&self, action: &Action) {
-        let pid = self.hands.process().map_or(0, |process| process.pid);
-        match action {
-            Action::StartInstance => log::info(self.id, format_args!("data plane started, pid {pid}")),
-            Action::AdoptInstance => log::info(self.id, format_args!("data plane taken over, pid {pid}")),
-            Action::Configure => {
+        let pid = self.hands.process().map(|process| process.pid);
+        match (action, pid) {
+            (Action::StartInstance, Some(pid)) => {
+                let last_exit = lock(&self.view).last_exit.clone();
+                let reason = last_exit.map_or_else(|| "none ran".to_owned(), |exit| format!("the one before {exit}"));
+                self.note(EventKind::DataPlaneStarted, ["", &format!("started, pid {pid}")], &reason, THE_AGENT, "");
+            }
+            (Action::AdoptInstance, Some(pid)) => {
+                let reason = format!("its data plane, pid {pid}, was started by an earlier agent");
+                self.note(EventKind::LoadBalancer, ["", "adopted"], &reason, THE_AGENT, "");
+            }
+            (Action::Configure, Some(pid)) => {
                 log::info(self.id, format_args!("document {} is served by pid {pid}", self.hands.generation()));
             }
-            Action::CreateNamespace => log::info(self.id, format_args!("namespace {} made", namespace_of(self.id))),
-            Action::PlugVip => log::info(self.id, "VIP plugged"),
+            (Action::CreateNamespace, _) => {
+                log::info(self.id, format_args!("namespace {} made", namespace_of(self.id)))
+            }
+            (Action::PlugVip, _) => log::info(self.id, "VIP plugged"),
             _ => {}
         }
+        if matches!(action, Action::AdoptInstance | Action::Configure) {
+            self.watching.iter().for_each(Watching::changed);
+        }
+    }
+
+    /// Tells what another document changes; the same one once more is no event.
+    fn note_document(&self, served: Option<&LoadBalancer>, document: &LoadBalancer, generation: u64, by: &str) {
+        let (old, new) = (format!("generation {generation}"), format!("generation {}", self.hands.generation()));
+        match served {
+            Some(served) if served == document => {}
+            Some(served) => self.note(EventKind::Document, [&old, &new], &changes::between(served, document), by, ""),
+            None => self.note(EventKind::Document, ["", &new], &changes::contents(document), by, ""),
+        }
+    }
+
+    fn note(&self, kind: EventKind, change: [&str; 2], reason: &str, by: &str, effect: &str) {
+        self.timeline.tell(&Told { kind, change, reason, by, effect });
+    }
+
+    /// Nothing is left; nor is what happened.
+    async fn forget(&mut self, reason: &str, by: &str) {
+        self.watching = None;
+        self.timeline.forget("", reason, by).await;
     }
 
     async fn keep<F>(&self, task: F) -> Result<(), Fault>

@@ -3,7 +3,7 @@
 //! [`node`] knows all of them; [`store`] keeps their documents through crashes. For each one a [`keeper`] compares
 //! what is [`desired`] with what is [`actual`], lets [`reconcile`] (pure) say what to do, and its [`hands`] do it:
 //! [`netns`] and [`link`] make its namespace and plug its VIP, [`instance`] runs its data plane. [`api`] is how people
-//! and tools talk to the agent, [`status`] what they are shown.
+//! and tools talk to the agent, [`status`] what they are shown, [`timeline`] what happened.
 
 pub mod actual;
 pub mod api;
@@ -21,6 +21,7 @@ pub mod status;
 pub mod store;
 #[cfg(test)]
 mod testing;
+pub mod timeline;
 
 use std::error::Error;
 use std::path::PathBuf;

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Parser;
@@ -19,6 +20,9 @@ use lb_control::server::{bind_socket, serve_guarded};
 use nix::unistd::Group;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
+
+/// For the last events, at the end.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Minds the load balancers of a node. At SIGTERM it ends and leaves the data planes running.
 #[derive(Debug, Parser)]
@@ -85,14 +89,16 @@ async fn run(config: Config) -> anyhow::Result<()> {
     log::info("agent", format_args!("started, pid {}; listening on {}", std::process::id(), socket.display()));
     let node = Node::start(Env { config, launch, processors }, store).await.context("cannot take up what is kept")?;
 
-    let guard = Guard::new(group);
+    let (guard, answering) = (Guard::new(group), node.clone());
     let served =
-        serve_guarded(listener, move |peer| guard.admits(peer), move |request| api::answer(node.clone(), request));
+        serve_guarded(listener, move |peer| guard.admits(peer), move |request| api::answer(answering.clone(), request));
     tokio::select! {
         ended = served => bail!("the agent's socket broke: {}", ended.err().map_or_else(String::new, |e| e.to_string())),
         _ = term.recv() => log::info("agent", "SIGTERM: ending; data planes go on"),
         _ = int.recv() => log::info("agent", "SIGINT: ending; data planes go on"),
     }
+    // A disk that hangs does not hold up the end.
+    let _ = tokio::time::timeout(FLUSH_TIMEOUT, node.timelines().flush()).await;
     Ok(())
 }
 

@@ -21,6 +21,7 @@ use crate::keeper::{self, Command, Handle, Start, View, lock};
 use crate::log;
 use crate::status;
 use crate::store::{Store, StoreError};
+use crate::timeline::{Timeline, Timelines};
 
 /// For a data plane's word on how it is, when somebody asks the agent.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -53,6 +54,7 @@ impl From<Fault> for NodeFault {
 pub struct Node {
     env: Arc<Env>,
     store: Arc<Store>,
+    timelines: Arc<Timelines>,
     entries: Mutex<HashMap<LoadBalancerId, Entry>>,
     since: Instant,
 }
@@ -76,6 +78,7 @@ impl Node {
         let run_dir = env.config.run_dir.clone();
         let running = find_running(&run_dir);
         let (env, store) = (Arc::new(env), Arc::new(store));
+        let timelines = Timelines::start(store.folder());
 
         let mut documents = loaded.documents;
         let mut untouchable = Vec::new();
@@ -105,24 +108,26 @@ impl Node {
             }
             let claims = desired.iter().map(|desired| claim_of(&env, desired)).collect();
             let desired = desired.map(Some).map_err(|error| (document, error.to_string()));
-            let handle =
-                keeper::spawn(Start { id, desired, found, expects_command: false }, env.clone(), store.clone());
+            let start = Start { id, desired, found, expects_command: false, timeline: timelines.open(id) };
+            let handle = keeper::spawn(start, env.clone(), store.clone());
             entries.insert(id, Entry { handle, turn: Arc::default(), claims });
         }
         for id in marked(&run_dir).chain(running.keys().copied()) {
             if !entries.contains_key(&id) && !untouchable.contains(&id) {
                 log::info(id, "no document, but something of it is left: removing it");
                 let found = running.get(&id).copied();
-                let start = Start { id, desired: Ok(None), found, expects_command: false };
+                let timeline = timelines.open(id);
+                let start = Start { id, desired: Ok(None), found, expects_command: false, timeline };
                 let handle = keeper::spawn(start, env.clone(), store.clone());
                 entries.insert(id, Entry { handle, turn: Arc::default(), claims: Vec::new() });
             }
         }
-        Ok(Arc::new(Self { env, store, entries: Mutex::new(entries), since: Instant::now() }))
+        timelines.sweep(|id| entries.contains_key(&id) || untouchable.contains(&id));
+        Ok(Arc::new(Self { env, store, timelines, entries: Mutex::new(entries), since: Instant::now() }))
     }
 
-    /// Keeps and serves a document. It must not be dropped half way: run it in a task of its own.
-    pub async fn apply(&self, text: String) -> Result<ApplyReply, NodeFault> {
+    /// Keeps and serves a document, as `by` wants. It must not be dropped half way: run it in a task of its own.
+    pub async fn apply(&self, text: String, by: &str) -> Result<ApplyReply, NodeFault> {
         let began = Instant::now();
         let read = tokio::task::spawn_blocking(move || spec::read("<request>", &text)).await;
         let document = read.map_err(|e| NodeFault::Trouble(e.to_string()))?.map_err(|mistakes| {
@@ -138,7 +143,7 @@ impl Node {
         let _turn = turn.lock().await;
         self.claim(id, claim_of(&self.env, &desired))?;
         let created = lock(&self.entry(id).handle.view).document.is_none();
-        let result = self.ask(id, |reply| Command::Apply(desired.clone(), reply)).await;
+        let result = self.ask(id, |reply| Command::Apply(desired.clone(), by.to_owned(), reply)).await;
         self.keep_only_claims_in_use(id);
         let generation = result??;
         log::info(id, format_args!("applied as {name:?} in {} ms", began.elapsed().as_millis()));
@@ -146,20 +151,24 @@ impl Node {
         Ok(ApplyReply { id: id.to_string(), name, created, generation, took_us })
     }
 
-    /// Lets nothing of a load balancer be left. It must not be dropped half way: run it in a task of its own.
-    pub async fn delete(&self, id_or_name: &str) -> Result<DeleteReply, NodeFault> {
+    /// Lets nothing of a load balancer be left, as `by` wants. It must not be dropped half way: run it in a task of its
+    /// own.
+    pub async fn delete(&self, id_or_name: &str, by: &str) -> Result<DeleteReply, NodeFault> {
         let (id, document, _) = self.find(id_or_name)?;
         let turn = self.entry(id).turn;
         let _turn = turn.lock().await;
-        self.ask(id, Command::Delete).await??;
+        self.ask(id, |reply| Command::Delete(by.to_owned(), reply)).await??;
         lock(&self.entries).remove(&id);
         Ok(DeleteReply { id: id.to_string(), name: document.name.clone() })
     }
 
     /// All that have a document, by name.
     pub fn list(&self) -> Vec<Summary> {
-        let mut all: Vec<Summary> =
-            self.views().iter().filter_map(|(_, view)| Some(status::summary(view.document.as_ref()?, view))).collect();
+        let summary = |entry: &Entry| {
+            let (view, known) = (lock(&entry.handle.view).clone(), entry.handle.timeline.known());
+            Some(status::summary(view.document.as_ref()?, &view, known))
+        };
+        let mut all: Vec<Summary> = lock(&self.entries).values().filter_map(summary).collect();
         all.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
         all
     }
@@ -184,6 +193,17 @@ impl Node {
     pub async fn stats(&self, id_or_name: &str) -> Result<Stats, NodeFault> {
         let (id, _, _) = self.find(id_or_name)?;
         self.control(id).stats().await.map_err(|error: ClientError| NodeFault::Trouble(error.to_string()))
+    }
+
+    /// What happened to one.
+    pub fn timeline(&self, id_or_name: &str) -> Result<Arc<Timeline>, NodeFault> {
+        let (id, _, _) = self.find(id_or_name)?;
+        Ok(self.entry(id).handle.timeline)
+    }
+
+    /// What happens to all.
+    pub fn timelines(&self) -> &Timelines {
+        &self.timelines
     }
 
     /// Of the agent itself.
@@ -243,7 +263,8 @@ impl Node {
             let run_dir = &self.env.config.run_dir;
             let is_marked = RunDir::new(run_dir, id).is_marked();
             let found = if is_marked { find_running(run_dir).get(&id).copied() } else { None };
-            let start = Start { id, desired: Ok(None), found, expects_command: true };
+            let timeline = self.timelines.open(id);
+            let start = Start { id, desired: Ok(None), found, expects_command: true, timeline };
             keeper::spawn(start, self.env.clone(), self.store.clone())
         };
         let entry =

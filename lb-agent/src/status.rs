@@ -2,36 +2,40 @@
 
 use lb_control::instance::{Health, InstanceState};
 use lb_control::node::{
-    InstanceStatus, ListenerStatus, LoadBalancerStatus, MemberStatus, OperatingStatus, PoolStatus, ProvisioningStatus,
-    Status, Summary,
+    InstanceStatus, ListenerStatus, LoadBalancerStatus, MemberStatus, PoolStatus, ProvisioningStatus, Status, Summary,
 };
-use lb_control::stats::Stats;
+use lb_control::stats::{PoolStats, Stats};
 use lb_core::config::{Listener, LoadBalancer, Member, Pool};
+use lb_core::health::OperatingStatus;
 
 use crate::desired::namespace_of;
 use crate::keeper::View;
+use crate::timeline::Known;
 
-/// One line of a list.
-pub fn summary(document: &LoadBalancer, view: &View) -> Summary {
+/// One line of a list. `known`: what the data plane last said of itself. It is not asked for a list: a node may have a
+/// thousand, and every turn of a member comes as an event, after which it was asked.
+pub fn summary(document: &LoadBalancer, view: &View, known: Known) -> Summary {
+    let serves = view.pid.is_some() && view.generation > 0 && known != Known::Silent;
+    let operating_status = match known {
+        Known::Says(status) if serves && document.admin_state_up => status,
+        _ => operating(serves, document.admin_state_up),
+    };
     Summary {
         id: document.id.to_string(),
         name: document.name.clone(),
         vip_address: document.vip_address.to_string(),
         provisioning_status: view.provisioning,
-        operating_status: operating(view.pid.is_some() && view.generation > 0, document.admin_state_up),
+        operating_status,
         listeners: document.listeners.len(),
         pid: view.pid,
     }
 }
 
-/// The whole tree. `health` and `stats`: what the data plane says, if it says anything.
+/// The whole tree. `health` and `stats`: what the data plane says, if it says anything. Statuses are the data plane's;
+/// where it has none, they follow from the document and whether it serves.
 pub fn tree(document: &LoadBalancer, view: &View, health: Option<&Health>, stats: Option<&Stats>) -> Status {
-    let tree = Tree {
-        document,
-        provisioning: view.provisioning,
-        serves: health.is_some_and(|health| health.state == InstanceState::Serving),
-        stats,
-    };
+    let serves = health.is_some_and(|health| health.state == InstanceState::Serving);
+    let tree = Tree { document, provisioning: view.provisioning, serves, stats: stats.filter(|_| serves) };
     Status {
         loadbalancer: tree.root(),
         instance: InstanceStatus {
@@ -64,7 +68,10 @@ impl Tree<'_> {
             vip_address: document.vip_address.to_string(),
             admin_state_up: document.admin_state_up,
             provisioning_status: self.provisioning,
-            operating_status: operating(self.serves, document.admin_state_up),
+            operating_status: self
+                .stats
+                .and_then(|stats| stats.operating_status)
+                .unwrap_or_else(|| operating(self.serves, document.admin_state_up)),
             listeners: document.listeners.iter().map(|l| self.listener(l)).collect(),
             unused_pools: document.pools.iter().filter(|p| !used(p)).map(|p| self.pool(p)).collect(),
         }
@@ -73,14 +80,18 @@ impl Tree<'_> {
     fn listener(&self, listener: &Listener) -> ListenerStatus {
         let up = self.document.admin_state_up && listener.admin_state_up;
         let pool = listener.default_pool.and_then(|id| self.document.pool(id));
+        let id = listener.id.to_string();
+        let figures = self.stats.and_then(|stats| stats.listeners.iter().find(|l| l.id == id));
         ListenerStatus {
-            id: listener.id.to_string(),
+            id,
             name: listener.name.clone(),
             protocol: listener.protocol.to_string(),
             protocol_port: listener.protocol_port,
             admin_state_up: listener.admin_state_up,
             provisioning_status: self.provisioning,
-            operating_status: operating(self.serves, up),
+            operating_status: figures
+                .and_then(|figures| figures.operating_status)
+                .unwrap_or_else(|| operating(self.serves, up)),
             pools: pool.iter().map(|pool| self.pool(pool)).collect(),
         }
     }
@@ -88,30 +99,33 @@ impl Tree<'_> {
     fn pool(&self, pool: &Pool) -> PoolStatus {
         let up = self.document.admin_state_up && pool.admin_state_up;
         let usable = pool.members.iter().any(|m| m.admin_state_up && m.weight > 0);
+        let id = pool.id.to_string();
+        let figures = self.stats.and_then(|stats| stats.pools.iter().find(|p| p.id == id));
         PoolStatus {
-            id: pool.id.to_string(),
+            id,
             name: pool.name.clone(),
             lb_algorithm: pool.lb_algorithm.to_string(),
             admin_state_up: pool.admin_state_up,
             provisioning_status: self.provisioning,
-            operating_status: operating(self.serves && usable, up),
-            members: pool.members.iter().map(|member| self.member(pool, member)).collect(),
+            operating_status: figures
+                .and_then(|figures| figures.operating_status)
+                .unwrap_or_else(|| operating(self.serves && usable, up)),
+            members: pool.members.iter().map(|member| self.member(pool, member, figures)).collect(),
         }
     }
 
-    fn member(&self, pool: &Pool, member: &Member) -> MemberStatus {
+    fn member(&self, pool: &Pool, member: &Member, figures: Option<&PoolStats>) -> MemberStatus {
         let up = self.document.admin_state_up && pool.admin_state_up && member.admin_state_up;
         let operating_status = match (up, member.weight) {
             (false, _) => OperatingStatus::Offline,
             (true, 0) => OperatingStatus::Draining,
             (true, _) => OperatingStatus::NoMonitor,
         };
-        let figures = self.stats.and_then(|stats| {
-            let pool = stats.pools.iter().find(|p| p.id == pool.id.to_string())?;
-            pool.members.iter().find(|m| m.id == member.id.to_string())
-        });
+        let id = member.id.to_string();
+        let figures = figures.and_then(|pool| pool.members.iter().find(|m| m.id == id));
+        let health = figures.and_then(|figures| figures.health.clone());
         MemberStatus {
-            id: member.id.to_string(),
+            id,
             name: member.name.clone(),
             address: member.address.to_string(),
             protocol_port: member.protocol_port,
@@ -119,8 +133,9 @@ impl Tree<'_> {
             backup: member.backup,
             admin_state_up: member.admin_state_up,
             provisioning_status: self.provisioning,
-            operating_status,
+            operating_status: health.as_ref().map_or(operating_status, |health| health.operating_status),
             avoided: figures.is_some_and(|figures| figures.avoided),
+            health,
         }
     }
 }
@@ -137,6 +152,8 @@ fn operating(works: bool, up: bool) -> OperatingStatus {
 mod tests {
     use super::*;
     use crate::testing::document;
+    use lb_control::stats::{ListenerStats, MemberHealth, MemberStats};
+    use lb_core::health::{Administrative, Operational};
     use std::sync::Arc;
 
     fn view(document: &LoadBalancer, pid: Option<u32>) -> View {
@@ -182,5 +199,63 @@ mod tests {
         assert_eq!(pool.operating_status, OperatingStatus::Error);
         lb.pools[0].members[0].admin_state_up = false;
         assert_eq!(pool_of(&lb).members[0].operating_status, OperatingStatus::Offline);
+    }
+
+    /// As a data plane tells it: one member of two is down.
+    fn degraded(lb: &LoadBalancer) -> Stats {
+        let health = MemberHealth {
+            operating_status: OperatingStatus::Error,
+            administrative: Administrative::Ready,
+            operational: Operational::Down,
+            since_ms: 1,
+            reason: "HTTP 500".into(),
+            share_permille: 0,
+            monitors: Vec::new(),
+            agent: String::new(),
+        };
+        let (pool, listener) = (&lb.pools[0], &lb.listeners[0]);
+        let member = MemberStats { id: pool.members[0].id.to_string(), health: Some(health), ..MemberStats::default() };
+        let operating_status = Some(OperatingStatus::Degraded);
+        Stats {
+            operating_status,
+            listeners: vec![ListenerStats { id: listener.id.to_string(), operating_status, ..Default::default() }],
+            pools: vec![PoolStats {
+                id: pool.id.to_string(),
+                operating_status,
+                members: vec![member],
+                ..Default::default()
+            }],
+            ..Stats::default()
+        }
+    }
+
+    #[test]
+    fn the_data_planes_word_counts_while_it_serves() {
+        let lb = document("web", "20.20.20.6", &[80]);
+        let (stats, view) = (degraded(&lb), view(&lb, Some(7)));
+        let status = tree(&lb, &view, Some(&health(InstanceState::Serving)), Some(&stats)).loadbalancer;
+        let (listener, pool) = (&status.listeners[0], &status.listeners[0].pools[0]);
+        let words = [status.operating_status, listener.operating_status, pool.operating_status];
+        assert_eq!(words, [OperatingStatus::Degraded; 3]);
+        assert_eq!(pool.members[0].operating_status, OperatingStatus::Error);
+        assert_eq!(pool.members[0].health.as_ref().unwrap().reason, "HTTP 500");
+        for gone in [None, Some(&health(InstanceState::Draining))] {
+            let status = tree(&lb, &view, gone, Some(&stats)).loadbalancer;
+            assert_eq!(status.operating_status, OperatingStatus::Error);
+            assert_eq!(status.listeners[0].pools[0].members[0].health, None);
+        }
+    }
+
+    #[test]
+    fn a_list_shows_what_is_known() {
+        let mut lb = document("web", "20.20.20.6", &[80]);
+        let of = |lb: &LoadBalancer, pid, known| summary(lb, &view(lb, pid), known).operating_status;
+        let degraded = Known::Says(OperatingStatus::Degraded);
+        assert_eq!(of(&lb, Some(7), degraded), OperatingStatus::Degraded);
+        assert_eq!(of(&lb, Some(7), Known::Nothing), OperatingStatus::Online);
+        assert_eq!(of(&lb, Some(7), Known::Silent), OperatingStatus::Error);
+        assert_eq!(of(&lb, None, degraded), OperatingStatus::Error);
+        lb.admin_state_up = false;
+        assert_eq!(of(&lb, Some(7), degraded), OperatingStatus::Offline);
     }
 }

@@ -3,7 +3,8 @@
 //! One file for each load balancer, `<state_dir>/loadbalancers/<id>.json`: a line with format version, length and
 //! checksum, then the validated document. A file is written beside, synced and renamed over, and the folder is
 //! synced, so at any moment the old document or the new one is there. While a replacement is on probation the
-//! old file stays as a second name (`<id>.json.previous`), so taking it back needs no space on the disk.
+//! old file stays as a second name (`<id>.json.previous`), so taking it back needs no space on the disk. Beside the
+//! documents are files of events, which are [`crate::timeline`]'s.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -86,6 +87,11 @@ impl Store {
             Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Locked { path }),
             Err(error) => Err(at("lock", &path, error.into())),
         }
+    }
+
+    /// Where documents, and files of events, are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Reads everything. What is damaged is moved aside under a name with `unix_s`, the time in seconds.

@@ -17,9 +17,13 @@ use lb_agent::api::Guard;
 use lb_agent::netns;
 use lb_agent::node::NodeFault;
 use lb_control::client::Client;
-use lb_control::node::{NodeClient, OperatingStatus, ProvisioningStatus};
+use lb_control::node::{NodeClient, ProvisioningStatus};
+use lb_core::health::OperatingStatus;
 use rustix::process::{Pid, Signal, kill_process};
 use sandbox::{Sandbox, document, in_sandbox};
+
+/// Who asks for everything here.
+const BY: &str = "the operator (uid 0)";
 
 /// The pid a data plane answers a client with.
 fn ask(sandbox: &Sandbox, port: u16) -> Result<u32, std::io::Error> {
@@ -44,16 +48,16 @@ async fn ask_async(sandbox: &Sandbox, port: u16) -> Result<u32, std::io::Error> 
 fn applied_replaced_and_removed_without_remains() {
     in_sandbox(async |sandbox| {
         let node = sandbox.node().await;
-        let first = node.apply(document("web", 6, &[80], "")).await.unwrap();
+        let first = node.apply(document("web", 6, &[80], ""), BY).await.unwrap();
         assert!(first.created && first.generation == 1);
         let pid = ask_async(&sandbox, 80).await.unwrap();
-        let second = node.apply(document("web", 6, &[80, 81], "")).await.unwrap();
+        let second = node.apply(document("web", 6, &[80, 81], ""), BY).await.unwrap();
         assert!(!second.created && second.generation == 2);
         assert_eq!(ask_async(&sandbox, 80).await.unwrap(), pid);
         assert_eq!(ask_async(&sandbox, 81).await.unwrap(), pid);
         // The same once more changes nothing.
-        assert_eq!(node.apply(document("web", 6, &[80, 81], "")).await.unwrap().generation, 2);
-        node.apply(document("web", 6, &[80], "")).await.unwrap();
+        assert_eq!(node.apply(document("web", 6, &[80, 81], ""), BY).await.unwrap().generation, 2);
+        node.apply(document("web", 6, &[80], ""), BY).await.unwrap();
         assert!(ask_async(&sandbox, 81).await.is_err());
 
         let status = node.status("web").await.unwrap();
@@ -61,8 +65,8 @@ fn applied_replaced_and_removed_without_remains() {
         assert_eq!(status.loadbalancer.provisioning_status, ProvisioningStatus::Active);
         assert_eq!((status.instance.pid, status.instance.restarts), (Some(pid), 0));
 
-        node.delete("web").await.unwrap();
-        assert!(matches!(node.delete("web").await, Err(NodeFault::NotFound(_))));
+        node.delete("web", BY).await.unwrap();
+        assert!(matches!(node.delete("web", BY).await, Err(NodeFault::NotFound(_))));
         sandbox.assert_clean();
         assert!(!sandbox.runs(pid));
     });
@@ -73,18 +77,18 @@ fn what_cannot_be_served_changes_nothing() {
     in_sandbox(async |sandbox| {
         let node = sandbox.node().await;
         // Never served: nothing of it may be left.
-        assert!(matches!(node.apply(document("web", 6, &[80], "unservable")).await, Err(NodeFault::Conflict(_))));
+        assert!(matches!(node.apply(document("web", 6, &[80], "unservable"), BY).await, Err(NodeFault::Conflict(_))));
         sandbox.assert_clean();
         assert!(node.list().is_empty());
 
-        node.apply(document("web", 6, &[80], "")).await.unwrap();
+        node.apply(document("web", 6, &[80], ""), BY).await.unwrap();
         let pid = ask_async(&sandbox, 80).await.unwrap();
         let stored = sandbox.stored();
-        let Err(NodeFault::Conflict(why)) = node.apply(document("web", 6, &[80, 81], "unservable")).await else {
+        let Err(NodeFault::Conflict(why)) = node.apply(document("web", 6, &[80, 81], "unservable"), BY).await else {
             panic!("applied")
         };
         assert_eq!(why, "cannot serve this");
-        let Err(NodeFault::Refused(refused)) = node.apply("loadbalancer: {vip_adress: x}".into()).await else {
+        let Err(NodeFault::Refused(refused)) = node.apply("loadbalancer: {vip_adress: x}".into(), BY).await else {
             panic!("applied")
         };
         assert!(!refused.mistakes.is_empty());
@@ -101,19 +105,19 @@ fn more_workers_get_more_sockets() {
         let with = |workers: u16, text: &str| text.replace("\"workers\":2", &format!("\"workers\":{workers}"));
         let node = sandbox.node().await;
         let sockets = async || lb_control::handoff::collect(sandbox.handoff("web")).await.unwrap()[0].1.len();
-        node.apply(document("web", 6, &[80], "")).await.unwrap();
+        node.apply(document("web", 6, &[80], ""), BY).await.unwrap();
         assert_eq!(sockets().await, 2);
-        node.apply(with(4, &document("web", 6, &[80], ""))).await.unwrap();
+        node.apply(with(4, &document("web", 6, &[80], "")), BY).await.unwrap();
         assert_eq!(sockets().await, 4);
         // Refused with more workers still: sockets nobody accepts on would swallow connections.
-        assert!(node.apply(with(7, &document("web", 6, &[80], "unservable"))).await.is_err());
+        assert!(node.apply(with(7, &document("web", 6, &[80], "unservable")), BY).await.is_err());
         for _ in 0..40 {
             ask_async(&sandbox, 80).await.unwrap();
         }
         // What is open stays with fewer.
-        node.apply(with(1, &document("web", 6, &[80], ""))).await.unwrap();
+        node.apply(with(1, &document("web", 6, &[80], "")), BY).await.unwrap();
         assert_eq!(sockets().await, 4);
-        node.delete("web").await.unwrap();
+        node.delete("web", BY).await.unwrap();
         sandbox.assert_clean();
     });
 }
@@ -123,15 +127,15 @@ fn more_workers_get_more_sockets() {
 fn sockets_offered_in_vain_are_not_in_the_way() {
     in_sandbox(async |sandbox| {
         let node = sandbox.node().await;
-        node.apply(document("web", 6, &[80], "")).await.unwrap();
+        node.apply(document("web", 6, &[80], ""), BY).await.unwrap();
         let addr = "20.20.20.6:81".parse().unwrap();
         let stray = netns::inside(&sandbox.namespace("web"), || lb_control::listen::listen(addr, 2)).unwrap().unwrap();
         let lent = [(addr, stray.iter().map(std::os::fd::AsFd::as_fd).collect())];
         lb_control::handoff::offer(sandbox.handoff("web"), &lent).await.unwrap();
         drop(stray);
-        node.apply(document("web", 6, &[80, 81], "")).await.unwrap();
+        node.apply(document("web", 6, &[80, 81], ""), BY).await.unwrap();
         ask_async(&sandbox, 81).await.unwrap();
-        node.delete("web").await.unwrap();
+        node.delete("web", BY).await.unwrap();
         sandbox.assert_clean();
     });
 }
@@ -140,15 +144,15 @@ fn sockets_offered_in_vain_are_not_in_the_way() {
 fn a_vip_is_had_once_on_its_network() {
     in_sandbox(async |sandbox| {
         let node = sandbox.node().await;
-        node.apply(document("web", 6, &[80], "")).await.unwrap();
-        let Err(NodeFault::Conflict(why)) = node.apply(document("other", 6, &[80], "")).await else {
+        node.apply(document("web", 6, &[80], ""), BY).await.unwrap();
+        let Err(NodeFault::Conflict(why)) = node.apply(document("other", 6, &[80], ""), BY).await else {
             panic!("applied")
         };
         assert!(why.contains("20.20.20.6 on network n belongs to"), "{why}");
         // Given up, it is free; a failed attempt holds nothing.
-        node.apply(document("web", 7, &[80], "")).await.unwrap();
-        node.apply(document("other", 6, &[80], "")).await.unwrap();
-        let (one, two) = tokio::join!(node.delete("web"), node.delete("other"));
+        node.apply(document("web", 7, &[80], ""), BY).await.unwrap();
+        node.apply(document("other", 6, &[80], ""), BY).await.unwrap();
+        let (one, two) = tokio::join!(node.delete("web", BY), node.delete("other", BY));
         one.unwrap();
         two.unwrap();
         sandbox.assert_clean();
@@ -159,7 +163,7 @@ fn a_vip_is_had_once_on_its_network() {
 fn a_killed_data_plane_is_replaced_and_nobody_is_refused() {
     in_sandbox(async |sandbox| {
         let node = sandbox.node().await;
-        node.apply(document("web", 6, &[80], "")).await.unwrap();
+        node.apply(document("web", 6, &[80], ""), BY).await.unwrap();
         let pid = ask_async(&sandbox, 80).await.unwrap();
         let began = Instant::now();
         kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
@@ -176,7 +180,7 @@ fn a_killed_data_plane_is_replaced_and_nobody_is_refused() {
         let status = node.status("web").await.unwrap().instance;
         assert_eq!((status.pid, status.restarts), (Some(next), 1));
         assert!(status.last_exit.unwrap().starts_with("killed by signal 9"));
-        node.delete("web").await.unwrap();
+        node.delete("web", BY).await.unwrap();
         sandbox.assert_clean();
     });
 }
@@ -186,11 +190,11 @@ fn a_document_that_kills_is_taken_back() {
     in_sandbox(async |sandbox| {
         let node = sandbox.node().await;
         let text = document("deadly", 6, &[80], "");
-        let Err(NodeFault::Trouble(why)) = node.apply(text).await else { panic!("applied") };
+        let Err(NodeFault::Trouble(why)) = node.apply(text, BY).await else { panic!("applied") };
         assert!(why.contains("exited with status 3"), "{why}");
         sandbox.assert_clean();
-        node.apply(document("web", 6, &[80], "")).await.unwrap();
-        node.delete("web").await.unwrap();
+        node.apply(document("web", 6, &[80], ""), BY).await.unwrap();
+        node.delete("web", BY).await.unwrap();
         sandbox.assert_clean();
     });
 }
@@ -199,8 +203,8 @@ fn a_document_that_kills_is_taken_back() {
 fn a_new_agent_takes_over_without_touching_traffic() {
     in_sandbox(async |sandbox| {
         let crashed = sandbox.agent_that_crashes(async |node| {
-            node.apply(document("web", 6, &[80], "")).await.unwrap();
-            node.apply(document("gone", 7, &[80], "")).await.unwrap();
+            node.apply(document("web", 6, &[80], ""), BY).await.unwrap();
+            node.apply(document("gone", 7, &[80], ""), BY).await.unwrap();
         });
         let pid = crashed.pids["web"];
         // Damaged by the same accident, the one; its deletion was acknowledged just before, the other.
@@ -218,7 +222,7 @@ fn a_new_agent_takes_over_without_touching_traffic() {
         sandbox.until(async || ask_async(&sandbox, 80).await.is_ok_and(|next| next != pid)).await;
         let status = node.status("web").await.unwrap().instance;
         assert!(status.last_exit.unwrap().contains("an earlier agent had started it"));
-        node.delete("web").await.unwrap();
+        node.delete("web", BY).await.unwrap();
         sandbox.until(async || sandbox.is_clean()).await;
     });
 }
@@ -228,7 +232,7 @@ fn a_new_agent_takes_over_without_touching_traffic() {
 fn a_data_plane_whose_document_is_lost_waits_for_the_next() {
     in_sandbox(async |sandbox| {
         let crashed = sandbox.agent_that_crashes(async |node| {
-            node.apply(document("web", 6, &[80], "")).await.unwrap();
+            node.apply(document("web", 6, &[80], ""), BY).await.unwrap();
         });
         let pid = crashed.pids["web"];
         sandbox.damage("web");
@@ -239,9 +243,9 @@ fn a_data_plane_whose_document_is_lost_waits_for_the_next() {
         assert!(node.list().is_empty());
         std::fs::rename(control.with_extension("hidden"), &control).unwrap();
         assert_eq!(ask_async(&sandbox, 80).await.unwrap(), pid);
-        node.apply(document("web", 6, &[80, 81], "")).await.unwrap();
+        node.apply(document("web", 6, &[80, 81], ""), BY).await.unwrap();
         assert_eq!(ask_async(&sandbox, 81).await.unwrap(), pid);
-        node.delete("web").await.unwrap();
+        node.delete("web", BY).await.unwrap();
         assert!(!sandbox.runs(pid));
     });
 }
@@ -289,7 +293,9 @@ fn somebody_elses_namespace_is_left_alone() {
     in_sandbox(async |sandbox| {
         netns::create(&sandbox.namespace("web"), None).unwrap();
         let node = sandbox.node().await;
-        let Err(NodeFault::Conflict(why)) = node.apply(document("web", 6, &[80], "")).await else { panic!("applied") };
+        let Err(NodeFault::Conflict(why)) = node.apply(document("web", 6, &[80], ""), BY).await else {
+            panic!("applied")
+        };
         assert!(why.contains("is not ours"), "{why}");
         assert!(netns::exists(&sandbox.namespace("web")));
         assert!(sandbox.stored().is_empty());
@@ -300,14 +306,14 @@ fn somebody_elses_namespace_is_left_alone() {
 fn a_link_that_is_lost_comes_back() {
     in_sandbox(async |sandbox| {
         let node = sandbox.node().await;
-        node.apply(document("web", 6, &[80], "")).await.unwrap();
+        node.apply(document("web", 6, &[80], ""), BY).await.unwrap();
         let pid = ask_async(&sandbox, 80).await.unwrap();
         netns::delete(&sandbox.namespace("web")).unwrap();
         // The next change finds it gone.
-        node.apply(document("web", 6, &[80, 81], "")).await.unwrap();
+        node.apply(document("web", 6, &[80, 81], ""), BY).await.unwrap();
         assert_eq!(ask_async(&sandbox, 80).await.unwrap(), pid);
         assert_eq!(ask_async(&sandbox, 81).await.unwrap(), pid);
-        node.delete("web").await.unwrap();
+        node.delete("web", BY).await.unwrap();
         sandbox.assert_clean();
     });
 }

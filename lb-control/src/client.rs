@@ -15,6 +15,9 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
+use crate::lines::{self, Lines};
+use crate::poll;
+
 /// For connecting: a Unix socket answers at once or its owner is in trouble.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the whole exchange, unless [`Client::with_timeout`] says otherwise.
@@ -148,6 +151,39 @@ impl Client {
         }
         let json: &[u8] = if body.is_empty() { b"null" } else { &body };
         serde_json::from_slice(json).map_err(|source| ClientError::Unexpected { path: self.path.clone(), what, source })
+    }
+
+    /// GET, waiting up to `wait` for the answer to begin, with nothing in memory but the socket; then `self`'s limit
+    /// holds. For asking many at once who may have nothing to say.
+    pub async fn wait_for<T: DeserializeOwned>(&self, uri: &str, wait: Duration) -> Result<T, ClientError> {
+        let what = format!("GET {uri}");
+        let mut stream = self.within(CONNECT_TIMEOUT.min(self.timeout), "connect", self.connect()).await??;
+        let broken = |why: String| ClientError::Broken { path: self.path.clone(), what: what.clone(), why };
+        self.within(self.timeout, &what, poll::ask(&mut stream, uri)).await?.map_err(|e| broken(e.to_string()))?;
+        self.within(wait + self.timeout, &what, stream.readable()).await?.map_err(|e| broken(e.to_string()))?;
+        let (status, body) = self.within(self.timeout, &what, poll::answer(&mut stream)).await?.map_err(broken)?;
+        if !status.is_success() {
+            return Err(ClientError::Status { path: self.path.clone(), what, status, body });
+        }
+        serde_json::from_slice(&body).map_err(|source| ClientError::Unexpected {
+            path: self.path.clone(),
+            what,
+            source,
+        })
+    }
+
+    /// GET of an answer that grows, line by line. The limit holds for its beginning only.
+    pub async fn lines(&self, uri: &str) -> Result<Lines, ClientError> {
+        let what = format!("GET {uri}");
+        let stream = self.within(CONNECT_TIMEOUT.min(self.timeout), "connect", self.connect()).await??;
+        let broken = |why: String| ClientError::Broken { path: self.path.clone(), what: what.clone(), why };
+        let opened = self.within(self.timeout, &what, lines::open(stream, uri)).await?;
+        let (status, mut lines) = opened.map_err(|error| broken(chain(&error)))?;
+        if status.is_success() {
+            return Ok(lines);
+        }
+        let body = self.within(self.timeout, &what, lines.rest()).await?.map_err(|error| broken(error.to_string()))?;
+        Err(ClientError::Status { path: self.path.clone(), what, status, body })
     }
 
     async fn connect(&self) -> Result<UnixStream, ClientError> {

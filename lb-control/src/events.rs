@@ -4,7 +4,9 @@
 //! A data plane keeps the last [`EVENTS_KEPT`] of its own in memory; the agent fetches them, puts its own beside them
 //! and keeps them on disk. One structure for all who show them.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +34,31 @@ pub struct Event {
     pub by: String,
     /// What it did to traffic, in words; empty: nothing.
     pub effect: String,
+}
+
+/// One line for people: `member web/web-1: UP → DOWN: HTTP 500, expected 200 (by monitor web-http; 3 sessions cut)`.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let label = if self.subject.name.is_empty() { &self.subject.id } else { &self.subject.name };
+        write!(f, "{} {}: {}", self.subject.kind, visible(label), visible(&self.change()))?;
+        if !self.reason.is_empty() {
+            write!(f, ": {}", visible(&self.reason))?;
+        }
+        let effect = if self.effect.is_empty() { String::new() } else { format!("; {}", visible(&self.effect)) };
+        write!(f, " (by {}{effect})", visible(&self.by))
+    }
+}
+
+impl Event {
+    /// `UP → DOWN`, or how it is now where there was no before.
+    pub fn change(&self) -> String {
+        if self.old.is_empty() { self.new.clone() } else { format!("{} → {}", self.old, self.new) }
+    }
+}
+
+/// `text` on one line of a terminal: what members and documents say may hold anything.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    if text.contains(char::is_control) { text.replace(char::is_control, "·").into() } else { text.into() }
 }
 
 /// Kinds of events.
@@ -140,6 +167,18 @@ mod tests {
             by: String::new(),
             effect: String::new(),
         }
+    }
+
+    #[test]
+    fn an_event_is_one_line_whatever_is_in_it() {
+        let mut event = event("DOWN");
+        event.by = "monitor web-http".into();
+        assert_eq!(event.to_string(), "member web/web-1: UP → DOWN (by monitor web-http)");
+        (event.reason, event.effect) = ("HTTP 500\n\u{1b}[2J".into(), "1 session cut".into());
+        assert_eq!(
+            event.to_string(),
+            "member web/web-1: UP → DOWN: HTTP 500··[2J (by monitor web-http; 1 session cut)"
+        );
     }
 
     #[test]

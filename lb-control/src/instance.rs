@@ -25,7 +25,7 @@ use crate::stats::Stats;
 
 /// Longest that a request for events waits.
 pub const EVENTS_WAIT_MAX: Duration = Duration::from_secs(60);
-/// What an answer may take beyond its wait.
+/// What each step of an answer may take beyond its wait.
 const EVENTS_GRACE: Duration = Duration::from_secs(5);
 
 /// What is being served.
@@ -140,8 +140,8 @@ impl InstanceClient {
     /// What happened after number `after` of row `row`; waits up to `wait` for something to happen.
     pub async fn events(&self, row: u64, after: u64, wait: Duration) -> Result<Events, ClientError> {
         let wait_ms = wait.as_millis();
-        let client = self.client.clone().with_timeout(wait + EVENTS_GRACE);
-        client.get(&format!("/v1/events?row={row}&after={after}&wait_ms={wait_ms}")).await
+        let client = self.client.clone().with_timeout(EVENTS_GRACE);
+        client.wait_for(&format!("/v1/events?row={row}&after={after}&wait_ms={wait_ms}"), wait).await
     }
 
     /// Is it well?

@@ -8,21 +8,28 @@
 //! | `DELETE /v1/loadbalancers/{id or name}` | 200 [`DeleteReply`] once nothing of it is left |
 //! | `GET /v1/loadbalancers/{id or name}/status` | [`Status`] |
 //! | `GET /v1/loadbalancers/{id or name}/stats` | [`crate::stats::Stats`] |
+//! | `GET /v1/loadbalancers/{id or name}/events?row=R&after=N&wait_ms=MS` | [`Events`]: those after number N (of row R, if it is given), waiting for one for MS at most (60000) when there is none yet |
+//! | `GET /v1/loadbalancers/{id or name}/events?follow=true&after=N` | `application/x-ndjson`: an [`Event`] a line, first what is kept, then as they happen, until the load balancer is removed |
+//! | `GET /v1/events?follow=true` | `application/x-ndjson`: a [`NodeEvent`] a line, of all load balancers, from now on |
 //! | `GET /v1/health` | [`AgentHealth`] |
 //!
-//! A name nobody has: 404 [`NotFound`]; one that several have: 409 [`Failed`], naming their ids.
+//! A name nobody has: 404 [`NotFound`]; one that several have: 409 [`Failed`], naming their ids. Too many who follow or
+//! wait: 503 [`Failed`]. A stream whose reader is too slow is cut, never buffered without bound.
 
 use std::path::Path;
 use std::time::Duration;
 
 use hyper::body::Bytes;
 use hyper::{Method, StatusCode};
+use lb_core::health::OperatingStatus;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::client::{Client, ClientError};
+use crate::events::{Event, Events};
 use crate::instance::{Failed, Refused};
-use crate::stats::Stats;
+use crate::lines::Lines;
+use crate::stats::{MemberHealth, Stats};
 
 /// Where the agent listens unless it is told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/weir/agent.sock";
@@ -39,22 +46,6 @@ pub enum ProvisioningStatus {
     PendingDelete,
     /// No; the agent keeps trying.
     Error,
-}
-
-/// Octavia's `operating_status`: does it work?
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum OperatingStatus {
-    /// Yes.
-    Online,
-    /// Administratively down.
-    Offline,
-    /// No.
-    Error,
-    /// A member nobody asks whether it lives.
-    NoMonitor,
-    /// A member with weight 0: keeps what it has, gets nothing new.
-    Draining,
 }
 
 /// One load balancer in a list.
@@ -202,6 +193,27 @@ pub struct MemberStatus {
     pub operating_status: OperatingStatus,
     /// True while live traffic avoids it because it just failed.
     pub avoided: bool,
+    /// What its data plane knows of its health; `None`: it did not say.
+    #[serde(default)]
+    pub health: Option<MemberHealth>,
+}
+
+/// Who a load balancer is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Named {
+    /// Identity.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+}
+
+/// What happened to one of a node's load balancers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeEvent {
+    /// To which one.
+    pub loadbalancer: Named,
+    /// What.
+    pub event: Event,
 }
 
 /// What runs for a load balancer.
@@ -297,6 +309,22 @@ impl NodeClient {
         self.ask(Method::GET, &uri_of(id_or_name, "/stats"), Bytes::new()).await
     }
 
+    /// What happened to one after number `after` of row `row` (0: whatever the row).
+    pub async fn events(&self, id_or_name: &str, row: u64, after: u64) -> Result<Events, NodeError> {
+        let query = if row == 0 { String::new() } else { format!("&row={row}") };
+        self.ask(Method::GET, &uri_of(id_or_name, &format!("/events?after={after}{query}")), Bytes::new()).await
+    }
+
+    /// What happened to one after number `after`, and what happens from now on: an [`Event`] a line.
+    pub async fn follow(&self, id_or_name: &str, after: u64) -> Result<Lines, NodeError> {
+        self.open(&uri_of(id_or_name, &format!("/events?follow=true&after={after}"))).await
+    }
+
+    /// What happens to all from now on: a [`NodeEvent`] a line.
+    pub async fn follow_all(&self) -> Result<Lines, NodeError> {
+        self.open("/v1/events?follow=true").await
+    }
+
     /// Is the agent well?
     pub async fn health(&self) -> Result<AgentHealth, NodeError> {
         self.ask(Method::GET, "/v1/health", Bytes::new()).await
@@ -310,16 +338,27 @@ impl NodeClient {
             let read = serde_json::from_slice(&body);
             return read.map_err(|source| ClientError::Unexpected { path, what, source }.into());
         }
-        // Whatever is not one of ours is shown as it came.
-        let other = || ClientError::Status { path, what, status, body: body.clone() }.into();
-        Err(match status {
-            StatusCode::UNPROCESSABLE_ENTITY => {
-                serde_json::from_slice(&body).map_or_else(|_| other(), NodeError::Refused)
-            }
-            StatusCode::NOT_FOUND => serde_json::from_slice(&body).map_or_else(|_| other(), NodeError::NotFound),
-            _ => serde_json::from_slice(&body).map_or_else(|_| other(), NodeError::Failed),
-        })
+        Err(refusal(ClientError::Status { path, what, status, body }))
     }
+
+    async fn open(&self, uri: &str) -> Result<Lines, NodeError> {
+        self.client.lines(uri).await.map_err(refusal)
+    }
+}
+
+/// Whatever is not one of ours is shown as it came.
+fn refusal(error: ClientError) -> NodeError {
+    let read = match &error {
+        ClientError::Status { status: StatusCode::UNPROCESSABLE_ENTITY, body, .. } => {
+            serde_json::from_slice(body).ok().map(NodeError::Refused)
+        }
+        ClientError::Status { status: StatusCode::NOT_FOUND, body, .. } => {
+            serde_json::from_slice(body).ok().map(NodeError::NotFound)
+        }
+        ClientError::Status { body, .. } => serde_json::from_slice(body).ok().map(NodeError::Failed),
+        _ => None,
+    };
+    read.unwrap_or(NodeError::Client(error))
 }
 
 fn uri_of(id_or_name: &str, rest: &str) -> String {

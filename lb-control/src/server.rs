@@ -2,25 +2,28 @@
 //!
 //! Bounded on every side, because a socket that operators and tools talk to must answer when things are bad:
 //! at most [`CONNECTIONS_MAX`] connections at once (more wait in the kernel's queue), a head within
-//! [`HEAD_TIMEOUT`], a body within [`BODY_TIMEOUT`] and of at most [`BODY_BYTES_MAX`] bytes. Each connection is its
-//! own task: one that is slow or silent holds up nobody.
+//! [`HEAD_TIMEOUT`], a body within [`BODY_TIMEOUT`] and of at most [`BODY_BYTES_MAX`] bytes, and answers that are read:
+//! see [`crate::patience`]. Each connection is its own task: one that is slow or silent holds up nobody.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::{Bytes, Incoming};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Bytes, Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
+use crate::patience::Patient;
 pub use crate::socket::{BindError, bind_socket};
 
 /// Connections served at once.
@@ -61,23 +64,63 @@ pub struct Peer {
 }
 
 /// One answer.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Response {
     /// Its status.
     pub status: StatusCode,
     /// Value of `Content-Type`.
     pub content_type: &'static str,
     /// Its body.
-    pub body: Bytes,
+    pub body: Body,
+}
+
+/// What is answered.
+#[derive(Debug)]
+pub enum Body {
+    /// All of it; empty once it is taken.
+    Whole(Bytes),
+    /// Piece by piece, as they come, until the sender is dropped. An error cuts the connection, so that whoever reads
+    /// sees that something is missing. The channel is closed when the reader is gone; it is bounded, and a reader that
+    /// does not read is gone after [`crate::patience::STALL_TIMEOUT`].
+    Pieces(mpsc::Receiver<io::Result<Bytes>>),
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Pieces(pieces) => pieces.poll_recv(cx).map(|piece| piece.map(|piece| piece.map(Frame::data))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(bytes) if bytes.is_empty())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Pieces(_) => SizeHint::default(),
+        }
+    }
 }
 
 impl Response {
+    /// An answer that grows: what comes out of `pieces`, see [`Body::Pieces`].
+    pub fn pieces(content_type: &'static str, pieces: mpsc::Receiver<io::Result<Bytes>>) -> Self {
+        Self { status: StatusCode::OK, content_type, body: Body::Pieces(pieces) }
+    }
+
     /// `value` as JSON, ended with a newline so that it is pleasant in a terminal.
     pub fn json<T: Serialize>(status: StatusCode, value: &T) -> Self {
         match serde_json::to_vec(value) {
             Ok(mut body) => {
                 body.push(b'\n');
-                Self { status, content_type: "application/json", body: body.into() }
+                Self { status, content_type: "application/json", body: Body::Whole(body.into()) }
             }
             Err(error) => {
                 Self::text(StatusCode::INTERNAL_SERVER_ERROR, format!("the answer cannot be written as JSON: {error}"))
@@ -91,7 +134,7 @@ impl Response {
         if !text.ends_with('\n') {
             text.push('\n');
         }
-        Self { status, content_type: "text/plain; charset=utf-8", body: text.into() }
+        Self { status, content_type: "text/plain; charset=utf-8", body: Body::Whole(text.into()) }
     }
 }
 
@@ -169,7 +212,7 @@ where
     let _ = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Patient::new(stream)), service)
         .await;
 }
 
@@ -197,8 +240,8 @@ async fn read(request: hyper::Request<Incoming>, peer: Peer) -> Result<Request, 
     })
 }
 
-fn to_hyper(response: Response) -> hyper::Response<Full<Bytes>> {
-    let mut answer = hyper::Response::new(Full::new(response.body));
+fn to_hyper(response: Response) -> hyper::Response<Body> {
+    let mut answer = hyper::Response::new(response.body);
     *answer.status_mut() = response.status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(response.content_type));
     answer
@@ -266,6 +309,76 @@ mod tests {
         }
         let said: String = Client::new(&path).put("/echo", "still here").await.unwrap();
         assert_eq!(said, "still here");
+    }
+
+    /// Tells when the connection of a stream's reader is given up.
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_is_bounded_by_its_reader() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p.sock");
+        let (told, mut tell) = mpsc::channel(1);
+        let endless = move |_: Request| {
+            let told = told.clone();
+            async move {
+                let (pieces, body) = mpsc::channel(1);
+                tokio::spawn(async move {
+                    let mut sent = 0;
+                    while pieces.send(Ok(Bytes::from(vec![b'x'; 1 << 16]))).await.is_ok() {
+                        sent += 1;
+                    }
+                    let _ = told.send(sent).await;
+                });
+                Response::pieces("text/plain", body)
+            }
+        };
+        tokio::spawn(serve(bind_socket(&path, 0o600, None).unwrap(), endless));
+        let mut mute = UnixStream::connect(&path).await.unwrap();
+        mute.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let sent: usize = tell.recv().await.unwrap();
+        assert!(sent < 64, "{sent} pieces for a reader that does not read");
+        drop(mute);
+        // One that leaves ends it at once.
+        let mut brief = UnixStream::connect(&path).await.unwrap();
+        brief.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        brief.read_exact(&mut [0; 100]).await.unwrap();
+        drop(brief);
+        tell.recv().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_fails_is_seen_to_be_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f.sock");
+        let broken = async |request: Request| {
+            let (pieces, body) = mpsc::channel(4);
+            pieces.send(Ok(Bytes::from_static(b"one\ntw"))).await.unwrap();
+            pieces.send(Ok(Bytes::from_static(b"o\nthree\n"))).await.unwrap();
+            if request.path == "/broken" {
+                pieces.send(Err(io::Error::other("too slow"))).await.unwrap();
+            }
+            Response::pieces("application/x-ndjson", body)
+        };
+        tokio::spawn(serve(bind_socket(&path, 0o600, None).unwrap(), broken));
+        for (uri, cut) in [("/whole", false), ("/broken", true)] {
+            let mut all = Vec::new();
+            // The cut may come before the head was written.
+            let mut lines = match Client::new(&path).lines(uri).await {
+                Ok(lines) => lines,
+                Err(error) => {
+                    assert!(cut, "{uri}: {error}");
+                    continue;
+                }
+            };
+            let end = loop {
+                match lines.next().await {
+                    Ok(Some(line)) => all.push(String::from_utf8(line.to_vec()).unwrap()),
+                    Ok(None) => break false,
+                    Err(_) => break true,
+                }
+            };
+            assert_eq!(end, cut, "{uri}");
+            assert!(cut || all == ["one", "two", "three"], "{all:?}");
+        }
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! A machine of a test's own: a network and a `/run` nobody else sees, and agents on it that may crash.
 
+#![allow(dead_code, reason = "several tests share it, and none uses all of it")]
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -12,6 +14,8 @@ use lb_agent::instance::{Launch, RunDir, find_running};
 use lb_agent::netns;
 use lb_agent::node::Node;
 use lb_agent::store::Store;
+use lb_control::client::Client;
+use lb_control::events::{Event, EventKind, Subject};
 use lb_core::id::LoadBalancerId;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -143,8 +147,42 @@ impl Sandbox {
 
     /// All stored documents, byte for byte.
     pub(crate) fn stored(&self) -> Vec<Vec<u8>> {
-        let files = std::fs::read_dir(self.documents()).unwrap();
-        files.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
+        self.files("json").iter().map(|path| std::fs::read(path).unwrap()).collect()
+    }
+
+    fn files(&self, extension: &str) -> Vec<PathBuf> {
+        let files = std::fs::read_dir(self.documents()).unwrap().map(|file| file.unwrap().path());
+        files.filter(|path| path.extension().is_some_and(|e| e == extension)).collect()
+    }
+
+    /// Where the events of `name` are kept.
+    pub(crate) fn events_of(&self, name: &str) -> PathBuf {
+        self.file_of(name).with_extension("events")
+    }
+
+    /// Nothing more can be written where documents are, until this is undone with `umount`.
+    pub(crate) fn fill_documents(&self) {
+        let kept: Vec<_> = ["json", "events"].iter().flat_map(|e| self.files(e)).collect();
+        let kept: Vec<_> = kept.into_iter().map(|path| (std::fs::read(&path).unwrap(), path)).collect();
+        mount(Some("tmpfs"), &self.documents(), Some("tmpfs"), MsFlags::empty(), Some("size=64k")).unwrap();
+        for (bytes, path) in kept {
+            std::fs::write(path, bytes).unwrap();
+        }
+        let _ = std::fs::write(self.documents().join("filler"), vec![0; 1 << 20]);
+    }
+
+    /// There is room again.
+    pub(crate) fn make_room(&self) {
+        std::fs::remove_file(self.documents().join("filler")).unwrap();
+    }
+
+    /// Something happened to a member, says the data plane of `name`.
+    pub(crate) async fn happens(&self, name: &str, kind: EventKind, new: &str) {
+        let subject = Subject { kind: "member".into(), id: "1".into(), name: "back/m1".into() };
+        let (old, reason, by) = ("UP".into(), "HTTP 500".into(), "monitor m".into());
+        let event = Event { seq: 0, at_ms: 1, kind, subject, old, new: new.into(), reason, by, effect: String::new() };
+        let body = serde_json::to_vec(&event).unwrap();
+        let _: u64 = Client::new(self.control(name)).post("/v1/events", body).await.unwrap();
     }
 
     pub(crate) fn runs(&self, pid: u32) -> bool {
@@ -153,7 +191,7 @@ impl Sandbox {
 
     pub(crate) fn assert_clean(&self) {
         assert!(self.is_clean(), "namespaces {:?}, running {:?}", netns::list(), find_running(&self.run_dir()));
-        assert!(self.stored().is_empty());
+        assert!(self.stored().is_empty() && self.files("events").is_empty());
     }
 
     /// No namespace, no process, no folder, no link but the bridge.

@@ -13,7 +13,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::output::text;
+use crate::output::{now_ms, text};
 use crate::stage::{BRIDGE, Stage, request};
 use crate::tree;
 
@@ -120,7 +120,7 @@ async fn play(stage: &mut Stage, rights: Rights) -> anyhow::Result<()> {
     lost += send(stage, "both members run").await?;
 
     say("\n$ lbctl status")?;
-    say(&tree::status(&node.status(&applied.id).await?))?;
+    say(&tree::status(&node.status(&applied.id).await?, now_ms()))?;
     say("$ lbctl stats")?;
     say(&tree::stats("demo", &node.stats(&applied.id).await?))?;
     if lost > 0 {

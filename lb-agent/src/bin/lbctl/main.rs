@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage. Results go to standard output, errors to standard error.
 
 mod demo;
+mod events;
 mod member;
 mod output;
 mod run;
@@ -65,6 +66,8 @@ enum Command {
         /// Its name or id; without: all
         name: Option<String>,
     },
+    /// Show what happened: who turned, why, by whom, with what effect
+    Events(events::EventsOptions),
     /// Show figures of listeners, pools and members
     Stats {
         /// Its name or id; without: all

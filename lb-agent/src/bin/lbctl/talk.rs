@@ -11,7 +11,7 @@ use lb_core::spec;
 use serde::Serialize;
 
 use crate::output::{self, Format, Told};
-use crate::{Command, tree};
+use crate::{Command, events, tree};
 
 /// Carries out a command with the agent at `socket`.
 pub(crate) async fn talk(socket: &Path, format: Format, command: Command) -> anyhow::Result<()> {
@@ -30,8 +30,11 @@ pub(crate) async fn talk(socket: &Path, format: Format, command: Command) -> any
             for name in names(&node, name).await? {
                 all.push(node.status(&name).await?);
             }
-            output::value(format, &all, |all| all.iter().map(tree::status).collect::<Vec<_>>().join("\n"))
+            let now_ms = output::now_ms();
+            let drawn = |status: &Status| tree::status(status, now_ms);
+            output::value(format, &all, |all| all.iter().map(drawn).collect::<Vec<_>>().join("\n"))
         }
+        Command::Events(options) => events::events(&node, &options, format).await,
         Command::Stats { name } => {
             let mut all = Vec::new();
             for name in names(&node, name).await? {
@@ -120,7 +123,7 @@ fn list(all: &[Summary]) -> String {
             s.vip_address.clone(),
             s.listeners.to_string(),
             tree::word(&s.provisioning_status),
-            tree::word(&s.operating_status),
+            s.operating_status.to_string(),
             s.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
         ]
     };
@@ -138,7 +141,7 @@ fn show(status: &Status) -> String {
         ("vip_address", lb.vip_address.clone()),
         ("admin_state_up", lb.admin_state_up.to_string()),
         ("provisioning_status", tree::word(&lb.provisioning_status)),
-        ("operating_status", tree::word(&lb.operating_status)),
+        ("operating_status", lb.operating_status.to_string()),
         ("listeners", lb.listeners.iter().map(listener).collect::<Vec<_>>().join(", ")),
         ("namespace", instance.namespace.clone()),
         ("pid", instance.pid.map_or_else(|| "-".into(), |pid| pid.to_string())),

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use lb_control::events::visible;
 use lb_control::node::{ListenerStatus, MemberStatus, PoolStatus, Status};
-use lb_control::stats::{ListenerStats, MemberStats, PoolStats, Stats};
+use lb_control::stats::{ListenerStats, MemberHealth, MemberStats, PoolStats, Stats};
 use serde::Serialize;
 
 use crate::output::table;
@@ -24,15 +25,26 @@ pub(crate) fn duration(ms: u64) -> String {
     }
 }
 
-/// One load balancer with all below it.
-pub(crate) fn status(status: &Status) -> String {
+/// Milliseconds in a few letters: `3m12s`.
+fn short(ms: u64) -> String {
+    let s = ms / 1000;
+    match s {
+        0..60 => format!("{s}s"),
+        60..3600 => format!("{}m{}s", s / 60, s % 60),
+        3600..86400 => format!("{}h{}m", s / 3600, s % 3600 / 60),
+        _ => format!("{}d{}h", s / 86400, s % 86400 / 3600),
+    }
+}
+
+/// One load balancer with all below it. `now_ms`: since 1970.
+pub(crate) fn status(status: &Status, now_ms: u64) -> String {
     let (lb, instance) = (&status.loadbalancer, &status.instance);
     let mut out = String::new();
     let runs = match instance.pid {
         Some(pid) => format!("pid {pid}, up {}, generation {}", duration(instance.uptime_ms), instance.generation),
         None => "no data plane runs".to_owned(),
     };
-    let words = format!("{} {}", word(&lb.provisioning_status), word(&lb.operating_status));
+    let words = format!("{} {}", word(&lb.provisioning_status), lb.operating_status);
     let _ = writeln!(out, "{} {}  {words}", label(&lb.name, &lb.id), lb.vip_address);
     let _ = writeln!(out, "│  {} ({runs}, {} restarts)", instance.namespace, instance.restarts);
     for (what, words) in [("last exit", &instance.last_exit), ("fault", &instance.fault)] {
@@ -42,33 +54,33 @@ pub(crate) fn status(status: &Status) -> String {
     }
     let last_listener = lb.unused_pools.is_empty();
     for (i, l) in lb.listeners.iter().enumerate() {
-        listener(&mut out, l, last_listener && i + 1 == lb.listeners.len());
+        listener(&mut out, l, last_listener && i + 1 == lb.listeners.len(), now_ms);
     }
     for (i, p) in lb.unused_pools.iter().enumerate() {
-        pool(&mut out, p, "", i + 1 == lb.unused_pools.len());
+        pool(&mut out, p, "", i + 1 == lb.unused_pools.len(), now_ms);
     }
     out
 }
 
-fn listener(out: &mut String, l: &ListenerStatus, is_last: bool) {
+fn listener(out: &mut String, l: &ListenerStatus, is_last: bool, now_ms: u64) {
     let name = label(&l.name, &l.id);
-    let state = word(&l.operating_status);
+    let state = l.operating_status;
     let _ = writeln!(out, "{} listener {name}  {} :{}  {state}", branch(is_last), l.protocol, l.protocol_port);
     for (i, p) in l.pools.iter().enumerate() {
-        pool(out, p, if is_last { "   " } else { "│  " }, i + 1 == l.pools.len());
+        pool(out, p, if is_last { "   " } else { "│  " }, i + 1 == l.pools.len(), now_ms);
     }
 }
 
-fn pool(out: &mut String, p: &PoolStatus, indent: &str, is_last: bool) {
-    let (name, state) = (label(&p.name, &p.id), word(&p.operating_status));
+fn pool(out: &mut String, p: &PoolStatus, indent: &str, is_last: bool, now_ms: u64) {
+    let (name, state) = (label(&p.name, &p.id), p.operating_status);
     let _ = writeln!(out, "{indent}{} pool {name}  {}  {state}", branch(is_last), p.lb_algorithm);
     let indent = format!("{indent}{}", if is_last { "   " } else { "│  " });
     for (i, m) in p.members.iter().enumerate() {
-        member(out, m, &indent, i + 1 == p.members.len());
+        member(out, m, &indent, i + 1 == p.members.len(), now_ms);
     }
 }
 
-fn member(out: &mut String, m: &MemberStatus, indent: &str, is_last: bool) {
+fn member(out: &mut String, m: &MemberStatus, indent: &str, is_last: bool, now_ms: u64) {
     let at = if m.address.contains(':') {
         format!("[{}]:{}", m.address, m.protocol_port)
     } else {
@@ -76,9 +88,37 @@ fn member(out: &mut String, m: &MemberStatus, indent: &str, is_last: bool) {
     };
     let backup = if m.backup { "  backup" } else { "" };
     let avoided = if m.avoided { "  avoided: it just failed" } else { "" };
-    let (name, state) = (label(&m.name, &m.id), word(&m.operating_status));
+    let (name, state) = (label(&m.name, &m.id), m.operating_status);
     let _ =
         writeln!(out, "{indent}{} member {name}  {at}  weight {}{backup}  {state}{avoided}", branch(is_last), m.weight);
+    if let Some(known) = &m.health {
+        health(out, known, &format!("{indent}{}  ", if is_last { " " } else { "│" }), now_ms);
+    }
+}
+
+/// Both axes, since when, why; what each monitor last heard and when it asks again.
+fn health(out: &mut String, h: &MemberHealth, indent: &str, now_ms: u64) {
+    let ago = |at_ms: u64| short(now_ms.saturating_sub(at_ms));
+    let since = if h.since_ms == 0 { String::new() } else { format!(" for {}", ago(h.since_ms)) };
+    let reason = if h.reason.is_empty() { String::new() } else { format!(": {}", visible(&h.reason)) };
+    let share = format!("{}.{} %", h.share_permille / 10, h.share_permille % 10);
+    let states = format!("{}, {}", word(&h.administrative), word(&h.operational));
+    let _ = writeln!(out, "{indent}{states}{since}{reason}; share of new work {share}");
+    for monitor in &h.monitors {
+        let last = match (monitor.last.as_str(), monitor.last_ms) {
+            ("", _) | (_, 0) => "no answer yet".to_owned(),
+            (last, at_ms) => format!("{} ({} ago)", visible(last), ago(at_ms)),
+        };
+        let next = match monitor.next_in_ms {
+            0 => "asking now".to_owned(),
+            ms => format!("asks again in {}", duration(ms)),
+        };
+        let name = label(&monitor.name, &monitor.id);
+        let _ = writeln!(out, "{indent}monitor {} {}: {last}; {next}", visible(&name), monitor.kind);
+    }
+    if !h.agent.is_empty() {
+        let _ = writeln!(out, "{indent}its agent: {}", visible(&h.agent));
+    }
 }
 
 fn branch(is_last: bool) -> &'static str {
@@ -168,4 +208,52 @@ fn row(kind: &str, name: String, numbers: &[u64], responses: &[u64; 5]) -> Vec<S
 
 fn label(name: &str, id: &str) -> String {
     if name.is_empty() { id.to_owned() } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lb_control::stats::MonitorView;
+    use lb_core::health::{Administrative, OperatingStatus, Operational};
+
+    #[test]
+    fn a_member_that_is_down_says_why_and_since_when() {
+        let mut known = MemberHealth {
+            operating_status: OperatingStatus::Error,
+            administrative: Administrative::Ready,
+            operational: Operational::Down,
+            since_ms: 1_000_000,
+            reason: "HTTP 500, expected 200, 3 of 3, 2 ms".into(),
+            share_permille: 0,
+            monitors: vec![MonitorView {
+                id: "1".into(),
+                name: "web-http".into(),
+                kind: "HTTP".into(),
+                last: "HTTP 500, expected 200".into(),
+                last_ms: 1_190_000,
+                next_in_ms: 1_250,
+            }],
+            agent: "drain".into(),
+        };
+        let mut out = String::new();
+        health(&mut out, &known, "  ", 1_192_000);
+        assert_eq!(
+            out.lines().collect::<Vec<_>>(),
+            [
+                "  READY, DOWN for 3m12s: HTTP 500, expected 200, 3 of 3, 2 ms; share of new work 0.0 %",
+                "  monitor web-http HTTP: HTTP 500, expected 200 (2s ago); asks again in 1.2 s",
+                "  its agent: drain",
+            ]
+        );
+        // Just begun: nobody has answered.
+        (known.operational, known.since_ms, known.share_permille) = (Operational::NoCheck, 0, 505);
+        (known.reason, known.agent) = (String::new(), String::new());
+        (known.monitors[0].last, known.monitors[0].next_in_ms) = (String::new(), 0);
+        let mut out = String::new();
+        health(&mut out, &known, "", 1_192_000);
+        assert_eq!(
+            out,
+            "READY, NO_CHECK; share of new work 50.5 %\nmonitor web-http HTTP: no answer yet; asking now\n"
+        );
+    }
 }
