@@ -6,6 +6,7 @@ mod balance;
 mod broken_documents;
 mod compat;
 mod faults;
+mod health;
 mod limits;
 mod logs;
 mod mended;

@@ -5,6 +5,7 @@
 
 pub mod minder;
 mod network;
+mod tell;
 pub mod timeline;
 pub mod view;
 mod ward;
