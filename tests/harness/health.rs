@@ -144,7 +144,7 @@ pub fn answers_ok(body: &'static str) -> Mood {
     })
 }
 
-/// A monitor that asks a moody member over HTTP, every 100 ms.
+/// A monitor that asks a moody member over HTTP, often.
 pub fn fast_http() -> Value {
-    with(monitor("HTTP", 100, 100), &json!({"url_path": "/health"}))
+    with(monitor("HTTP", 150, 150), &json!({"url_path": "/health"}))
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use lb_control::events::EventKind::{MemberDown, MemberUp};
 use lb_core::health::Operational;
 use serde_json::json;
-use weir_tests::health::{Moody, fast_http};
+use weir_tests::health::{Moody, fast_http, monitor, with};
 use weir_tests::load::Plan;
 use weir_tests::place::Place;
 use weir_tests::setup::{Mode, Setup};
@@ -16,7 +16,7 @@ fn grows(algorithm: &'static str) {
     let place = Place::new();
     let (m1, m2) = (Moody::http("m1", place.socket()), Moody::http("m2", place.socket()));
     let setup = Setup::new(Mode::Http, place.socket(), [("m1", m1.member.socket()), ("m2", m2.member.socket())])
-        .monitor(fast_http())
+        .monitor(with(monitor("HTTP", 300, 300), &json!({"url_path": "/health"})))
         .pool_keys(json!({"slow_start": 4}))
         .algorithm(algorithm)
         .weights(&[100, 100])
