@@ -122,12 +122,14 @@ impl Setup {
 
     /// As [`Setup::new`] with this health monitor.
     #[must_use]
+    #[allow(clippy::needless_pass_by_value, reason = "what is written at the call is a value")]
     pub fn monitor(self, monitor: Value) -> Self {
         self.pool_keys(json!({"healthmonitor": monitor}))
     }
 
     /// As [`Setup::new`] with more keys of the pool.
     #[must_use]
+    #[allow(clippy::needless_pass_by_value, reason = "what is written at the call is a value")]
     pub fn pool_keys(mut self, keys: Value) -> Self {
         merge(&mut self.pool, &keys);
         self
