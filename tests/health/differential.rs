@@ -57,10 +57,10 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(place: Place, setup: Setup) -> Self {
+    fn new(place: Place, setup: &Setup) -> Self {
         let other = Setup { vip: place.socket(), ..setup.clone() };
         let haproxy = Haproxy::start(&place, &other);
-        let weir = Weir::start(&place, &setup);
+        let weir = Weir::start(&place, setup);
         weir.control.wait_asked();
         until_true(PATIENCE, "HAProxy to have asked", || {
             setup.members.iter().all(|m| haproxy.server(&m.name)["check_status"].starts_with('L'))
@@ -123,7 +123,7 @@ fn play(keys: &Value, expect: &str, cases: Vec<Case>) {
     setup.haproxy_backend =
         format!("  option httpchk GET /health\n  http-check expect {expect}\n  timeout check {TIMEOUT}ms\n");
     setup.haproxy_server = format!("check inter {DELAY}ms rise 2 fall 3");
-    let pair = Pair::new(place, setup);
+    let pair = Pair::new(place, &setup);
     for (name, _) in &falls {
         assert_eq!(pair.up(name), [true; 2], "{name}: {}", pair.words(name));
     }
@@ -241,7 +241,7 @@ fn over_tls(place: Place, at: std::net::SocketAddr, keys: &Value, server: &str) 
     setup.haproxy_backend =
         "  option httpchk GET /\n  http-check expect status 200\n  timeout check 300ms\n".to_owned();
     setup.haproxy_server = format!("check check-ssl inter 400ms rise 2 fall 1 {server}");
-    let pair = Pair::new(place, setup);
+    let pair = Pair::new(place, &setup);
     pause_ms(900);
     (pair.up("m1"), pair.words("m1"))
 }

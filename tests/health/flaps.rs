@@ -34,7 +34,7 @@ fn thousands_of_turns_leave_nothing_behind() {
         let n: usize = head.get("x-member").and_then(|n| n.parse().ok()).unwrap_or(0);
         let bad = answers[n % answers.len()].fetch_add(1, Ordering::Relaxed) % 2 == 1;
         // Now a wrong status, now no answer at all.
-        if bad && n % 2 == 0 {
+        if bad && n.is_multiple_of(2) {
             conn.reset();
         } else {
             conn.send(sized(if bad { 500 } else { 200 }, "", b"", false))?;
