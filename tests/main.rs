@@ -7,6 +7,7 @@ mod broken_documents;
 mod compat;
 mod events;
 mod faults;
+mod health;
 mod limits;
 mod logs;
 mod mended;

@@ -9,11 +9,13 @@
 //! | [`peak`], [`fixed_rate`], [`idle`] | the loads: as much as goes, at a rate, connections at rest |
 //! | [`sink`] | takes log lines |
 //! | [`place`], [`cores`], [`process`], [`usage`], [`syscalls`] | the ground: a network of one's own, pinning, processes, their figures |
+//! | [`checks`] | a thousand members asked every two seconds |
 //! | [`density`] | many VIPs on one node at rest |
 //! | [`micro`] | instruction counts of hot functions |
 //! | [`run`], [`record`] | rounds, and what they leave behind |
 //! | [`summary`], [`report`], [`plot`] | medians and ratios, what is written |
 
+pub mod checks;
 pub mod contender;
 pub mod cores;
 pub mod density;

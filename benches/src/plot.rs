@@ -69,6 +69,29 @@ pub fn chart(title: &str, groups: &[Group]) -> String {
     )
 }
 
+/// One column for each of `counts`, and a line where all would be if they were even.
+pub fn columns(title: &str, counts: &[usize], even: f64) -> String {
+    let most = counts.iter().copied().max().unwrap_or(0).max(1) as f64;
+    let (height, each) = (200.0, (WIDTH + LEFT) / counts.len().max(1) as f64);
+    let mut body = String::new();
+    for (n, count) in counts.iter().enumerate() {
+        let tall = *count as f64 / most * height;
+        let (x, y) = (30.0 + n as f64 * each, TOP + height - tall);
+        let wide = (each - 0.5).max(0.5);
+        let _ = writeln!(body, "<rect x='{x:.1}' y='{y:.1}' width='{wide:.1}' height='{tall:.1}' fill='#4a7'/>");
+    }
+    let (line, right) = (TOP + height - even / most * height, 30.0 + WIDTH + LEFT);
+    format!(
+        "<svg xmlns='http://www.w3.org/2000/svg' width='{0}' height='{1}' viewBox='0 0 {0} {1}' \
+         font-family='sans-serif' font-size='12'>\n<rect width='100%' height='100%' fill='white'/>\n\
+         <text x='8' y='22' font-size='15'>{title}</text>\n{body}\
+         <line x1='30' y1='{line:.1}' x2='{right}' y2='{line:.1}' stroke='#222' stroke-dasharray='4 3'/>\n\
+         <text x='{right}' y='{line:.1}'>{even:.0}</text></svg>\n",
+        right + 40.0,
+        TOP + height + 20.0,
+    )
+}
+
 fn color(name: &str) -> &'static str {
     match name {
         "weir" => "#1b7f5c",

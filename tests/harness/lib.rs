@@ -8,6 +8,7 @@
 //! | wait for something with a deadline | [`wait`] |
 //! | a server that answers as told | [`member`] |
 //! | a client that sends as told | [`client`] |
+//! | monitors, and what became of members | [`health`] |
 //! | many requests at once, counted | [`load`], [`tools`] |
 //! | Weir, HAProxy or nginx in front or behind | [`weir`], [`haproxy`], [`nginx`] |
 //! | all of it at once: members, a VIP, Weir | [`stage`] |
@@ -22,6 +23,7 @@
 pub mod binaries;
 pub mod client;
 pub mod haproxy;
+pub mod health;
 pub mod load;
 pub mod log_line;
 pub mod member;

@@ -75,12 +75,14 @@ impl Netns {
     }
 
     /// A cable from a port of `bridge` in this namespace to `eth0` of `other`, which gets `address` (with prefix).
-    pub fn plug(&self, bridge: &str, other: &Self, address: &str) {
+    /// The name of the port.
+    pub fn plug(&self, bridge: &str, other: &Self, address: &str) -> String {
         let port = format!("p{}", NEXT.fetch_add(1, Ordering::Relaxed));
         self.ip(&format!("link add {port} type veth peer name eth0 netns {}", other.name));
         self.ip(&format!("link set {port} master {bridge} up"));
         other.ip(&format!("address add {address} dev eth0"));
         other.ip("link set eth0 up");
+        port
     }
 }
 

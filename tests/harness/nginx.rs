@@ -11,7 +11,8 @@ use crate::process::Process;
 pub struct Nginx {
     /// Where it listens.
     pub socket: SocketAddr,
-    _process: Process,
+    /// Its one process.
+    pub process: Process,
 }
 
 impl Nginx {
@@ -44,6 +45,6 @@ impl Nginx {
         command.arg("-c").arg(&file).arg("-p").arg(&folder).arg("-e").arg(folder.join("start.log"));
         let mut process = Process::start(name, command, folder.join("output"));
         process.wait_port(socket);
-        Self { socket, _process: process }
+        Self { socket, process }
     }
 }

@@ -43,6 +43,8 @@ pub struct Backend {
     pub backup: bool,
     /// False: not used.
     pub admin_state_up: bool,
+    /// More keys.
+    pub more: Value,
 }
 
 /// One listener with its pool.
@@ -66,6 +68,12 @@ pub struct Setup {
     pub workers: u16,
     /// Shape of log lines; `None`: as suits the mode.
     pub log_format: Option<&'static str>,
+    /// More keys of the pool: monitors and what goes with them.
+    pub pool: Value,
+    /// The same for HAProxy: lines of its backend.
+    pub haproxy_backend: String,
+    /// And words behind each of its servers.
+    pub haproxy_server: String,
 }
 
 impl Setup {
@@ -83,6 +91,9 @@ impl Setup {
             connection_limit: None,
             workers: 1,
             log_format: None,
+            pool: json!({}),
+            haproxy_backend: String::new(),
+            haproxy_server: String::new(),
         }
     }
 
@@ -109,6 +120,21 @@ impl Setup {
         self
     }
 
+    /// As [`Setup::new`] with this health monitor.
+    #[must_use]
+    #[allow(clippy::needless_pass_by_value, reason = "what is written at the call is a value")]
+    pub fn monitor(self, monitor: Value) -> Self {
+        self.pool_keys(json!({"healthmonitor": monitor}))
+    }
+
+    /// As [`Setup::new`] with more keys of the pool.
+    #[must_use]
+    #[allow(clippy::needless_pass_by_value, reason = "what is written at the call is a value")]
+    pub fn pool_keys(mut self, keys: Value) -> Self {
+        merge(&mut self.pool, &keys);
+        self
+    }
+
     /// The document, as JSON (which is YAML). Log lines go to `log`.
     pub fn document(&self, log: &Path) -> Value {
         let (protocol, format) = match self.mode {
@@ -119,10 +145,12 @@ impl Setup {
             .members
             .iter()
             .map(|m| {
-                json!({
+                let mut member = json!({
                     "name": m.name, "address": m.socket.ip(), "protocol_port": m.socket.port(),
                     "weight": m.weight, "backup": m.backup, "admin_state_up": m.admin_state_up,
-                })
+                });
+                merge(&mut member, &m.more);
+                member
             })
             .collect();
         let mut listener = json!({
@@ -139,6 +167,7 @@ impl Setup {
                 "name": "back", "protocol": protocol, "lb_algorithm": self.algorithm, "members": members,
             },
         });
+        merge(&mut listener["default_pool"], &self.pool);
         if self.forwarded_for {
             listener["insert_headers"] = json!({"X-Forwarded-For": "true"});
         }
@@ -176,11 +205,12 @@ impl Setup {
         if self.forwarded_for {
             text.push_str("  option forwardfor\n");
         }
-        writeln!(text, "backend back\n  balance {balance}").unwrap();
+        writeln!(text, "backend back\n  balance {balance}\n{}", self.haproxy_backend).unwrap();
         for m in &self.members {
             let backup = if m.backup { " backup" } else { "" };
             let disabled = if m.admin_state_up { "" } else { " disabled" };
-            writeln!(text, "  server {} {} weight {}{backup}{disabled}", m.name, m.socket, m.weight).unwrap();
+            let more = &self.haproxy_server;
+            writeln!(text, "  server {} {} weight {}{backup}{disabled} {more}", m.name, m.socket, m.weight).unwrap();
         }
         text
     }
@@ -188,5 +218,12 @@ impl Setup {
 
 /// A member with weight 1.
 pub fn backend(name: &str, socket: SocketAddr) -> Backend {
-    Backend { name: name.to_owned(), socket, weight: 1, backup: false, admin_state_up: true }
+    Backend { name: name.to_owned(), socket, weight: 1, backup: false, admin_state_up: true, more: json!({}) }
+}
+
+/// Adds the keys of one mapping to another.
+fn merge(into: &mut Value, more: &Value) {
+    for (key, value) in more.as_object().into_iter().flatten() {
+        into[key] = value.clone();
+    }
 }

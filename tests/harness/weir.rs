@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::binaries::bin;
 use crate::message::Head;
+use crate::netns::Netns;
 use crate::place::Place;
 use crate::process::Process;
 use crate::setup::Setup;
@@ -35,9 +36,17 @@ impl Weir {
 
     /// Starts one with a document of the test's own and more words on the command line.
     pub fn start_with(place: &Place, document: &Value, arguments: &[&str]) -> Self {
+        Self::run(place, document, arguments, Command::new(bin("lb-proxy")))
+    }
+
+    /// Starts one inside a network namespace.
+    pub fn start_in(namespace: &Netns, place: &Place, setup: &Setup) -> Self {
+        Self::run(place, &setup.document(&place.path("access.log")), &[], namespace.command(bin("lb-proxy")))
+    }
+
+    fn run(place: &Place, document: &Value, arguments: &[&str], mut command: Command) -> Self {
         let config = place.write("weir.yaml", serde_json::to_vec_pretty(document).unwrap());
         let socket = place.path("control.sock");
-        let mut command = Command::new(bin("lb-proxy"));
         command.arg("--config").arg(config).arg("--control").arg(&socket).args(arguments);
         let mut process = Process::start("lb-proxy", command, place.path("lb-proxy"));
         let control = Control { socket };

@@ -7,11 +7,8 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lb_control::events::EventKind;
-use lb_core::config::monitor::OnMarkedDown;
 use lb_core::config::{LoadBalancer, Member, Pool};
-use lb_core::health::slow_start::WHOLE_PERMILLE;
-use lb_core::health::{Administrative, Begin, Cause, Change, Turn, agent_line};
+use lb_core::health::{Administrative, Begin, Turn, agent_line};
 use lb_core::id::PoolId;
 use lb_core::member::MemberState;
 use lb_core::snapshot::Snapshot;
@@ -20,9 +17,9 @@ use lb_health::{AgentProber, Pinger, Prober, ProberError, Shared};
 use tokio::sync::{Notify, Semaphore};
 
 use super::alarm::Alarm;
-use super::timeline::{Timeline, Told, unix_ms};
+use super::timeline::Timeline;
 use super::ward::{Asker, Askers, Heard, Places, Ward, Who, interval_ms};
-use super::{network, words};
+use super::words;
 use crate::instance::Instance;
 use crate::process::Process;
 
@@ -43,7 +40,7 @@ pub struct MonitorError {
 /// See the module.
 #[derive(Debug)]
 pub struct Minder {
-    process: Arc<Process>,
+    pub(super) process: Arc<Process>,
     shared: Shared,
     pub(super) book: Mutex<Book>,
     wake: Notify,
@@ -55,13 +52,15 @@ pub struct Minder {
 /// Who is minded, and when what is due.
 #[derive(Debug, Default)]
 pub(super) struct Book {
-    config: Option<Arc<LoadBalancer>>,
-    wards: Vec<Ward>,
+    pub(super) config: Option<Arc<LoadBalancer>>,
+    pub(super) wards: Vec<Ward>,
     /// By the address of the state that names it.
     place_of: HashMap<usize, usize>,
     due: BinaryHeap<Reverse<(Millis, usize, What)>>,
-    /// Pools whose members all fell silent at once.
-    dark: HashSet<PoolId>,
+    /// Pools without a member that can take work.
+    pub(super) out: HashSet<PoolId>,
+    /// Those of them whose members all fell silent at once.
+    pub(super) dark: HashSet<PoolId>,
 }
 
 /// What is due for a ward.
@@ -75,7 +74,7 @@ enum What {
 
 /// Questions compiled for a document that is not in force yet.
 #[derive(Debug)]
-pub struct Prepared(Vec<Askers>);
+pub struct Prepared(pub(super) Vec<Askers>);
 
 impl Minder {
     /// Nobody yet. `pinger` was opened before root was given up, if it was.
@@ -116,7 +115,7 @@ impl Minder {
         let mut known: HashMap<usize, Ward> = book.wards.drain(..).map(|ward| (name_of(&ward.state), ward)).collect();
         let questions = |askers: &Askers| config.pool(askers.pool).map_or(0, |p| p.members.len() * askers.each.len());
         let mut places = Places::new(prepared.0.iter().map(questions).sum(), config.id.0.as_u64_pair().1);
-        let mut turned = Vec::new();
+        let mut changes = Vec::new();
         let mut wards = Vec::new();
         for askers in &prepared.0 {
             let Some((pool, slots)) = config.pool(askers.pool).zip(snapshot.pools.iter().find(|p| p.id == askers.pool))
@@ -126,9 +125,8 @@ impl Minder {
             for (member, slot) in pool.members.iter().zip(&slots.members) {
                 let mut ward = match known.remove(&name_of(&slot.state)) {
                     Some(mut ward) => {
-                        if let Some(turn) = ward.take_up(pool, member, now) {
-                            turned.push((wards.len(), turn));
-                        }
+                        let before = ward.administrative;
+                        changes.push((wards.len(), before, ward.take_up(pool, member, now)));
                         ward
                     }
                     None => Ward::new(pool, member, Arc::clone(&slot.state), now),
@@ -138,22 +136,23 @@ impl Minder {
                 wards.push(ward);
             }
         }
-        // Whoever is minded no longer counts as well.
-        for ward in known.values() {
-            ward.state.set_up(true);
-            ward.state.set_share_permille(WHOLE_PERMILLE);
-        }
         book.place_of = wards.iter().enumerate().map(|(place, ward)| (name_of(&ward.state), place)).collect();
         book.wards = wards;
-        book.dark.retain(|pool| config.pool(*pool).is_some());
-        book.config = Some(config);
+        let before = book.config.replace(Arc::clone(&config));
         book.schedule_all();
-        for (place, turn) in turned {
-            self.turned(&mut book, place, &turn);
+        for (place, before, turn) in changes {
+            self.tell_administrative(&mut book, place, before, words::OPERATOR);
+            if let Some(turn) = turn {
+                self.turned(&mut book, place, &turn);
+            }
+        }
+        for ward in known.into_values() {
+            self.let_go(&book, &ward);
         }
         for place in 0..book.wards.len() {
             book.settle(place, now);
         }
+        self.survey_all(&mut book, before.as_deref(), prepared);
         self.wake.notify_one();
     }
 
@@ -171,7 +170,10 @@ impl Minder {
             }
             book.due.pop();
             match what {
-                What::Share => *publish |= book.settle(place, now),
+                What::Share => {
+                    book.shared(place, at);
+                    *publish |= book.settle(place, now);
+                }
                 What::Ask(n) => self.begin(instance, &mut book, (at, place, n), now),
             }
         }
@@ -231,7 +233,9 @@ impl Minder {
         if let Some(turn) = turn {
             self.turned(&mut book, place, &turn);
         }
-        self.tell_administrative(&mut book, place);
+        let before = book.wards[place].administrative;
+        book.wards[place].look(&config);
+        self.tell_administrative(&mut book, place, before, "the member's agent");
         book.settle(place, now)
     }
 
@@ -261,139 +265,13 @@ impl Minder {
         }
         publish
     }
-
-    /// A member's state turned: traffic, the timeline and everybody who waits are told.
-    fn turned(&self, book: &mut Book, place: usize, turn: &Turn) {
-        let Some(config) = book.config.clone() else { return };
-        let ward = &mut book.wards[place];
-        ward.since_ms = unix_ms();
-        ward.state.set_up(ward.judgement.is_up());
-        if ward.judgement.is_up() {
-            // What live traffic noticed before is out of date.
-            ward.state.fault.works(self.process.now());
-        }
-        let Some((pool, member)) = member_of(&config, ward) else { return };
-        let in_flight = ward.state.in_flight();
-        let cut = turn.change == Change::WentDown && pool.on_marked_down == OnMarkedDown::ShutdownSessions;
-        if cut {
-            ward.state.cut();
-            self.process.cut_wanted();
-        }
-        let up = book.wards.iter().filter(|w| w.pool == pool.id && w.takes_work()).count();
-        let (kind, old, new) = match turn.change {
-            Change::WentDown => (EventKind::MemberDown, "UP", "DOWN"),
-            Change::CameUp => (EventKind::MemberUp, "DOWN", "UP"),
-        };
-        self.timeline.tell(Told {
-            kind,
-            subject: words::member(pool, member),
-            old: old.to_owned(),
-            new: new.to_owned(),
-            reason: turn.cause.words(&pool.monitors),
-            by: words::by(&turn.cause, pool),
-            effect: words::effect(turn.change, cut, in_flight, up, pool.members.len()),
-        });
-        match turn.change {
-            Change::WentDown if up == 0 => self.pool_down(book, pool, &turn.cause),
-            Change::CameUp => self.pool_up(book, pool, up),
-            Change::WentDown => {}
-        }
-    }
-
-    fn pool_down(&self, book: &mut Book, pool: &Pool, last: &Cause) {
-        let subject = words::pool(pool);
-        self.timeline.tell(Told {
-            kind: EventKind::PoolDown,
-            subject: subject.clone(),
-            old: "UP".to_owned(),
-            new: "DOWN".to_owned(),
-            reason: "no member can take work".to_owned(),
-            by: words::by(last, pool),
-            effect: "new requests are answered 503, new TCP connections are reset".to_owned(),
-        });
-        let now = self.process.now();
-        let within_ms = pool.monitors.iter().map(|m| m.delay_ms * u64::from(m.max_retries_down) + m.timeout_ms).max();
-        let wards: Vec<&Ward> = book.wards.iter().filter(|ward| ward.pool == pool.id && ward.is_minded()).collect();
-        let together = wards.iter().all(|ward| {
-            let silent = ward.judgement.cause().is_some_and(network::is_silence);
-            silent && now.since(ward.judgement.since()) <= within_ms.unwrap_or(0)
-        });
-        if wards.len() < 2 || !together {
-            return;
-        }
-        let here = network::wrong_here();
-        let reason = format!(
-            "all {} members fell silent within one interval{}",
-            wards.len(),
-            if here.is_empty() { String::new() } else { format!(", and here: {here}") }
-        );
-        let sure =
-            if here.is_empty() { "this node's network is the likely cause" } else { "this node lost its network" };
-        book.dark.insert(pool.id);
-        self.timeline.tell(Told {
-            kind: EventKind::NetworkLost,
-            subject,
-            old: String::new(),
-            new: sure.to_owned(),
-            reason,
-            by: "the health monitors".to_owned(),
-            effect: String::new(),
-        });
-    }
-
-    fn pool_up(&self, book: &mut Book, pool: &Pool, up: usize) {
-        if up != 1 {
-            return;
-        }
-        let subject = words::pool(pool);
-        if book.dark.remove(&pool.id) {
-            self.timeline.tell(Told {
-                kind: EventKind::NetworkBack,
-                subject: subject.clone(),
-                old: String::new(),
-                new: "members are heard again".to_owned(),
-                reason: String::new(),
-                by: "the health monitors".to_owned(),
-                effect: String::new(),
-            });
-        }
-        self.timeline.tell(Told {
-            kind: EventKind::PoolUp,
-            subject,
-            old: "DOWN".to_owned(),
-            new: "UP".to_owned(),
-            reason: "a member can take work again".to_owned(),
-            by: String::new(),
-            effect: String::new(),
-        });
-    }
-
-    /// Tells when a member's own agent has moved it along the operator's axis.
-    fn tell_administrative(&self, book: &mut Book, place: usize) {
-        let Some(config) = book.config.clone() else { return };
-        let ward = &mut book.wards[place];
-        let Some((pool, member)) = member_of(&config, ward) else { return };
-        let now = ward.judgement.administrative(pool, member);
-        let before = std::mem::replace(&mut ward.administrative, now);
-        if before == now {
-            return;
-        }
-        self.timeline.tell(Told {
-            kind: EventKind::MemberAdministrative,
-            subject: words::member(pool, member),
-            old: words::axis(before).to_owned(),
-            new: words::axis(now).to_owned(),
-            reason: ward.judgement.agent().reason.to_string(),
-            by: "the member's agent".to_owned(),
-            effect: String::new(),
-        });
-    }
 }
 
 impl Book {
     fn schedule_all(&mut self) {
         self.due.clear();
-        for (place, ward) in self.wards.iter().enumerate() {
+        for (place, ward) in self.wards.iter_mut().enumerate() {
+            ward.share_at = None;
             for (n, ask) in ward.asks.iter().enumerate() {
                 self.due.push(Reverse((ask.schedule.due(), place, What::Ask(n))));
             }
@@ -403,10 +281,13 @@ impl Book {
     /// Gives a member the word and the share it is judged to have. True if the share changed.
     fn settle(&mut self, place: usize, now: Millis) -> bool {
         let Some(config) = self.config.clone() else { return false };
-        let ward = &self.wards[place];
+        let ward = &mut self.wards[place];
         let Some((pool, member)) = member_of(&config, ward) else { return false };
         ward.state.set_up(ward.judgement.is_up());
-        if let Some(at) = ward.judgement.next_share_at(pool.slow_start_ms, now) {
+        let step = ward.judgement.next_share_at(pool.slow_start_ms, now);
+        // One entry stands for the next step, however many answers come before it.
+        if let Some(at) = step.filter(|at| ward.share_at.is_none_or(|known| *at < known)) {
+            ward.share_at = Some(at);
             self.due.push(Reverse((at, place, What::Share)));
         }
         let share = ward.judgement.share_permille(pool, member, now);
@@ -415,6 +296,18 @@ impl Book {
         }
         ward.state.set_share_permille(share);
         true
+    }
+
+    /// The step of a share at `at` is being taken.
+    fn shared(&mut self, place: usize, at: Millis) {
+        if let Some(ward) = self.wards.get_mut(place).filter(|ward| ward.share_at == Some(at)) {
+            ward.share_at = None;
+        }
+    }
+
+    /// How many members of a pool can take work.
+    pub(super) fn working(&self, pool: PoolId) -> usize {
+        self.wards.iter().filter(|ward| ward.pool == pool && ward.takes_work()).count()
     }
 
     /// The ward of a member's state.
@@ -429,17 +322,25 @@ impl Ward {
     }
 
     /// Somebody asks it.
-    fn is_minded(&self) -> bool {
+    pub(super) fn is_minded(&self) -> bool {
         !self.asks.is_empty()
     }
 
     /// Another document.
     fn take_up(&mut self, pool: &Pool, member: &Member, now: Millis) -> Option<Turn> {
         let turn = self.judgement.reloaded(&pool.monitors, pool.agent_check.is_some(), now);
-        let before = std::mem::replace(&mut self.administrative, self.judgement.administrative(pool, member));
-        let back = before == Administrative::Maint && self.administrative != Administrative::Maint;
+        let before = self.administrative;
+        let back = before == Administrative::Maint && Administrative::of(pool, member, None) != Administrative::Maint;
         let returned = if back { self.judgement.left_maintenance(now) } else { None };
+        self.administrative = self.judgement.administrative(pool, member);
         returned.or(turn)
+    }
+
+    /// Where it stands on the operator's axis now.
+    fn look(&mut self, config: &LoadBalancer) {
+        if let Some((pool, member)) = member_of(config, self) {
+            self.administrative = self.judgement.administrative(pool, member);
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 mod alarm;
 pub mod minder;
 mod network;
+mod tell;
 pub mod timeline;
 pub mod view;
 mod ward;

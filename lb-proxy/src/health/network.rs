@@ -24,9 +24,12 @@ pub(super) fn is_silence(cause: &Cause) -> bool {
 pub(super) fn wrong_here() -> String {
     let Ok(all) = getifaddrs() else { return String::new() };
     let mut up = false;
-    let mut dark = Vec::new();
+    let (mut dark, mut down) = (Vec::new(), Vec::new());
     for interface in all {
-        if interface.flags.contains(InterfaceFlags::IFF_LOOPBACK) || dark.contains(&interface.interface_name) {
+        if interface.flags.contains(InterfaceFlags::IFF_LOOPBACK)
+            || dark.contains(&interface.interface_name)
+            || down.contains(&interface.interface_name)
+        {
             continue;
         }
         let lit = InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING;
@@ -34,11 +37,14 @@ pub(super) fn wrong_here() -> String {
             up = true;
         } else if interface.flags.contains(InterfaceFlags::IFF_UP) {
             dark.push(interface.interface_name);
+        } else {
+            down.push(interface.interface_name);
         }
     }
     match (up, dark.is_empty()) {
         (_, false) => format!("no carrier on {}", dark.join(", ")),
-        (false, true) => "no interface is up".to_owned(),
+        (false, true) if down.is_empty() => "there is no interface".to_owned(),
+        (false, true) => format!("no interface is up ({} down)", down.join(", ")),
         (true, true) => String::new(),
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Ward {
     /// As of the last event.
     pub(super) administrative: Administrative,
     pub(super) asks: Vec<Ask>,
+    /// When its share is due to grow.
+    pub(super) share_at: Option<Millis>,
     /// It takes work only when no ordinary member can.
     pub(super) backup: bool,
     /// When it was last up, or down, in milliseconds since 1970.
@@ -87,6 +89,7 @@ impl Ward {
             judgement: Judgement::new(&pool.monitors, now),
             administrative: Administrative::of(pool, member, None),
             asks: Vec::new(),
+            share_at: None,
             backup: member.backup,
             since_ms: super::timeline::unix_ms(),
         }

@@ -4,6 +4,9 @@ use lb_control::events::Subject;
 use lb_core::config::{Member, Pool};
 use lb_core::health::{Administrative, Cause, Change};
 
+/// Who writes documents.
+pub(super) const OPERATOR: &str = "the operator";
+
 pub(super) fn member(pool: &Pool, member: &Member) -> Subject {
     let name = format!("{}/{}", pool.label(), member.label());
     Subject { kind: "member".to_owned(), id: member.id.to_string(), name }
@@ -22,7 +25,7 @@ pub(super) fn by(cause: &Cause, pool: &Pool) -> String {
         }
         Cause::Traffic { .. } => "live traffic".to_owned(),
         Cause::Agent { .. } => "the member's agent".to_owned(),
-        Cause::Document | Cause::Maintenance => "the operator".to_owned(),
+        Cause::Document | Cause::Maintenance => OPERATOR.to_owned(),
     }
 }
 
