@@ -1,10 +1,12 @@
 //! What happened in this data plane's life, for whoever asks: a bounded ring, and a way to wait for more.
 //! Written by the control thread.
 
+use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use lb_control::events::{Event, EventKind, Events, Ring, Subject};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::Notify;
 
 /// See the module.
@@ -52,7 +54,10 @@ impl Timeline {
             by: told.by,
             effect: told.effect,
         };
-        eprintln!("lb-proxy: {}", line(&event));
+        // A pipe that nobody empties must not hold up whoever minds the members.
+        if takes_a_line(&std::io::stderr()) {
+            eprintln!("lb-proxy: {}", line(&event));
+        }
         self.lock().push(event);
         self.more.notify_waiters();
     }
@@ -86,6 +91,13 @@ impl Default for Timeline {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// True if writing a line will not block: a pipe that can be written to has room for one.
+fn takes_a_line(stream: &impl AsFd) -> bool {
+    let mut ready = [PollFd::new(stream, PollFlags::OUT)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(poll(&mut ready, Some(&at_once)), Ok(n) if n > 0)
 }
 
 /// Milliseconds since 1970.
