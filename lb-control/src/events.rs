@@ -45,11 +45,20 @@ impl fmt::Display for Event {
             write!(f, ": {}", visible(&self.reason))?;
         }
         let effect = if self.effect.is_empty() { String::new() } else { format!("; {}", visible(&self.effect)) };
-        write!(f, " (by {}{effect})", visible(&self.by))
+        match self.by.is_empty() {
+            true => f.write_str(&effect),
+            false => write!(f, " (by {}{effect})", visible(&self.by)),
+        }
     }
 }
 
 impl Event {
+    /// One of that kind, with nothing more said of it. Its number and its time are set by whoever keeps it.
+    pub fn new(kind: EventKind, subject: Subject) -> Self {
+        let [old, new, reason, by, effect] = [const { String::new() }; 5];
+        Self { seq: 0, at_ms: 0, kind, subject, old, new, reason, by, effect }
+    }
+
     /// `UP → DOWN`, or how it is now where there was no before.
     pub fn change(&self) -> String {
         if self.old.is_empty() { self.new.clone() } else { format!("{} → {}", self.old, self.new) }

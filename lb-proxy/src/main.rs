@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use lb_control::events::{EventKind, Subject};
+use lb_control::events::{Event, EventKind, Subject};
 use lb_core::config::LoadBalancer;
 use lb_health::Pinger;
-use lb_proxy::health::timeline::Told;
 use lb_proxy::instance::{self, Instance};
 use lb_proxy::observe::writer::Writer;
 use lb_proxy::{control, health, privilege, sys};
@@ -179,16 +178,14 @@ async fn serve(options: &Options, config: Option<LoadBalancer>) -> anyhow::Resul
     std::process::exit(0);
 }
 
-fn started() -> Told {
+fn started() -> Event {
     let (pid, version) = (std::process::id(), env!("CARGO_PKG_VERSION"));
-    Told {
-        kind: EventKind::DataPlaneStarted,
-        subject: Subject { kind: "data_plane".to_owned(), id: pid.to_string(), name: String::new() },
-        old: String::new(),
+    Event {
         new: format!("lb-proxy {version} began"),
-        reason: String::new(),
-        by: String::new(),
-        effect: String::new(),
+        ..Event::new(
+            EventKind::DataPlaneStarted,
+            Subject { kind: "data_plane".to_owned(), id: pid.to_string(), name: String::new() },
+        )
     }
 }
 

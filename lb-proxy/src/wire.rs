@@ -7,14 +7,16 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, TcpStream};
+use std::os::fd::RawFd;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::SockRef;
+use tokio::io::unix::AsyncFdReadyGuard;
 
-use crate::sys::socket::Socket;
+use crate::sys::socket::{Socket, Watch};
 use crate::timer::Patience;
 
 /// One connection, to a client or to a member.
@@ -57,30 +59,12 @@ impl Stream {
     /// stream. `room` is not empty.
     pub fn poll_read(&self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
         debug_assert!(!room.is_empty());
-        loop {
-            let mut known = match self.0.watched() {
-                Some(watch) => Some(ready!(watch.poll_read_ready(cx))?),
-                None => None,
-            };
-            match recv(self.0.get(), &mut *room, RecvFlags::empty()) {
-                Ok((n, _)) => {
-                    // Less than there was room for: that was all, and looking again would find nothing.
-                    if n > 0
-                        && n < room.len()
-                        && let Some(known) = &mut known
-                    {
-                        known.clear_ready();
-                    }
-                    return Poll::Ready(Ok(n));
-                }
-                Err(Errno::WOULDBLOCK) => match &mut known {
-                    Some(known) => known.clear_ready(),
-                    None => drop(self.0.watch()?),
-                },
-                Err(Errno::INTR) => {}
-                Err(error) => return Poll::Ready(Err(error.into())),
-            }
-        }
+        let len = room.len();
+        self.poll_call(
+            |watch| watch.poll_read_ready(cx),
+            len,
+            || recv(self.0.get(), &mut *room, RecvFlags::empty()).map(|(n, _)| n),
+        )
     }
 
     /// Ready when there is something to read (or the end, or an error), as far as the runtime knows.
@@ -94,42 +78,44 @@ impl Stream {
 
     /// Writes what the kernel takes of `bytes`, which is not empty.
     pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_out(cx, bytes.len(), || send(self.0.get(), bytes, SendFlags::NOSIGNAL))
+        self.poll_call(
+            |watch| watch.poll_write_ready(cx),
+            bytes.len(),
+            || send(self.0.get(), bytes, SendFlags::NOSIGNAL),
+        )
     }
 
     /// The same for several pieces.
     fn poll_write_vectored(&self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let len = parts.iter().map(|part| part.len()).sum();
-        self.poll_out(cx, len, || rustix::io::writev(self.0.get(), parts))
+        self.poll_call(|watch| watch.poll_write_ready(cx), len, || rustix::io::writev(self.0.get(), parts))
     }
 
-    fn poll_out(
-        &self,
-        cx: &mut Context<'_>,
+    /// Makes `call`, which moves `len` bytes at most, once the runtime does not know that it would have to wait. A
+    /// connection that is not watched yet is watched from the moment it has to wait.
+    fn poll_call<'s>(
+        &'s self,
+        mut poll_ready: impl FnMut(&'s Watch) -> Poll<io::Result<AsyncFdReadyGuard<'s, RawFd>>>,
         len: usize,
-        write: impl Fn() -> rustix::io::Result<usize>,
+        mut call: impl FnMut() -> rustix::io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
             let mut known = match self.0.watched() {
-                Some(watch) => Some(ready!(watch.poll_write_ready(cx))?),
+                Some(watch) => Some(ready!(poll_ready(watch))?),
                 None => None,
             };
-            match write() {
-                Ok(n) => {
-                    if n > 0
-                        && n < len
-                        && let Some(known) = &mut known
-                    {
+            match (call(), &mut known) {
+                (Ok(n), known) => {
+                    // Less than was asked for: that was all, and asking again would find nothing.
+                    if let Some(known) = known.as_mut().filter(|_| n > 0 && n < len) {
                         known.clear_ready();
                     }
                     return Poll::Ready(Ok(n));
                 }
-                Err(Errno::WOULDBLOCK) => match &mut known {
-                    Some(known) => known.clear_ready(),
-                    None => drop(self.0.watch()?),
-                },
-                Err(Errno::INTR) => {}
-                Err(error) => return Poll::Ready(Err(error.into())),
+                (Err(Errno::WOULDBLOCK), Some(known)) => known.clear_ready(),
+                (Err(Errno::WOULDBLOCK), None) => drop(self.0.watch()?),
+                (Err(Errno::INTR), _) => {}
+                (Err(error), _) => return Poll::Ready(Err(error.into())),
             }
         }
     }

@@ -363,15 +363,16 @@ pub async fn mind(instance: Arc<Instance>) -> io::Result<()> {
         if publish {
             instance.republish();
         }
+        // Here, not where somebody was judged: whatever woke us may have judged.
+        if minder.process.take_cut() {
+            instance.wake_sessions();
+        }
         let pause: Duration = next.map_or(FAR, |next| Duration::from_millis(next.since(minder.process.now()).max(1)));
         alarm.set(pause)?;
         tokio::select! {
             () = minder.wake.notified() => {}
             () = minder.process.suspects.named() => {}
             () = alarm.rings() => {}
-        }
-        if minder.process.take_cut() {
-            instance.wake_sessions();
         }
     }
 }

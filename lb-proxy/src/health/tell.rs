@@ -1,6 +1,6 @@
 //! What a verdict does: workers are told by a member's state, operators by the timeline.
 
-use lb_control::events::EventKind;
+use lb_control::events::{Event, EventKind};
 use lb_core::config::monitor::OnMarkedDown;
 use lb_core::config::{LoadBalancer, Pool};
 use lb_core::health::slow_start::WHOLE_PERMILLE;
@@ -8,7 +8,7 @@ use lb_core::health::{Administrative, Change, Turn};
 use lb_core::id::PoolId;
 
 use super::minder::{Book, Minder, Prepared, member_of};
-use super::timeline::{Told, unix_ms};
+use super::timeline::unix_ms;
 use super::ward::Ward;
 use super::{network, words};
 
@@ -35,28 +35,26 @@ impl Minder {
             Change::WentDown => (EventKind::MemberDown, "UP", "DOWN"),
             Change::CameUp => (EventKind::MemberUp, "DOWN", "UP"),
         };
-        self.timeline.tell(Told {
-            kind,
-            subject: words::member(pool, member),
+        self.timeline.tell(Event {
             old: old.to_owned(),
             new: new.to_owned(),
             reason: turn.cause.words(&pool.monitors),
             by: words::by(&turn.cause, pool),
             effect: words::effect(turn.change, cut, in_flight, up, pool.members.len()),
+            ..Event::new(kind, words::member(pool, member))
         });
         self.survey(book, pool, &words::by(&turn.cause, pool));
     }
 
     fn pool_down(&self, book: &mut Book, pool: &Pool, by: &str) {
         let subject = words::pool(pool);
-        self.timeline.tell(Told {
-            kind: EventKind::PoolDown,
-            subject: subject.clone(),
+        self.timeline.tell(Event {
             old: "UP".to_owned(),
             new: "DOWN".to_owned(),
             reason: "no member can take work".to_owned(),
             by: by.to_owned(),
             effect: "new requests are answered 503, new TCP connections are reset".to_owned(),
+            ..Event::new(EventKind::PoolDown, subject.clone())
         });
         let now = self.process.now();
         let within_ms = pool.monitors.iter().map(|m| m.delay_ms * u64::from(m.max_retries_down) + m.timeout_ms).max();
@@ -79,38 +77,29 @@ impl Minder {
         let sure =
             if here.is_empty() { "this node's network is the likely cause" } else { "this node lost its network" };
         book.dark.insert(pool.id);
-        self.timeline.tell(Told {
-            kind: EventKind::NetworkLost,
-            subject,
-            old: String::new(),
+        self.timeline.tell(Event {
             new: sure.to_owned(),
             reason,
             by: "the health monitors".to_owned(),
-            effect: String::new(),
+            ..Event::new(EventKind::NetworkLost, subject)
         });
     }
 
     fn pool_up(&self, book: &mut Book, pool: &Pool, by: &str) {
         let subject = words::pool(pool);
         if book.dark.remove(&pool.id) {
-            self.timeline.tell(Told {
-                kind: EventKind::NetworkBack,
-                subject: subject.clone(),
-                old: String::new(),
+            self.timeline.tell(Event {
                 new: "members are heard again".to_owned(),
-                reason: String::new(),
                 by: "the health monitors".to_owned(),
-                effect: String::new(),
+                ..Event::new(EventKind::NetworkBack, subject.clone())
             });
         }
-        self.timeline.tell(Told {
-            kind: EventKind::PoolUp,
-            subject,
+        self.timeline.tell(Event {
             old: "DOWN".to_owned(),
             new: "UP".to_owned(),
             reason: "a member can take work again".to_owned(),
             by: by.to_owned(),
-            effect: String::new(),
+            ..Event::new(EventKind::PoolUp, subject)
         });
     }
 
@@ -123,14 +112,12 @@ impl Minder {
             return;
         }
         let operator = by == words::OPERATOR;
-        self.timeline.tell(Told {
-            kind: EventKind::MemberAdministrative,
-            subject: words::member(pool, member),
+        self.timeline.tell(Event {
             old: words::axis(before).to_owned(),
             new: words::axis(ward.administrative).to_owned(),
             reason: if operator { String::new() } else { ward.judgement.agent().reason.to_string() },
             by: by.to_owned(),
-            effect: String::new(),
+            ..Event::new(EventKind::MemberAdministrative, words::member(pool, member))
         });
         if !operator {
             self.survey(book, pool, by);
@@ -146,9 +133,7 @@ impl Minder {
             return;
         }
         let moved = book.wards.iter().any(|known| known.pool == pool.id && known.member == member.id);
-        self.timeline.tell(Told {
-            kind: EventKind::MemberUp,
-            subject: words::member(pool, member),
+        self.timeline.tell(Event {
             old: "DOWN".to_owned(),
             new: "UP".to_owned(),
             reason: if moved {
@@ -157,7 +142,7 @@ impl Minder {
                 "nobody asks it any more".to_owned()
             },
             by: words::OPERATOR.to_owned(),
-            effect: String::new(),
+            ..Event::new(EventKind::MemberUp, words::member(pool, member))
         });
     }
 

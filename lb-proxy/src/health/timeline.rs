@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use lb_control::events::{Event, EventKind, Events, Ring, Subject};
+use lb_control::events::{Event, Events, Ring};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::Notify;
 
@@ -16,47 +16,18 @@ pub struct Timeline {
     more: Notify,
 }
 
-/// An event without what the timeline knows itself.
-#[derive(Debug)]
-pub struct Told {
-    /// What kind of thing.
-    pub kind: EventKind,
-    /// To whom.
-    pub subject: Subject,
-    /// Before.
-    pub old: String,
-    /// Now.
-    pub new: String,
-    /// Why.
-    pub reason: String,
-    /// Because of whom.
-    pub by: String,
-    /// What it did to traffic.
-    pub effect: String,
-}
-
 impl Timeline {
     /// A row of its own for this process: named by when it began.
     pub fn new() -> Self {
         Self { ring: Mutex::new(Ring::new(unix_ms())), more: Notify::new() }
     }
 
-    /// Adds one, and says it on standard error.
-    pub fn tell(&self, told: Told) {
-        let event = Event {
-            seq: 0,
-            at_ms: unix_ms(),
-            kind: told.kind,
-            subject: told.subject,
-            old: told.old,
-            new: told.new,
-            reason: told.reason,
-            by: told.by,
-            effect: told.effect,
-        };
+    /// Adds one that happened now, and says it on standard error.
+    pub fn tell(&self, event: Event) {
+        let event = Event { at_ms: unix_ms(), ..event };
         // A pipe that nobody empties must not hold up whoever minds the members.
         if takes_a_line(&std::io::stderr()) {
-            eprintln!("lb-proxy: {}", line(&event));
+            eprintln!("lb-proxy: {event}");
         }
         self.lock().push(event);
         self.more.notify_waiters();
@@ -103,24 +74,4 @@ fn takes_a_line(stream: &impl AsFd) -> bool {
 /// Milliseconds since 1970.
 pub fn unix_ms() -> u64 {
     u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0)
-}
-
-/// One event as a line for people.
-fn line(event: &Event) -> String {
-    let subject = &event.subject;
-    let name = if subject.name.is_empty() { &subject.id } else { &subject.name };
-    let mut line = format!("{} {name}", subject.kind);
-    match (event.old.is_empty(), event.new.is_empty()) {
-        (false, _) => line += &format!(": {} -> {}", event.old, event.new),
-        (true, false) => line += &format!(": {}", event.new),
-        (true, true) => {}
-    }
-    for (before, words, behind) in
-        [(", because ", &event.reason, ""), (" (by ", &event.by, ")"), ("; ", &event.effect, "")]
-    {
-        if !words.is_empty() {
-            line += &format!("{before}{words}{behind}");
-        }
-    }
-    line
 }

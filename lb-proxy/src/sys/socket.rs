@@ -8,11 +8,14 @@ use std::os::fd::{AsRawFd, RawFd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+/// The runtime's watch over a socket.
+pub type Watch = AsyncFd<RawFd>;
+
 /// See the module. Used by one thread only.
 #[derive(Debug)]
 pub struct Socket {
     /// Before `socket`, so that it is dropped first.
-    watch: OnceCell<AsyncFd<RawFd>>,
+    watch: OnceCell<Watch>,
     socket: TcpStream,
 }
 
@@ -34,12 +37,12 @@ impl Socket {
     }
 
     /// The runtime's watch over it, if it was asked for.
-    pub fn watched(&self) -> Option<&AsyncFd<RawFd>> {
+    pub fn watched(&self) -> Option<&Watch> {
         self.watch.get()
     }
 
     /// Has the runtime watch it, if it does not yet. Must be called inside one.
-    pub fn watch(&self) -> io::Result<&AsyncFd<RawFd>> {
+    pub fn watch(&self) -> io::Result<&Watch> {
         if self.watch.get().is_none() {
             let both = Interest::READABLE | Interest::WRITABLE;
             // SAFETY: the descriptor belongs to `socket`, which nobody can take out or replace, and which is closed
