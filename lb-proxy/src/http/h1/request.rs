@@ -3,6 +3,8 @@
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 
+use lb_core::request::Parts as _;
+
 use super::fields::{self, Ambiguous, Field, Kind, Span};
 use super::{FIELDS_MAX, Framing, TARGET_MAX, lines_end_in_crlf};
 
@@ -318,6 +320,38 @@ fn drop_repeated_length(table: &mut [Field]) {
     }
 }
 
+/// A head together with the bytes it was read from.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts<'a> {
+    /// What was understood.
+    pub request: &'a RequestHead,
+    /// The bytes its spans point into.
+    pub head: &'a [u8],
+    /// Its fields.
+    pub table: &'a [Field],
+}
+
+impl lb_core::request::Parts for Parts<'_> {
+    fn method(&self) -> &[u8] {
+        self.request.method_name.in_(self.head)
+    }
+
+    fn target(&self) -> &[u8] {
+        match self.request.path {
+            Some(path) => path.in_(self.head),
+            None if self.method() == b"OPTIONS" => b"*",
+            None => b"/",
+        }
+    }
+
+    fn fields<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let authority = self.request.authority.filter(|_| name.eq_ignore_ascii_case(b"host"));
+        let of_name = |field: &&Field| field.forward && field.name.in_(self.head).eq_ignore_ascii_case(name);
+        let written = self.table.iter().filter(of_name).map(|field| field.value.in_(self.head));
+        authority.map(|span| span.in_(self.head)).into_iter().chain(written)
+    }
+}
+
 /// What a member is told beyond what the client sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Additions {
@@ -331,13 +365,10 @@ pub struct Additions {
 
 /// Writes the head a member gets. Always HTTP/1.1, in origin form, with exactly the fields that are understood.
 pub fn write(request: &RequestHead, head: &[u8], table: &[Field], add: &Additions, out: &mut Vec<u8>) {
-    out.extend_from_slice(request.method_name.in_(head));
+    let parts = Parts { request, head, table };
+    out.extend_from_slice(parts.method());
     out.push(b' ');
-    match request.path {
-        Some(path) => out.extend_from_slice(path.in_(head)),
-        None if request.method_name.in_(head) == b"OPTIONS" => out.push(b'*'),
-        None => out.push(b'/'),
-    }
+    out.extend_from_slice(parts.target());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     if let Some(authority) = request.authority {
         fields::write_field(out, b"Host", authority.in_(head));
@@ -501,6 +532,19 @@ mod tests {
         assert_eq!(seen, "GET /p HTTP/1.1\r\nHost: real:81\r\nA: b\r\n\r\n");
         assert_eq!(forwarded("OPTIONS http://a HTTP/1.1\r\nHost: b\r\n\r\n"), "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
         assert_eq!(forwarded("GET / HTTP/1.0\r\n\r\n"), "GET / HTTP/1.1\r\nHost: 198.51.100.1:80\r\n\r\n");
+    }
+
+    #[test]
+    fn decisions_see_what_the_member_will() {
+        let head =
+            "GET http://real/p?q HTTP/1.1\r\nHost: other\r\nConnection: X-Hop\r\nx-hop: 1\r\nA: b\r\na: c\r\n\r\n";
+        let (request, table) = judged(head).unwrap_or_else(|bad| panic!("{}", bad.reason()));
+        let parts = Parts { request: &request, head: head.as_bytes(), table: &table };
+        let all = |name: &str| parts.fields(name.as_bytes()).map(<[u8]>::to_vec).collect::<Vec<_>>();
+        assert_eq!((parts.method(), parts.target()), (&b"GET"[..], &b"/p?q"[..]));
+        assert_eq!(all("HOST"), [b"real"]);
+        assert_eq!(all("A"), [b"b", b"c"]);
+        assert_eq!(parts.field(b"x-hop"), None);
     }
 
     #[test]
