@@ -12,7 +12,9 @@ use crate::balance::{Group, MemberIndex, effective_weight};
 use crate::config::monitor::{Observation, OnMarkedDown};
 use crate::config::{self, ListenerProtocol, LoadBalancer, LogSettings};
 use crate::id::{ListenerId, MemberId, PoolId};
+use crate::l7::ListenerPolicies;
 use crate::member::{ListenerCell, MemberCell, MemberState, PerWorker, PoolCell};
+use crate::retry::RetryRules;
 
 /// Place of a pool in [`Snapshot::pools`].
 pub type PoolIndex = usize;
@@ -43,8 +45,10 @@ pub struct ListenerSnapshot {
     pub up: bool,
     /// What it speaks.
     pub protocol: ListenerProtocol,
-    /// Where its traffic goes.
+    /// Where its traffic goes, unless a policy says otherwise.
     pub pool: Option<PoolIndex>,
+    /// What else becomes of requests; `None`: there are no policies.
+    pub policies: Option<Box<ListenerPolicies>>,
     /// Most connections at once.
     pub connection_limit: Option<u32>,
     /// How long it waits for what.
@@ -78,6 +82,8 @@ pub struct PoolSnapshot {
     pub observation: Option<Observation>,
     /// Connections to a member that is marked down are closed.
     pub cuts_sessions: bool,
+    /// When requests are sent again; `None`: as the data plane does by itself.
+    pub retry: Option<RetryRules>,
     /// Figures, one writer each.
     pub cells: PerWorker<PoolCell>,
 }
@@ -105,8 +111,8 @@ impl PoolSnapshot {
             (self.ordinary.again(), self.backups.again())
         };
         let (label, cells) = (Arc::clone(&self.label), self.cells.clone());
-        let (observation, cuts_sessions) = (self.observation, self.cuts_sessions);
-        Self { id: self.id, label, members, ordinary, backups, observation, cuts_sessions, cells }
+        let (observation, cuts_sessions, retry) = (self.observation, self.cuts_sessions, self.retry.clone());
+        Self { id: self.id, label, members, ordinary, backups, observation, cuts_sessions, retry, cells }
     }
 }
 
@@ -163,7 +169,8 @@ impl Snapshot {
             .iter()
             .map(|listener| {
                 let pool = listener.default_pool.and_then(|id| place_of.get(&id).copied());
-                Arc::new(build_listener(&config, listener, pool, previous, workers))
+                let policies = build_policies(&config, listener, &place_of, previous, workers);
+                Arc::new(build_listener(&config, listener, (pool, policies), previous, workers))
             })
             .collect();
         Self { generation: previous.generation + 1, config: Some(config), listeners, pools }
@@ -190,7 +197,7 @@ impl Snapshot {
 fn build_listener(
     config: &LoadBalancer,
     listener: &config::Listener,
-    pool: Option<PoolIndex>,
+    (pool, policies): (Option<PoolIndex>, Option<Box<ListenerPolicies>>),
     previous: &Snapshot,
     workers: usize,
 ) -> ListenerSnapshot {
@@ -202,6 +209,7 @@ fn build_listener(
         up: config.admin_state_up && listener.admin_state_up,
         protocol: listener.protocol,
         pool,
+        policies,
         connection_limit: listener.connection_limit,
         timeouts: listener.timeouts,
         insert_headers: listener.insert_headers,
@@ -210,6 +218,24 @@ fn build_listener(
         admitted: old.map(|l| Arc::clone(&l.admitted)).unwrap_or_default(),
         cells: old.map_or_else(|| PerWorker::new(workers), |l| l.cells.grown(workers)),
     }
+}
+
+fn build_policies(
+    config: &LoadBalancer,
+    listener: &config::Listener,
+    place_of: &HashMap<PoolId, PoolIndex>,
+    previous: &Snapshot,
+    workers: usize,
+) -> Option<Box<ListenerPolicies>> {
+    if listener.l7policies.is_empty() {
+        return None;
+    }
+    let written = previous.config.as_ref().and_then(|config| config.listeners.iter().find(|l| l.id == listener.id));
+    let compiled = previous.listener(listener.id).and_then(|l| l.policies.as_deref());
+    let old = compiled.zip(written.map(|l| &*l.l7policies));
+    // As in the programs Octavia drives, a policy whose pool is administratively down is as if it were not there.
+    let up = |id: PoolId| config.pool(id).filter(|pool| pool.admin_state_up).and_then(|_| place_of.get(&id).copied());
+    Some(Box::new(ListenerPolicies::build(&listener.l7policies, old, workers, &up)))
 }
 
 fn build_pool(pool: &config::Pool, old: Option<&PoolSnapshot>, workers: usize) -> PoolSnapshot {
@@ -234,6 +260,7 @@ fn build_pool(pool: &config::Pool, old: Option<&PoolSnapshot>, workers: usize) -
         members,
         observation,
         cuts_sessions,
+        retry: pool.retry.as_ref().map(|retry| RetryRules::build(retry, old.and_then(|p| p.retry.as_ref()))),
         cells,
     }
 }

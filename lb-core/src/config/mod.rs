@@ -3,7 +3,9 @@
 //! Values of these types exist only as the result of [`crate::spec::read`] (or of deserialising
 //! what was serialised from one), so nobody above re-checks them. Names and defaults are Octavia's.
 
+pub mod l7;
 pub mod monitor;
+pub mod retry;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +15,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ListenerId, LoadBalancerId, MemberId, PoolId};
+use l7::{Action, L7Policy};
 use monitor::{AgentCheck, HealthMonitor, Observation, OnMarkedDown};
+use retry::Retry;
 
 /// Most workers a document may ask for.
 pub const WORKERS_MAX: u16 = 64;
@@ -135,6 +139,9 @@ pub struct Listener {
     pub connection_limit: Option<u32>,
     /// Where its traffic goes; `None`: 503, or a closed connection for TCP.
     pub default_pool: Option<PoolId>,
+    /// What else becomes of requests, in the order of their positions (HTTP only).
+    #[serde(default)]
+    pub l7policies: Vec<L7Policy>,
     /// How long it waits for what.
     pub timeouts: Timeouts,
     /// Headers it adds to what members see (HTTP only).
@@ -148,6 +155,21 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// Every pool that serves its requests, whatever policies there are: each once, the default pool first.
+    pub fn pools(&self) -> Vec<PoolId> {
+        let of_policy = |policy: &L7Policy| match policy.action {
+            Action::ToPool(pool) => Some(pool),
+            _ => None,
+        };
+        let mut pools: Vec<PoolId> = Vec::new();
+        for pool in self.default_pool.into_iter().chain(self.l7policies.iter().filter_map(of_policy)) {
+            if !pools.contains(&pool) {
+                pools.push(pool);
+            }
+        }
+        pools
+    }
+
     /// Its name, or its id when it has none: what log lines and tables show.
     pub fn label(&self) -> String {
         label(&self.name, self.id)
@@ -260,6 +282,9 @@ pub struct Pool {
     /// What becomes of connections when their member is marked down. Extension.
     #[serde(default)]
     pub on_marked_down: OnMarkedDown,
+    /// When a request is sent again; `None`: as the data plane does by itself. Extension.
+    #[serde(default)]
+    pub retry: Option<Retry>,
     /// Labels; recorded, not interpreted.
     pub tags: Vec<String>,
 }

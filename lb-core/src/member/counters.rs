@@ -87,6 +87,20 @@ pub struct MemberCell {
 pub struct PoolCell {
     /// Gauge: requests or connections in flight on its members.
     pub active: Counter,
+    /// Requests that were not sent again because the budget for that was used up.
+    pub retries_denied: Counter,
+}
+
+/// What one worker counts for one L7 policy.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct PolicyCell {
+    /// Requests it matched.
+    pub matched: Counter,
+    /// Copies sent to its mirror.
+    pub mirrored: Counter,
+    /// Copies that were not sent, or failed.
+    pub mirrors_lost: Counter,
 }
 
 /// One cell for each worker, kept by all snapshots that know the same object.

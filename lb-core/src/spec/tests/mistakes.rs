@@ -100,7 +100,6 @@ fn of_a_listener() {
     each(
         "loadbalancer:\n  vip_address: 10.0.0.1\n  listeners:\n  - protocol: HTTP\n    protocol_port: 80\n    BODY\n",
         &[
-            ("l7policies: [{action: REJECT}]", "6:5 `l7policies` is not supported by this version yet | leave it out"),
             (
                 "client_authentication: MANDATORY",
                 "6:5 `client_authentication` is not supported by this version yet | leave it out",

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 use uuid::Uuid;
 
+use super::round_trip_l7::{policies, retries};
 use super::round_trip_monitors::{agent_checks, marked_down, monitors, observations};
 use crate::config::*;
 use crate::id::{ListenerId, LoadBalancerId, MemberId, PoolId};
@@ -122,7 +123,8 @@ fn pools() -> impl Strategy<Value = Pool> {
     let rules = (prop::sample::select(protocols), prop::sample::select(algorithms), any::<bool>());
     let slow_start = prop_oneof![Just(0), 0..=crate::spec::SECONDS_MAX * 1000];
     let health = (monitors(), observations(), slow_start, agent_checks(), marked_down());
-    (identity, rules, prop::collection::vec(members(), 0..6), health).prop_map(|(identity, rules, members, health)| {
+    let members = prop::collection::vec(members(), 0..6);
+    (identity, rules, members, health, retries()).prop_map(|(identity, rules, members, health, retry)| {
         let (id, name, description, tags) = identity;
         let (protocol, lb_algorithm, admin_state_up) = rules;
         let (monitors, mut observation, slow_start_ms, agent_check, on_marked_down) = health;
@@ -144,6 +146,7 @@ fn pools() -> impl Strategy<Value = Pool> {
             slow_start_ms,
             agent_check,
             on_marked_down,
+            retry: retry.filter(|_| protocol == PoolProtocol::Http),
             tags,
         }
     })
@@ -157,11 +160,11 @@ fn listeners() -> impl Strategy<Value = (Listener, usize)> {
         let pages = prop::collection::btree_map(prop::sample::select(ERROR_PAGE_STATUSES.to_vec()), paragraphs(), 0..3);
         let identity = (any::<u128>(), words(), paragraphs(), prop::collection::vec(words(), 0..3));
         let limits = (1u16.., any::<bool>(), prop::option::of(1u32..), timeouts());
-        let extras = (any::<[bool; 3]>(), logs(http), pages, any::<usize>());
+        let extras = (any::<[bool; 3]>(), logs(http), pages, any::<usize>(), policies());
         (identity, limits, extras).prop_map(move |(identity, limits, extras)| {
             let (id, name, description, tags) = identity;
             let (protocol_port, admin_state_up, connection_limit, timeouts) = limits;
-            let ([x_forwarded_for, x_forwarded_port, x_forwarded_proto], log, error_pages, draw) = extras;
+            let ([x_forwarded_for, x_forwarded_port, x_forwarded_proto], log, error_pages, draw, l7policies) = extras;
             let insert_headers = InsertHeaders { x_forwarded_for, x_forwarded_port, x_forwarded_proto };
             let listener = Listener {
                 id: ListenerId(Uuid::from_u128(id)),
@@ -172,6 +175,7 @@ fn listeners() -> impl Strategy<Value = (Listener, usize)> {
                 admin_state_up,
                 connection_limit,
                 default_pool: None,
+                l7policies: if http { l7policies } else { Vec::new() },
                 timeouts,
                 insert_headers: if http { insert_headers } else { InsertHeaders::default() },
                 log,
@@ -233,6 +237,7 @@ fn make_legal(config: &mut LoadBalancer, listeners: Vec<(Listener, usize)>) {
         };
         let candidates: Vec<PoolId> = config.pools.iter().filter(allowed).map(|pool| pool.id).collect();
         listener.default_pool = candidates.get(draw % (candidates.len() + 1)).copied();
+        super::round_trip_l7::give_pools(&mut listener.l7policies, &candidates);
         config.listeners.push(listener);
     }
 }

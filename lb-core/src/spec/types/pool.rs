@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{AgentCheck, HealthMonitor, Line, NodeId, Observe, OnMarkedDown, Seconds, Text};
+use super::{AgentCheck, HealthMonitor, Line, NodeId, Observe, OnMarkedDown, Retry, Seconds, Text};
 use crate::config::WEIGHT_MAX;
 use crate::id::{MemberId, PoolId};
 use crate::spec::{MEMBERS_MAX, MONITORS_MAX};
@@ -45,6 +45,8 @@ pub(in crate::spec) struct Pool {
     pub(in crate::spec) agent_check: Option<AgentCheck>,
     /// Extension: what becomes of connections when their member is marked down. Default: `KEEP_SESSIONS`.
     pub(in crate::spec) on_marked_down: Option<OnMarkedDown>,
+    /// Extension: when a request is sent again. Default: what is safe, a few times.
+    pub(in crate::spec) retry: Option<Retry>,
     /// Labels; recorded, not interpreted.
     pub(in crate::spec) tags: Option<Vec<Line>>,
 }

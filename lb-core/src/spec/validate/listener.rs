@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::l7::Home;
 use super::pool::Standing;
 use super::unique::Identity;
 use super::{Border, NodeId, line, lines, text, types};
@@ -12,10 +13,10 @@ use crate::spec::tree::Spot;
 
 /// What a listener is known by: its name, else its port.
 #[derive(Clone, Copy)]
-struct Key<'k> {
-    text: &'k str,
+pub(super) struct Key<'k> {
+    pub(super) text: &'k str,
     /// Another listener has the same, and that has been reported.
-    doubled: bool,
+    pub(super) doubled: bool,
 }
 
 impl Border<'_> {
@@ -45,6 +46,9 @@ impl Border<'_> {
         let timeouts = timeouts(&listener);
         let connection_limit = self.connection_limit(at, listener.connection_limit);
         let insert_headers = self.insert_headers(at, listener.insert_headers, protocol);
+        let home =
+            Home { load_balancer: parent, listener: id, key: Key { text: &key, doubled }, protocol, insert_headers };
+        let l7policies = self.l7policies(at, listener.l7policies.take(), home);
         let log = self.log(listener.log, protocol);
         let error_pages = self.error_pages(at, listener.error_pages, protocol);
         Some(config::Listener {
@@ -56,6 +60,7 @@ impl Border<'_> {
             admin_state_up: listener.admin_state_up.unwrap_or(true),
             connection_limit,
             default_pool,
+            l7policies: l7policies?,
             timeouts,
             insert_headers,
             log,
@@ -110,12 +115,12 @@ impl Border<'_> {
     }
 
     /// Only `name` and `id` are written: the pool stands elsewhere.
-    fn is_reference(&self, pool: NodeId) -> bool {
+    pub(super) fn is_reference(&self, pool: NodeId) -> bool {
         let mut written = self.tree.entries(pool).iter().filter(|entry| !self.tree.is_null(entry.value));
         written.all(|entry| matches!(entry.key.as_str(), "name" | "id"))
     }
 
-    fn reference(&mut self, pool: &types::Pool) -> Option<(usize, Spot)> {
+    pub(super) fn reference(&mut self, pool: &types::Pool) -> Option<(usize, Spot)> {
         let name = pool.name.as_ref().map_or("", |name| &name.0);
         if self.tree.is_lost(pool.at, "name") || self.tree.is_lost(pool.at, "id") {
             return None;
@@ -130,7 +135,7 @@ impl Border<'_> {
     }
 
     /// Octavia's table of what a listener may send to which pool.
-    fn pair(&mut self, listener: ListenerProtocol, pool: PoolProtocol, spot: Spot) {
+    pub(super) fn pair(&mut self, listener: ListenerProtocol, pool: PoolProtocol, spot: Spot) {
         let allowed: &[PoolProtocol] = match listener {
             ListenerProtocol::Tcp => &[PoolProtocol::Tcp, PoolProtocol::Http, PoolProtocol::Https],
             ListenerProtocol::Http => &[PoolProtocol::Http],
@@ -191,7 +196,7 @@ impl Border<'_> {
     }
 
     /// Reports a key that does nothing where requests are not read.
-    fn only_http(&mut self, at: NodeId, key: &str, used: bool, protocol: Option<ListenerProtocol>) {
+    pub(super) fn only_http(&mut self, at: NodeId, key: &str, used: bool, protocol: Option<ListenerProtocol>) {
         if let Some(protocol) = protocol
             && used
             && !protocol.is_http()

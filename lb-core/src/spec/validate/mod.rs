@@ -4,11 +4,15 @@
 //! that was never written. So a rule that lacks a value it needs is silent: its absence is reported already.
 
 mod address;
+mod l7;
+mod l7_change;
+mod l7_rule;
 mod listener;
 mod log;
 mod monitor;
 mod monitor_fields;
 mod pool;
+mod retry;
 mod unique;
 
 use std::net::{IpAddr, SocketAddr};

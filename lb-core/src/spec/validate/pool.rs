@@ -77,6 +77,7 @@ impl Border<'_> {
         let monitors = self.monitors(&mut pool, parent);
         let observation = self.observation(at, pool.observe, has_monitors, protocol);
         let agent_check = self.agent_check(pool.agent_check);
+        let retry = self.retry(pool.retry.take(), protocol);
         let config = match (protocol, lb_algorithm, monitors) {
             (Some(protocol), Some(lb_algorithm), Some(monitors)) if members.len() == count => Some(config::Pool {
                 id,
@@ -91,6 +92,7 @@ impl Border<'_> {
                 slow_start_ms: pool.slow_start.map_or(0, |slow| slow.ms),
                 agent_check,
                 on_marked_down: on_marked_down(pool.on_marked_down),
+                retry,
                 tags: lines(pool.tags),
             }),
             _ => None,

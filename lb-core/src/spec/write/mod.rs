@@ -1,5 +1,6 @@
 //! A configuration written back as a document of this floor, every default spelled out.
 
+mod l7;
 mod monitor;
 
 use std::collections::BTreeMap;
@@ -55,6 +56,7 @@ fn listener(listener: &Listener) -> Value {
             "X-Forwarded-Proto": headers.x_forwarded_proto.to_string(),
         });
         put(&mut body, "insert_headers", Some(headers));
+        put(&mut body, "l7policies", Some(l7::policies(&listener.l7policies)));
         let pages: BTreeMap<String, &str> =
             listener.error_pages.iter().map(|(status, page)| (status.to_string(), page.as_str())).collect();
         put(&mut body, "error_pages", Some(json!(pages)));
@@ -100,6 +102,7 @@ fn pool(pool: &Pool) -> Value {
         }
     }
     put(&mut body, "observe", pool.observation.as_ref().map(monitor::observation));
+    put(&mut body, "retry", pool.retry.as_ref().map(l7::retry));
     put(&mut body, "agent_check", pool.agent_check.as_ref().map(monitor::agent_check));
     Value::Object(body)
 }
