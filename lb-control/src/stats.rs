@@ -60,8 +60,26 @@ pub struct ListenerStats {
     pub request_errors: u64,
     /// Answers sent, by class: 1xx, 2xx, 3xx, 4xx, 5xx.
     pub responses: [u64; 5],
-    /// Answers made here (refusals), not by a member.
+    /// Answers made here (refusals, redirects), not by a member.
     pub refusals: u64,
+    /// Per L7 policy, in the order of their positions.
+    #[serde(default)]
+    pub l7policies: Vec<PolicyStats>,
+}
+
+/// One L7 policy.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PolicyStats {
+    /// Id of the policy.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Requests it matched.
+    pub matched: u64,
+    /// Copies it had sent elsewhere.
+    pub mirrored: u64,
+    /// Copies that were not sent, or got no answer.
+    pub mirrors_lost: u64,
 }
 
 /// One pool with its members.
@@ -81,6 +99,9 @@ pub struct PoolStats {
     pub bytes_in: u64,
     /// Bytes received from members.
     pub bytes_out: u64,
+    /// Requests that were not sent again because the budget for that was used up.
+    #[serde(default)]
+    pub retries_denied: u64,
     /// In document order.
     pub members: Vec<MemberStats>,
 }

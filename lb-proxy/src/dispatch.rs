@@ -10,22 +10,25 @@ use std::time::Duration;
 
 use lb_core::balance::{self, FlowKey, MemberIndex, Tried};
 use lb_core::config::monitor::ObservedLayer;
+use lb_core::config::retry::RetryOn;
 use lb_core::member::MemberCell;
 use lb_core::snapshot::{MemberSlot, PoolIndex, PoolSnapshot};
 
 use crate::listener::Downstream;
 use crate::observe::record::{Ending, endings};
+use crate::retry::{self, RETRIES_MAX};
 use crate::upstream::connect::{ConnectFailure, connect};
 use crate::view::View;
 use crate::wire::Stream;
 use crate::worker::Worker;
 
-/// Attempts after the first (HAProxy: `retries 3`).
-pub const RETRIES_MAX: u32 = 3;
 /// Pauses before an attempt on a member that failed before, when there is no other: one second in all, enough
 /// for a server that is restarted. HAProxy's three pauses of a second each keep clients waiting for longer than
 /// most of them like to be told 503.
 const PAUSES_MS: [u64; RETRIES_MAX as usize] = [100, 300, 600];
+/// Times a request that a member took without answering may be sent once more to another, where the pool does not say
+/// more. Not more: it may be the request that fells them.
+const MOVES_AFTER_SENDING_MAX: u32 = 1;
 /// A member that answered this short while ago and refuses now may just be restarting, in milliseconds: when
 /// there is no other, it is waited for. One that has been gone for longer is not.
 const RESTART_MS: u64 = 3_000;
@@ -174,6 +177,8 @@ pub struct Journey {
     tried: Tried,
     /// Failed attempts so far.
     retries: u32,
+    /// Those of them in which a member had got the request.
+    moves: u32,
     /// Attempts that were not waited for.
     given_up: u32,
     /// The member it was last on.
@@ -190,6 +195,7 @@ impl Journey {
             key: FlowKey { source },
             tried: Tried::default(),
             retries: 0,
+            moves: 0,
             given_up: 0,
             last: None,
             redispatched: false,
@@ -198,8 +204,8 @@ impl Journey {
 
     /// Chooses a member and gets a connection to it, trying others when that fails.
     ///
-    /// Refused or unanswered connections are retried [`RETRIES_MAX`] times: at once while another member is
-    /// ready, after a pause when the last one worked within [`RESTART_MS`]; otherwise not at all.
+    /// Refused or unanswered connections are retried as often as the pool says ([`RETRIES_MAX`] times): at once while
+    /// another member is ready, after a pause when the last one worked within [`RESTART_MS`]; otherwise not at all.
     pub async fn reach(
         &mut self,
         worker: &Worker,
@@ -207,6 +213,9 @@ impl Journey {
         reuse: Reuse,
         connect_timeout_ms: u64,
     ) -> Result<Reached, Ending> {
+        if self.last.is_none() {
+            retry::asked(worker, view, self.pool);
+        }
         loop {
             let member =
                 balance::pick(view.pool(self.pool), self.key, worker.now(), &self.tried).ok_or(endings::NO_MEMBER)?;
@@ -267,14 +276,25 @@ impl Journey {
         }
     }
 
-    /// The member took the request and then failed before a byte of an answer: may it be sent once more? To
-    /// another member if there is one, else to the same.
-    pub fn may_move_on(&mut self, lease: &Lease) -> bool {
-        let may = self.retries < RETRIES_MAX;
-        if may {
-            self.note(lease.member(), lease.cell());
-        }
-        may
+    /// The member took the request and then failed by `cause`, or would be found to have, before the client got a byte of
+    /// an answer: may it be sent once more? To another member if there is one, else to the same. A yes takes a retry out of
+    /// the budget and is followed by [`Self::move_on`].
+    pub fn may_move_on(&self, worker: &Worker, view: &View, cause: RetryOn) -> bool {
+        let by_itself = view.pool(self.pool).retry.is_none();
+        retry::is_wanted(view, self.pool, cause, self.retries)
+            && !(by_itself && self.moves >= MOVES_AFTER_SENDING_MAX)
+            && retry::claim(worker, view, self.pool)
+    }
+
+    /// Leaves a member that took the request.
+    pub fn move_on(&mut self, lease: &Lease) {
+        self.moves += 1;
+        self.note(lease.member(), lease.cell());
+    }
+
+    /// Whose members it is tried on.
+    pub fn pool(&self) -> PoolIndex {
+        self.pool
     }
 
     /// The member it was last on, if it was on any: what a log line names.
@@ -311,16 +331,17 @@ impl Journey {
                 return Ok(());
             }
         };
-        if self.retries >= RETRIES_MAX {
+        if !retry::is_wanted(view, self.pool, RetryOn::ConnectFailure, self.retries) {
             return Err(ending);
         }
-        let pause_ms = PAUSES_MS[self.retries as usize];
+        let pause_ms = PAUSES_MS[PAUSES_MS.len().min(self.retries as usize + 1) - 1];
         let worked_lately = view.member(self.pool, member).state.fault.worked_within(RESTART_MS, worker.now());
         self.note(member, view.member_cell(self.pool, member));
-        if !balance::alternative(view.pool(self.pool), worker.now(), &self.tried) {
-            if !worked_lately {
-                return Err(ending);
-            }
+        let alternative = balance::alternative(view.pool(self.pool), worker.now(), &self.tried);
+        if !(alternative || worked_lately) || !retry::claim(worker, view, self.pool) {
+            return Err(ending);
+        }
+        if !alternative {
             tokio::time::sleep(Duration::from_millis(pause_ms)).await;
             // Everybody failed once: all are candidates again.
             self.tried = Tried::default();

@@ -15,6 +15,7 @@ pub mod listener;
 pub mod observe;
 pub mod privilege;
 pub mod process;
+pub mod retry;
 pub mod sys;
 pub mod tcp;
 pub mod timer;

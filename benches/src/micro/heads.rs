@@ -103,7 +103,7 @@ fn write_request(name: &str, head: String) -> Scenario {
         let add = Additions { insert, client: [192, 0, 2, 117].into(), local: ([20, 20, 20, 6], 80).into() };
         Ok(Box::new(move || {
             out.clear();
-            request::write(black_box(&request), head.as_bytes(), &table, black_box(&add), &mut out);
+            request::write(black_box(&request), head.as_bytes(), &table, black_box(&add), black_box(None), &mut out);
         }))
     })
 }
@@ -127,7 +127,15 @@ fn write_response(name: &str, head: &'static str) -> Scenario {
         Ok(Box::new(move || {
             out.clear();
             let word = black_box(ConnectionWord::Implied);
-            black_box(response::write(black_box(&response), head.as_bytes(), &table, word, false, &mut out));
+            black_box(response::write(
+                black_box(&response),
+                head.as_bytes(),
+                &table,
+                black_box(None),
+                word,
+                false,
+                &mut out,
+            ));
         }))
     })
 }

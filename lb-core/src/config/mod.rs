@@ -155,14 +155,16 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Every pool that serves its requests, whatever policies there are: each once, the default pool first.
+    /// Every pool its requests may go to: each once, the default pool first, those that only get copies last.
     pub fn pools(&self) -> Vec<PoolId> {
         let of_policy = |policy: &L7Policy| match policy.action {
             Action::ToPool(pool) => Some(pool),
             _ => None,
         };
         let mut pools: Vec<PoolId> = Vec::new();
-        for pool in self.default_pool.into_iter().chain(self.l7policies.iter().filter_map(of_policy)) {
+        let serving = self.default_pool.into_iter().chain(self.l7policies.iter().filter_map(of_policy));
+        let copies = self.l7policies.iter().filter_map(|policy| policy.mirror.map(|mirror| mirror.pool));
+        for pool in serving.chain(copies) {
             if !pools.contains(&pool) {
                 pools.push(pool);
             }

@@ -9,6 +9,7 @@ use super::body::{Broken, Pump};
 use super::h1::request::{Method, RequestHead};
 use super::h1::response::{self, BadAnswer, ConnectionWord, ResponseHead};
 use super::h1::{Framing, HEAD_MAX, head_end};
+use super::policy::Changed;
 use crate::buffer::{BUFFER_LEN, Buffer, Buffers, Sheet};
 use crate::clock;
 use crate::timer::Patience;
@@ -49,6 +50,8 @@ pub enum Failed {
     Closed,
     /// It closed or reset within the head.
     ClosedInHead,
+    /// It has this status, and the request is sent once more instead.
+    Declined(u16),
     /// It cannot be passed on.
     Bad(BadAnswer),
     /// Its body broke, either at the member's end or at the client's.
@@ -74,6 +77,10 @@ pub struct Answer<'a> {
     pub request: &'a RequestHead,
     /// May the client send another request after this one? Asked when the head goes out.
     pub keep_client: &'a dyn Fn() -> bool,
+    /// What policies change of it; `None`: nothing.
+    pub changed: Option<&'a Changed<'a>>,
+    /// True if an answer of that status is not to be passed on.
+    pub decline: &'a dyn Fn(u16) -> bool,
     /// Waiting for the head.
     pub head_patience: Patience<'a>,
     /// Waiting for the body.
@@ -92,6 +99,9 @@ impl Answer<'_> {
         let mut buffer = self.buffers.lend();
         let mut sheet = self.buffers.lend_sheet();
         let head = self.final_head(from, to, &mut buffer, &mut sheet).await?;
+        if (self.decline)(head.status) {
+            return Err(Failed::Declined(head.status));
+        }
         let client_reusable = self.write_head(&head, &buffer, &mut sheet);
         buffer.consume(head.len);
         let body = self.pass_body(&head, from, to, &mut buffer, &sheet.out).await;
@@ -159,7 +169,7 @@ impl Answer<'_> {
         if self.request.minor_version > 0 {
             sheet.out.clear();
             let Sheet { fields, out, .. } = &mut *sheet;
-            let counted = response::write(head, buffer.filled(), fields, ConnectionWord::Implied, false, out);
+            let counted = response::write(head, buffer.filled(), fields, None, ConnectionWord::Implied, false, out);
             wire::write_all(to, &mut [IoSlice::new(out)], self.client).await?;
             self.told.head_counted.set(self.told.head_counted.get() + counted);
             self.told.head_bytes.set(self.told.head_bytes.get() + out.len() as u64);
@@ -188,7 +198,8 @@ impl Answer<'_> {
         let chunked = (head.body == Framing::Chunked || announced) && !old_client;
         sheet.out.clear();
         let Sheet { fields, out, .. } = sheet;
-        let counted = response::write(head, buffer.filled(), fields, word, chunked, out);
+        self.changed.iter().for_each(|changed| changed.drop_from_response(buffer.filled(), fields));
+        let counted = response::write(head, buffer.filled(), fields, self.changed, word, chunked, out);
         self.told.head_counted.set(self.told.head_counted.get() + counted);
         keep
     }

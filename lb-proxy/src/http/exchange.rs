@@ -8,24 +8,24 @@ use std::task::Poll;
 use std::time::Instant;
 
 use lb_core::config::monitor::ObservedLayer;
+use lb_core::config::retry::RetryOn;
 
 use super::answer::{Answer, Failed, Passed, Told};
 use super::body::{Broken, Pump};
 use super::h1::Framing;
-use super::h1::request::{self, Additions, Method, RequestHead};
+use super::h1::request::{self, Additions, Method, Parts, RequestHead};
+use super::mirror;
+use super::policy::Choice;
 use super::session::{After, Books, Request, Session};
 use crate::buffer::{Buffer, Sheet};
 use crate::clock;
 use crate::dispatch::{Journey, Reached, Reuse};
+use crate::listener::Downstream;
 use crate::observe::queue::LINE_MAX;
 use crate::observe::record::{Ending, Times, endings};
 use crate::timer::{Deadlines, Patience, Side, Wait};
 use crate::wire::{self, Stream};
 use crate::worker::{Ticket, millis_between};
-
-/// Times a request that a member took without answering may be sent once more to another. Not more: it may be
-/// the request that fells them.
-const MOVES_AFTER_SENDING_MAX: u32 = 1;
 
 /// How one attempt on a member ended.
 enum Attempt {
@@ -45,7 +45,17 @@ enum Attempt {
 struct Course {
     reached: Option<Reached>,
     connected_at: Option<Instant>,
-    moves: u32,
+}
+
+/// How a request goes out and its answer comes back.
+#[derive(Clone, Copy)]
+struct Way<'a> {
+    /// Bytes of its body, if they are all there.
+    held: Option<usize>,
+    /// What policies made of it.
+    choice: &'a Choice,
+    /// True if an answer of that status is not wanted: the request will be sent once more.
+    decline: &'a dyn Fn(u16) -> bool,
 }
 
 impl Session {
@@ -54,20 +64,25 @@ impl Session {
         let told = Told::default();
         // The buffer is there: the head was read into it.
         let mut buffer = self.buffer.take().unwrap_or_else(|| self.downstream.worker.buffers.lend());
-        self.prepare(&mut request, &mut buffer);
+        let choice = self.choose(&request, &buffer);
+        self.prepare(&mut request, &mut buffer, &choice);
         let head = request.head;
         self.client_ends = !head.keep_alive;
-        let mut journey = self.listener().pool.map(|pool| Journey::new(pool, self.downstream.peer.ip()));
-        let mut course = Course { reached: None, connected_at: None, moves: 0 };
+        let mut journey = choice.pool.map(|pool| Journey::new(pool, self.downstream.peer.ip()));
+        let mut course = Course { reached: None, connected_at: None };
         let outcome = match &mut journey {
+            Some(journey) => {
+                self.copy(&request, &choice, &buffer);
+                self.travel(&request, &choice, journey, &mut course, &mut buffer, &told, from, to).await
+            }
             None => Err(endings::NO_MEMBER),
-            Some(journey) => self.travel(&request, journey, &mut course, &mut buffer, &told, from, to).await,
         };
-        self.buffer = Some(buffer);
         let (ending, after) = match outcome {
             Ok(after) => (endings::SERVED, after),
+            Err(_) if choice.answered_here => self.answer_here(&choice, &request, &mut buffer, &told, to).await,
             Err(ending) => (ending, self.refuse(ending, head.method == Method::Head, &told, to).await),
         };
+        self.buffer = Some(buffer);
         let now = clock::now().into_std();
         let since_whole = |at: Option<Instant>, from: Instant| at.map_or(-1, |at| millis_between(from, at));
         let times = Times {
@@ -83,6 +98,7 @@ impl Session {
             times,
             told: &told,
             journey: journey.as_ref(),
+            policy: self.deciding(&choice),
             lease: course.reached.as_ref().map(|r| &r.lease),
             line: &request.sheet.line,
             head_in: head.len as u64,
@@ -93,8 +109,8 @@ impl Session {
         after
     }
 
-    /// Writes the head a member gets and the line the log gets; then the head is dealt with.
-    fn prepare(&self, request: &mut Request, buffer: &mut Buffer) {
+    /// Writes the head a member gets, or where the client is sent, and the line the log gets; then the head is dealt with.
+    fn prepare(&self, request: &mut Request, buffer: &mut Buffer, choice: &Choice) {
         let head = &request.head;
         let bytes = &buffer.filled()[..head.len];
         let Sheet { fields, out, line } = &mut *request.sheet;
@@ -103,7 +119,13 @@ impl Session {
             client: self.downstream.peer.ip(),
             local: self.listener().address,
         };
-        request::write(head, bytes, fields, &add, out);
+        if choice.answered_here {
+            self.write_location(choice, &Parts { request: head, head: bytes, table: fields }, out);
+        } else {
+            let changed = self.downstream.changed(choice);
+            changed.iter().for_each(|changed| changed.drop_from_request(bytes, fields));
+            request::write(head, bytes, fields, &add, changed.as_ref(), out);
+        }
         line.extend_from_slice(head.method_name.in_(bytes));
         line.push(b' ');
         let target = head.target.in_(bytes);
@@ -112,11 +134,28 @@ impl Session {
         buffer.consume(head.len);
     }
 
+    /// Has a copy of the request sent elsewhere, if a policy wants one and the request is all there.
+    fn copy(&self, request: &Request, choice: &Choice, buffer: &Buffer) {
+        let Some((policy, pool)) = choice.mirror else { return };
+        let policy = self.listener().policies.as_ref().and_then(|policies| policies.policies.get(policy));
+        let (Some(policy), Some(body)) = (policy, held_body(&request.head, buffer)) else { return };
+        let (cell, Downstream { worker, view, peer, .. }) = (self.policy_cell(policy), &self.downstream);
+        mirror::send(worker, view, cell, || mirror::Copy {
+            pool,
+            source: peer.ip(),
+            method: request.head.method,
+            bytes: [&request.sheet.out[..], &buffer.filled()[..body]].concat(),
+            connect_ms: self.listener().timeouts.member_connect_ms,
+            cell: std::sync::Arc::clone(cell),
+        });
+    }
+
     /// From member to member until the answer has been passed on or nothing more may be tried.
     #[expect(clippy::too_many_arguments, reason = "one step of the walk: all of it is borrowed from the caller")]
     async fn travel(
         &mut self,
         request: &Request,
+        choice: &Choice,
         journey: &mut Journey,
         course: &mut Course,
         buffer: &mut Buffer,
@@ -133,20 +172,21 @@ impl Session {
         let mut reached = journey.reach(&worker, &view, reuse, connect_ms).await?;
         loop {
             course.connected_at = Some(clock::now().into_std());
-            let attempt = self.attempt(request, &mut reached, held, buffer, told, from, to).await;
+            let decline = |status| {
+                let wanted = RetryOn::status(status).filter(|_| repeatable && told.head_bytes.get() == 0);
+                wanted.is_some_and(|cause| journey.may_move_on(&worker, &view, cause))
+            };
+            let way = Way { held, choice, decline: &decline };
+            let attempt = self.attempt(request, &mut reached, way, buffer, told, from, to).await;
             self.witness(&attempt, &reached);
-            let closed_unanswered = matches!(attempt, Attempt::Failed(Failed::Closed));
-            if closed_unanswered && repeatable && reached.reused {
+            if repeatable && reached.reused && matches!(attempt, Attempt::Failed(Failed::Closed)) {
                 // The member closed an idle connection just then; it has not failed.
                 reached = journey.reach_again(&worker, &view, reached.lease, connect_ms).await?;
                 continue;
             }
-            if closed_unanswered
-                && repeatable
-                && course.moves < MOVES_AFTER_SENDING_MAX
-                && journey.may_move_on(&reached.lease)
-            {
-                course.moves += 1;
+            if repeatable && attempt.is_declined_or(told, |cause| journey.may_move_on(&worker, &view, cause)) {
+                journey.move_on(&reached.lease);
+                told.any_byte.set(false);
                 drop(reached);
                 reached = journey.reach(&worker, &view, Reuse::Never, connect_ms).await?;
                 continue;
@@ -169,6 +209,10 @@ impl Session {
         };
         if its_own {
             reached.lease.failed(&self.downstream.worker, ObservedLayer::Http);
+        }
+        if let Attempt::Failed(Failed::Declined(status)) = attempt {
+            reached.lease.answered_badly(&self.downstream.worker);
+            reached.lease.cell().responses.get(usize::from(*status / 100).wrapping_sub(1)).iter().for_each(|c| c.inc());
         }
     }
 
@@ -200,6 +244,8 @@ impl Session {
                     (_, false) => After::Linger,
                 })
             }
+            // What is declined is followed by another attempt.
+            Attempt::Failed(Failed::Declined(_)) => Err(endings::NO_MEMBER),
             Attempt::Failed(Failed::Closed) if reused => Err(endings::MEMBER_CLOSED_KEPT),
             Attempt::Failed(Failed::Closed) => Err(endings::MEMBER_CLOSED),
             Attempt::Failed(Failed::ClosedInHead) => Err(endings::MEMBER_CLOSED_HEAD),
@@ -227,14 +273,16 @@ impl Session {
         &mut self,
         request: &Request,
         reached: &mut Reached,
-        held: Option<usize>,
+        way: Way<'_>,
         buffer: &mut Buffer,
         told: &Told,
         from: &Stream,
         to: &Stream,
     ) -> Attempt {
+        let Way { held, choice, decline } = way;
         let timeouts = self.listener().timeouts;
         let Self { timer, deadlines, downstream, last, .. } = self;
+        let changed = downstream.changed(choice);
         let deadlines: &Deadlines = deadlines;
         let (wants_more, last) = (request.head.keep_alive, *last);
         // While the request is still on its way the member owes no answer, and one that comes all the same is
@@ -246,6 +294,8 @@ impl Session {
         let answer = Answer {
             request: &request.head,
             keep_client: &keep_client,
+            changed: changed.as_ref(),
+            decline,
             head_patience: Patience { excused: Some(&uploading), ..from_member },
             body_patience: from_member,
             client: Patience::new(deadlines, Wait::ClientWrite, timeouts.client_data_ms),
@@ -300,8 +350,21 @@ impl Session {
     }
 }
 
+impl Attempt {
+    /// True if the answer was declined, or if it failed before a byte of an answer in a way that `may_move_on` allows.
+    fn is_declined_or(&self, told: &Told, may_move_on: impl FnOnce(RetryOn) -> bool) -> bool {
+        let cause = match self {
+            Self::Failed(Failed::Declined(_)) => return true,
+            Self::Failed(Failed::Closed) => RetryOn::EmptyResponse,
+            Self::Silent(Side::Member) if !told.any_byte.get() => RetryOn::ResponseTimeout,
+            _ => return false,
+        };
+        told.head_bytes.get() == 0 && may_move_on(cause)
+    }
+}
+
 /// Bytes of the body that are all in `buffer` already and so can be sent again; `None`: the body is streamed.
-fn held_body(head: &RequestHead, buffer: &Buffer) -> Option<usize> {
+pub(super) fn held_body(head: &RequestHead, buffer: &Buffer) -> Option<usize> {
     match head.body {
         Framing::None => Some(0),
         Framing::Length(n) if n <= buffer.len() as u64 => Some(n as usize),

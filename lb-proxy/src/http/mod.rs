@@ -2,8 +2,12 @@
 
 pub mod answer;
 pub mod body;
+pub mod discard;
 pub mod exchange;
 pub mod h1;
+pub mod mirror;
 pub mod parked;
+pub mod policy;
+pub mod redirect;
 pub mod refusal;
 pub mod session;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use lb_core::l7::Policy;
 use lb_core::snapshot::ListenerSnapshot;
 use lb_core::time::Millis;
 
@@ -29,7 +30,7 @@ const BLANK_LINES_MAX: usize = 4;
 /// see the answer before its connection is reset.
 const LINGER_FOR: Duration = Duration::from_millis(5_000);
 /// But not once it has been silent for this long.
-const LINGER_SILENCE: Duration = Duration::from_millis(1_000);
+pub(super) const LINGER_SILENCE: Duration = Duration::from_millis(1_000);
 
 /// A session that has been idle for this long gives back the memory of its working state. Clients that come
 /// back sooner cost no allocation.
@@ -329,6 +330,7 @@ impl Session {
             times,
             told: &told,
             journey: None,
+            policy: None,
             lease: None,
             line: b"",
             head_in: 0,
@@ -344,7 +346,8 @@ impl Session {
         let cell = self.downstream.view.listener_cell(self.listener());
         cell.refusals.inc();
         let mut page = self.downstream.worker.buffers.lend_sheet();
-        let counted = refusal::write(ending.status, &self.listener().error_pages, head_only, &mut page.out);
+        let answer = refusal::Answer { bodiless: head_only, ..refusal::Answer::default() };
+        let counted = refusal::write(ending.status, &self.listener().error_pages, answer, &mut page.out);
         told.head_counted.set(counted);
         told.head_bytes.set(page.out.len() as u64);
         told.status.set(ending.status);
@@ -371,7 +374,8 @@ impl Session {
         if let Some(counter) = cell.responses.get(class) {
             counter.inc();
         }
-        if matches!(books.ending.flags[0], b'C' | b'c' | b'P') {
+        // What a policy refuses is no failure of anybody.
+        if matches!(books.ending.flags[0], b'C' | b'c' | b'P') && books.ending != endings::REJECTED {
             cell.request_errors.inc();
         }
         if let Some(lease) = books.lease {
@@ -403,11 +407,12 @@ impl Session {
             retries: books.journey.map_or(0, Journey::failed_attempts),
             redispatched: books.journey.is_some_and(|j| j.redispatched),
         };
-        let pool = books.journey.and(downstream.listener.pool).map(|p| downstream.view.pool(p));
+        let pool = books.journey.map(|journey| downstream.view.pool(journey.pool()));
         let words = Words {
             listener: &downstream.listener.label,
             pool: pool.map(|p| &*p.label),
             member: books.journey.and_then(Journey::last_member).zip(pool).map(|(m, p)| &*p.member(m).label),
+            policy: books.policy.map(|policy| &*policy.label),
             line: books.line,
         };
         downstream.worker.process.log.note(downstream.worker.index, &record, words);
@@ -463,6 +468,8 @@ pub struct Books<'a> {
     pub told: &'a Told,
     /// Its way through the pool, if it got one.
     pub journey: Option<&'a Journey>,
+    /// The policy that decided about it, if one did.
+    pub policy: Option<&'a Policy>,
     /// The member that served it, or failed to.
     pub lease: Option<&'a Lease>,
     /// The request line.

@@ -3,6 +3,7 @@
 //! In HTTP lines `%B` counts as HAProxy does: 20, the three words of the status line, names and values of the
 //! header fields (without `Connection`), 1, and the body. JSON carries the bytes of the wire instead.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,7 +12,7 @@ use jiff::tz::TimeZone;
 use lb_core::config::LogFormat;
 use serde::Serialize;
 
-use super::record::{Record, Words};
+use super::record::{Record, Words, endings};
 
 /// Appends one line (without its end) to `out`. `began` is the wall-clock time of the record's beginning.
 pub fn line(
@@ -163,10 +164,11 @@ struct JsonLine<'a> {
     listener: &'a str,
     pool: Option<&'a str>,
     member: Option<&'a str>,
+    policy: Option<&'a str>,
     method: Option<&'a str>,
     target: Option<&'a str>,
     status: Option<u16>,
-    reason: &'a str,
+    reason: Cow<'a, str>,
     flags: &'a str,
     bytes_in: u64,
     bytes_out: u64,
@@ -176,6 +178,15 @@ struct JsonLine<'a> {
     total_ms: i32,
     retries: u32,
     redispatched: bool,
+}
+
+/// Why it ended as it did; a policy that ended it is named.
+fn reason<'a>(record: &Record, words: Words<'a>) -> Cow<'a, str> {
+    let ending = record.ending;
+    match words.policy.filter(|_| ending == endings::REJECTED || ending == endings::REDIRECTED) {
+        Some(policy) => Cow::Owned(format!("{} {policy}", ending.reason)),
+        None => Cow::Borrowed(ending.reason),
+    }
 }
 
 fn json_line(record: &Record, words: Words<'_>, began: Timestamp, out: &mut Vec<u8>) {
@@ -193,10 +204,11 @@ fn json_line(record: &Record, words: Words<'_>, began: Timestamp, out: &mut Vec<
             listener: words.listener,
             pool: words.pool,
             member: words.member,
+            policy: words.policy,
             method,
             target,
             status: (record.http && record.status != 0).then_some(record.status),
-            reason: record.ending.reason,
+            reason: reason(record, words),
             flags: flags(record),
             bytes_in: record.bytes_in,
             bytes_out: record.bytes_out,

@@ -116,6 +116,7 @@ fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome)
         listener: &downstream.listener.label,
         pool: pool.map(|p| &*p.label),
         member: journey.and_then(Journey::last_member).zip(pool).map(|(m, p)| &*p.member(m).label),
+        policy: None,
         line: b"",
     };
     worker.process.log.note(worker.index, &record, words);

@@ -7,6 +7,7 @@ use lb_core::request::Parts as _;
 
 use super::fields::{self, Ambiguous, Field, Kind, Span};
 use super::{FIELDS_MAX, Framing, TARGET_MAX, lines_end_in_crlf};
+use crate::http::policy::Changed;
 
 /// What a proxy has to know about a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -363,14 +364,26 @@ pub struct Additions {
     pub local: SocketAddr,
 }
 
-/// Writes the head a member gets. Always HTTP/1.1, in origin form, with exactly the fields that are understood.
-pub fn write(request: &RequestHead, head: &[u8], table: &[Field], add: &Additions, out: &mut Vec<u8>) {
+/// Writes the head a member gets. Always HTTP/1.1, in origin form, with exactly the fields that are understood, and what
+/// policies changed: those that go are marked in `table` already ([`Changed::drop_from_request`]).
+pub fn write(
+    request: &RequestHead,
+    head: &[u8],
+    table: &[Field],
+    add: &Additions,
+    changed: Option<&Changed<'_>>,
+    out: &mut Vec<u8>,
+) {
     let parts = Parts { request, head, table };
     out.extend_from_slice(parts.method());
     out.push(b' ');
-    out.extend_from_slice(parts.target());
+    if !changed.is_some_and(|changed| changed.changes.rewrite(parts.target(), out)) {
+        out.extend_from_slice(parts.target());
+    }
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    if let Some(authority) = request.authority {
+    if changed.is_some_and(Changed::sets_host) {
+        // It is among what is added.
+    } else if let Some(authority) = request.authority {
         fields::write_field(out, b"Host", authority.in_(head));
     } else if !request.has_host {
         fields::write_field(out, b"Host", add.local.to_string().as_bytes());
@@ -395,6 +408,7 @@ pub fn write(request: &RequestHead, head: &[u8], table: &[Field], add: &Addition
     if request.body == Framing::Chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
+    changed.iter().for_each(|changed| changed.add_to_request(out));
     write_forwarded(add, out);
     out.extend_from_slice(b"\r\n");
 }
@@ -454,7 +468,7 @@ mod tests {
             local: "198.51.100.1:80".parse().expect("an address"),
         };
         let mut out = Vec::new();
-        write(&request, head.as_bytes(), &table, &add, &mut out);
+        write(&request, head.as_bytes(), &table, &add, None, &mut out);
         String::from_utf8(out).expect("ASCII")
     }
 
@@ -574,12 +588,12 @@ mod tests {
                     local: std::net::SocketAddr::from(([198, 51, 100, 1], 80)),
                 };
                 let mut out = Vec::new();
-                write(&request, &head[..len], &table, &add, &mut out);
+                write(&request, &head[..len], &table, &add, None, &mut out);
                 let mut again = Vec::new();
                 let second = parse(&out, &mut again).expect("what is forwarded is a request");
                 proptest::prop_assert_eq!(second.body, request.body);
                 let mut twice = Vec::new();
-                write(&second, &out, &again, &add, &mut twice);
+                write(&second, &out, &again, &add, None, &mut twice);
                 proptest::prop_assert_eq!(out, twice, "canonical: forwarding it again changes nothing");
             }
         }

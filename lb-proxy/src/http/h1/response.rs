@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use super::fields::{self, Ambiguous, Field, Kind, Span};
 use super::request::Method;
 use super::{FIELDS_MAX, Framing, lines_end_in_crlf};
+use crate::http::policy::Changed;
 
 /// A response head that is safe to pass on.
 #[derive(Clone, Copy, Debug)]
@@ -128,12 +129,13 @@ pub enum ConnectionWord {
     KeepAlive,
 }
 
-/// Writes the head a client gets. `chunked`: the body will go out in chunks. Returns its size as HAProxy counts
+/// Writes the head a client gets, with what policies add. `chunked`: the body will go out in chunks. Returns its size as HAProxy counts
 /// it for a log line: 20, the words of the status line, names and values of the fields, 1.
 pub fn write(
     response: &ResponseHead,
     head: &[u8],
     table: &[Field],
+    changed: Option<&Changed<'_>>,
     connection: ConnectionWord,
     chunked: bool,
     out: &mut Vec<u8>,
@@ -153,6 +155,9 @@ pub fn write(
             fields::write_field(out, name, value);
             counted += name.len() + value.len();
         }
+    }
+    if let Some(changed) = changed {
+        counted += changed.add_to_response(out);
     }
     if chunked {
         counted += "transfer-encoding".len() + "chunked".len();

@@ -1,0 +1,217 @@
+//! What the listener's policies make of a request: where it goes, or what it is answered here.
+
+use std::cell::Cell;
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::IoSlice;
+
+use lb_core::l7::change::Client;
+use lb_core::l7::policy::Action;
+use lb_core::l7::{Asked, Changes, Decision, FieldEdits, ListenerPolicies, Policy, PolicyIndex, TlsFacts};
+use lb_core::member::PolicyCell;
+use lb_core::request::Parts as _;
+use lb_core::snapshot::PoolIndex;
+
+use super::answer::Told;
+use super::exchange::held_body;
+use super::h1::fields::{Field, write_field};
+use super::h1::request::{Method, Parts};
+use super::redirect;
+use super::refusal;
+use super::session::{After, LINGER_SILENCE, Request, Session};
+use crate::buffer::Buffer;
+use crate::listener::Downstream;
+use crate::observe::record::{Ending, endings};
+use crate::timer::{Deadlines, Patience, Wait};
+use crate::wire::{self, Stream};
+
+/// What becomes of one request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Choice {
+    /// Whose members serve it.
+    pub pool: Option<PoolIndex>,
+    /// It is answered here instead.
+    pub answered_here: bool,
+    /// What the policies said.
+    pub decision: Decision,
+    /// The policy that wants a copy of it, and the pool the copy goes to.
+    pub mirror: Option<(PolicyIndex, PoolIndex)>,
+}
+
+/// What policies change of a request or its answer, and the client that values may tell of.
+#[derive(Clone, Copy, Debug)]
+pub struct Changed<'p> {
+    /// Never empty.
+    pub changes: Changes<'p>,
+    /// Who asked.
+    pub client: Client,
+}
+
+impl Changed<'_> {
+    /// Keeps fields of a request from being forwarded that a member does not get as they came.
+    pub fn drop_from_request(&self, head: &[u8], table: &mut [Field]) {
+        drop_fields(self.changes.request(), head, table);
+    }
+
+    /// The same for an answer.
+    pub fn drop_from_response(&self, head: &[u8], table: &mut [Field]) {
+        drop_fields(self.changes.response(), head, table);
+    }
+
+    /// True if the request names another host than it came with.
+    pub fn sets_host(&self) -> bool {
+        self.changes.request().drops(b"host")
+    }
+
+    /// Writes the fields a member gets besides.
+    pub fn add_to_request(&self, out: &mut Vec<u8>) {
+        self.add(self.changes.request(), out);
+    }
+
+    /// Writes the fields the client gets besides; returns their size as HAProxy counts it.
+    pub fn add_to_response(&self, out: &mut Vec<u8>) -> usize {
+        self.add(self.changes.response(), out)
+    }
+
+    fn add(&self, edits: FieldEdits<'_>, out: &mut Vec<u8>) -> usize {
+        let before = out.len();
+        let mut fields = 0;
+        for (name, value) in edits.added() {
+            out.extend_from_slice(name);
+            out.extend_from_slice(b": ");
+            value.write(self.client, out);
+            out.extend_from_slice(b"\r\n");
+            fields += 1;
+        }
+        out.len() - before - ": \r\n".len() * fields
+    }
+}
+
+fn drop_fields(edits: FieldEdits<'_>, head: &[u8], table: &mut [Field]) {
+    for field in table.iter_mut().filter(|field| field.forward) {
+        field.forward = !edits.drops(field.name.in_(head));
+    }
+}
+
+impl Session {
+    /// Asks the policies about a request whose head is still at the front of `buffer`.
+    pub fn choose(&self, request: &Request, buffer: &Buffer) -> Choice {
+        match &self.listener().policies {
+            None => Choice { pool: self.listener().pool, ..Choice::default() },
+            Some(policies) => self.ask(policies, request, buffer),
+        }
+    }
+
+    fn ask(&self, policies: &ListenerPolicies, request: &Request, buffer: &Buffer) -> Choice {
+        let head = &buffer.filled()[..request.head.len];
+        let parts = Parts { request: &request.head, head, table: &request.sheet.fields };
+        let asked = Asked::new(&parts, self.downstream.peer.ip(), TlsFacts::default(), &draw);
+        let decision = policies.decide(&asked, |i| self.policy_cell(&policies.policies[i]).matched.inc());
+        let default = self.listener().pool;
+        let (pool, answered_here) = match policies.of(decision).map(|policy| &policy.action) {
+            None | Some(Action::Pass) => (default, false),
+            Some(Action::ToPool(pool)) => (Some(*pool), false),
+            Some(Action::Reject | Action::ToUrl(..) | Action::ToPrefix(..)) => (None, true),
+        };
+        let mirror = policies.changes(decision).mirror(&asked);
+        Choice { pool, answered_here, decision, mirror }
+    }
+
+    /// This worker's figures of a policy.
+    pub fn policy_cell<'p>(&self, policy: &'p Policy) -> &'p std::sync::Arc<PolicyCell> {
+        policy.cells.of(self.downstream.worker.index)
+    }
+
+    /// The policy that decided, if one did.
+    pub fn deciding(&self, choice: &Choice) -> Option<&Policy> {
+        self.listener().policies.as_ref()?.of(choice.decision)
+    }
+
+    /// Writes where the client is sent, if it is; the head must not be dealt with yet.
+    pub fn write_location(&self, choice: &Choice, parts: &Parts<'_>, out: &mut Vec<u8>) {
+        match self.deciding(choice).map(|policy| &policy.action) {
+            Some(Action::ToUrl(url, _)) => out.extend_from_slice(url),
+            Some(Action::ToPrefix(prefix, _)) => {
+                out.extend_from_slice(prefix);
+                // `*` has no path.
+                out.extend_from_slice(if parts.target() == b"*" { b"/" } else { parts.target() });
+            }
+            _ => {}
+        }
+    }
+
+    /// Answers a request as its policy says: with a refusal, or a redirect to what [`Self::write_location`] wrote. The
+    /// connection stays open unless the request has a body that is still to come.
+    pub async fn answer_here(
+        &self,
+        choice: &Choice,
+        request: &Request,
+        buffer: &mut Buffer,
+        told: &Told,
+        to: &Stream,
+    ) -> (Ending, After) {
+        let (head, worker) = (&request.head, &self.downstream.worker);
+        let held = held_body(head, buffer);
+        buffer.consume(held.unwrap_or(0));
+        told.body_in.set(held.unwrap_or(0) as u64);
+        let keeps = held.is_some() && head.keep_alive && head.minor_version > 0 && !self.last && !worker.draining();
+        let bodiless = head.method == Method::Head;
+        let mut page = worker.buffers.lend_sheet();
+        let (ending, status, counted) = match self.deciding(choice).map(|policy| &policy.action) {
+            Some(Action::ToUrl(_, status) | Action::ToPrefix(_, status)) => {
+                let counted = redirect::write(*status, &request.sheet.out, keeps, &mut page.out);
+                (endings::REDIRECTED, *status, counted)
+            }
+            _ => {
+                let answer = refusal::Answer { bodiless, keeps, ..refusal::Answer::default() };
+                let counted = refusal::write(403, &self.listener().error_pages, answer, &mut page.out);
+                (endings::REJECTED, 403, counted)
+            }
+        };
+        self.downstream.view.listener_cell(self.listener()).refusals.inc();
+        told.client_told.set(true);
+        told.status.set(status);
+        told.head_counted.set(counted);
+        told.head_bytes.set(page.out.len() as u64);
+        // A client that does not take an answer of a few hundred bytes is not waited for.
+        let unused = Deadlines::default();
+        let patience = Patience::new(&unused, Wait::ClientWrite, 0);
+        let writing = async { wire::write_all(to, &mut [IoSlice::new(&page.out)], patience).await };
+        let written = tokio::time::timeout(LINGER_SILENCE, writing).await;
+        let after = match (written, keeps, held) {
+            (Ok(Ok(())), true, _) => After::Next,
+            (Ok(Ok(())), false, None) => After::Linger,
+            _ => After::Close,
+        };
+        (ending, after)
+    }
+}
+
+impl Downstream {
+    /// What the policies change of a request and its answer; `None`: nothing.
+    pub fn changed(&self, choice: &Choice) -> Option<Changed<'_>> {
+        if choice.decision.changes_nothing() {
+            return None;
+        }
+        let changes = self.listener.policies.as_ref()?.changes(choice.decision);
+        Some(Changed { changes, client: Client(self.peer) })
+    }
+}
+
+/// Writes a field line whose value is known.
+pub(super) fn field(name: &str, value: &[u8], out: &mut Vec<u8>) -> usize {
+    write_field(out, name.as_bytes(), value);
+    name.len() + value.len()
+}
+
+/// A random number, not for secrets: which of a hundred requests this is.
+fn draw() -> u64 {
+    thread_local! {
+        static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(0));
+    }
+    // SplitMix64: one addition a step, and a finaliser.
+    let state = STATE.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+    STATE.set(state);
+    let word = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
