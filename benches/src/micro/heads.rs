@@ -17,7 +17,7 @@ const REQUEST_SMALL: &str = "GET /b/64 HTTP/1.1\r\n\
     Accept: */*\r\n\r\n";
 
 /// What a browser sends: 12 fields, 900 bytes, a third of them cookies.
-const REQUEST_BROWSER: &str = "GET /shop/articles/20451?sort=price&page=3 HTTP/1.1\r\n\
+pub(super) const REQUEST_BROWSER: &str = "GET /shop/articles/20451?sort=price&page=3 HTTP/1.1\r\n\
     Host: shop.example.com\r\n\
     Connection: keep-alive\r\n\
     Cache-Control: max-age=0\r\n\

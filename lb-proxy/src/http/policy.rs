@@ -215,3 +215,82 @@ fn draw() -> u64 {
     let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     word ^ (word >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+
+    use lb_core::snapshot::Snapshot;
+
+    use super::super::h1::request::{self, Additions};
+    use super::super::h1::{FIELDS_MAX, head_end};
+    use super::*;
+
+    fn snapshot(policies: &str) -> Snapshot {
+        let document = format!(
+            "loadbalancer: {{vip_address: 198.51.100.1, listeners: [{{protocol: HTTP, protocol_port: 80, l7policies: \
+             [{policies}]}}]}}"
+        );
+        let config = lb_core::spec::read("test", &document).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        Snapshot::build(Arc::new(config), &Snapshot::empty(), 1)
+    }
+
+    const CHANGING: &str = "
+        {action: PASS, rules: [{type: PATH, compare_type: STARTS_WITH, value: /}], set_request_headers: {X: '%{client_ip}',
+          Host: 'inside.test:81'}, remove_request_headers: [Cookie], rewrite_path_prefix: {from: /a, to: /}},
+        {action: PASS, rules: [{type: METHOD, compare_type: EQUAL_TO, value: POST}], append_request_headers: {X: b},
+          set_request_headers: {Host: other}, rewrite_path_prefix: {from: /, to: /b/c}}";
+
+    /// The head a member gets of this one, whatever the policies make of it.
+    fn changed(snapshot: &Snapshot, head: &[u8]) -> Option<Vec<u8>> {
+        let mut table = Vec::new();
+        let request = request::parse(head, &mut table).ok()?;
+        let policies = snapshot.listeners[0].policies.as_deref().expect("policies");
+        let peer = SocketAddr::from(([192, 0, 2, 7], 4711));
+        let parts = Parts { request: &request, head, table: &table };
+        let asked = Asked::new(&parts, peer.ip(), TlsFacts::default(), &|| 0);
+        let decision = policies.decide(&asked, |_| ());
+        let changed = Changed { changes: policies.changes(decision), client: Client(peer) };
+        changed.drop_from_request(head, &mut table);
+        let local = SocketAddr::from(([198, 51, 100, 1], 80));
+        let add = Additions { insert: Default::default(), client: peer.ip(), local };
+        let mut out = Vec::new();
+        request::write(&request, head, &table, &add, Some(&changed), &mut out);
+        Some(out)
+    }
+
+    #[test]
+    fn a_head_is_changed_in_one_place_each() {
+        let snapshot = snapshot(CHANGING);
+        let of =
+            |head: &str| String::from_utf8(changed(&snapshot, head.as_bytes()).expect("a request")).expect("ASCII");
+        assert_eq!(
+            of("GET http://real/a/b?c HTTP/1.1\r\nHost: x\r\nCookie: 1\r\nA: b\r\nx: 2\r\n\r\n"),
+            "GET /b?c HTTP/1.1\r\nA: b\r\nHost: inside.test:81\r\nX: 192.0.2.7\r\n\r\n"
+        );
+        assert_eq!(
+            of("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n"),
+            "POST /b/c/x HTTP/1.1\r\nContent-Length: 1\r\nX: 192.0.2.7\r\nHost: other\r\nX: b\r\n\r\n"
+        );
+        assert_eq!(of("GET / HTTP/1.0\r\n\r\n"), "GET / HTTP/1.1\r\nHost: inside.test:81\r\nX: 192.0.2.7\r\n\r\n");
+        assert_eq!(of("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n"), "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_changed_is_still_one_request_with_its_body(
+            start in "(GET|POST|PUT) (/[a-z/?]{0,9}|http://h/a)",
+            fields in proptest::collection::vec("(Cookie|x|Te|Connection|A|Host|Transfer-Encoding): [a-z, =;]{0,9}\r\n", 0..9),
+        ) {
+            let head = format!("{start} HTTP/1.1\r\nHost: a\r\n{}\r\n", fields.concat());
+            if let Some(out) = changed(&snapshot(CHANGING), head.as_bytes()) {
+                proptest::prop_assert_eq!(head_end(&out, 0), Some(out.len()));
+                let mut table = Vec::with_capacity(FIELDS_MAX);
+                let before = request::parse(head.as_bytes(), &mut table).expect("it was read once");
+                let after = request::parse(&out, &mut table).expect("what is forwarded is a request");
+                proptest::prop_assert_eq!(after.body, before.body);
+            }
+        }
+    }
+}

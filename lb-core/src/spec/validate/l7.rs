@@ -8,6 +8,7 @@ use crate::config::l7::{Action, CHANGING_MAX, L7Policy, L7Rule, Mirror, Redirect
 use crate::config::{InsertHeaders, ListenerProtocol};
 use crate::id::{L7PolicyId, L7RuleId, ListenerId, LoadBalancerId, PoolId};
 use crate::spec::mistake::shown;
+use crate::spec::near::nearest;
 
 /// The listener that policies stand in.
 #[derive(Clone, Copy)]
@@ -187,9 +188,10 @@ impl Border<'_> {
         Some(url)
     }
 
-    /// Reports a key that this object cannot do without, unless it is there and has been reported.
+    /// Reports a key that this object cannot do without, unless it is there, maybe mistyped, and has been reported.
     pub(super) fn lacks(&mut self, at: NodeId, key: &str, help: &str) {
-        if !self.tree.is_lost(at, key) {
+        let reported = self.tree.entries(at).iter().filter(|entry| self.tree.is_rejected(entry.value));
+        if !reported.into_iter().any(|entry| nearest(&entry.key, [key]).is_some()) {
             self.mistake(self.tree.spot(at), format!("`{key}` is missing"), help.to_owned());
         }
     }
