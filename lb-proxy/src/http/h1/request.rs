@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use lb_core::request::Parts as _;
 
 use super::fields::{self, Ambiguous, Field, Kind, Span};
+use super::host::is_host;
 use super::{FIELDS_MAX, Framing, TARGET_MAX, lines_end_in_crlf};
 use crate::http::policy::Changed;
 
@@ -257,51 +258,6 @@ fn check_host(head: &[u8], table: &mut [Field], minor: u8, replaced: bool) -> Re
         (n, _) => Ok(n == 1),
     }
 }
-
-/// A host with an optional port, by its characters: reg-name, IPv4 or bracketed IPv6 (RFC 3986 section 3.2.2).
-/// User information is no part of it.
-fn is_host(value: &[u8]) -> bool {
-    let (host, port) = match value.iter().position(|b| *b == b']') {
-        Some(end) if value.first() == Some(&b'[') => {
-            let inside = &value[1..end];
-            if inside.is_empty() || !inside.iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.')) {
-                return false;
-            }
-            match value.get(end + 1) {
-                None => return true,
-                Some(b':') => (&b"x"[..], &value[end + 2..]),
-                Some(_) => return false,
-            }
-        }
-        _ => match value.iter().position(|b| *b == b':') {
-            Some(colon) => (&value[..colon], &value[colon + 1..]),
-            None => (value, &b""[..]),
-        },
-    };
-    !host.is_empty()
-        && host.iter().all(|b| REG_NAME[usize::from(*b)])
-        && port.len() <= 5
-        && port.iter().all(u8::is_ascii_digit)
-}
-
-/// Bytes of a registered name (RFC 3986 section 3.2.2).
-const REG_NAME: [bool; 256] = {
-    let mut table = [false; 256];
-    let others = b"-._~%!$&'()*+,;=";
-    let mut at = 0;
-    while at < others.len() {
-        table[others[at] as usize] = true;
-        at += 1;
-    }
-    let mut byte = 0u8;
-    while byte < 128 {
-        if byte.is_ascii_alphanumeric() {
-            table[byte as usize] = true;
-        }
-        byte += 1;
-    }
-    table
-};
 
 fn check_expectation(head: &[u8], table: &[Field]) -> Result<bool, Malformed> {
     let mut expects = false;
