@@ -6,6 +6,7 @@
 //! guessed at. Source: "The PROXY protocol, versions 1 & 2" of HAProxy's documentation, sections 2.1 and 2.2.
 
 mod crc32c;
+mod senders;
 mod v1;
 mod v2;
 
@@ -16,6 +17,8 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 
 use crate::config::monitor::ProxyVersion;
+
+pub use senders::Senders;
 
 /// Longest header of version 1, its line end included, in bytes (section 2.1).
 pub const V1_LEN_MAX: usize = 107;
