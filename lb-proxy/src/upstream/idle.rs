@@ -87,7 +87,7 @@ impl IdleConnections {
     /// Keeps a connection whose last answer was read to its end.
     pub fn put(&self, stream: Stream, now: Millis) {
         let mut kept = self.kept.borrow_mut();
-        if kept.len() < KEPT_MAX && now >= self.closed_until.get() {
+        if kept.len() < KEPT_MAX && self.is_trusted(now) {
             kept.push(Kept { stream, since: now, turn: TURN.get() });
             self.cell.idle.inc();
         }
@@ -97,6 +97,11 @@ impl IdleConnections {
     /// to somebody's request. No connection to it is kept for a while.
     pub fn distrust(&self, now: Millis) {
         self.closed_until.set(self.closed_until.get().max(now.after(DISTRUST_MS)));
+    }
+
+    /// False for a while after [`Self::distrust`].
+    pub fn is_trusted(&self, now: Millis) -> bool {
+        now >= self.closed_until.get()
     }
 
     /// The member is gone: closes all, and keeps none any more.
