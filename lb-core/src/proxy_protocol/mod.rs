@@ -13,7 +13,7 @@ mod v2;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 
 use crate::config::monitor::ProxyVersion;
@@ -35,6 +35,20 @@ pub struct Ends {
     pub source: SocketAddr,
     /// Where it connected to.
     pub destination: SocketAddr,
+}
+
+impl Ends {
+    /// The same, both in IPv6 clothes if only one of them is IPv6.
+    fn of_one_family(self) -> Self {
+        let as_v6 = |end: SocketAddr| match end.ip() {
+            IpAddr::V4(v4) => SocketAddr::new(v4.to_ipv6_mapped().into(), end.port()),
+            IpAddr::V6(_) => end,
+        };
+        match self.source.is_ipv4() == self.destination.is_ipv4() {
+            true => self,
+            false => Self { source: as_v6(self.source), destination: as_v6(self.destination) },
+        }
+    }
 }
 
 /// A header that was read.
@@ -124,8 +138,8 @@ pub struct Written {
 }
 
 impl Written {
-    /// One that tells of a client's connection. Ends of different families (which one socket cannot have) are
-    /// UNKNOWN to version 1; version 2 writes both as IPv6.
+    /// One that tells of a client's connection. Ends of different families (which one socket cannot have) are both
+    /// written as IPv6.
     pub fn of(version: ProxyVersion, ends: Ends) -> Self {
         let mut written = Self { bytes: [0; WRITTEN_LEN_MAX], len: 0 };
         match version {

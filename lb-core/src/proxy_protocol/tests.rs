@@ -214,7 +214,7 @@ fn as_haproxy_writes_it() {
         b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x7f\0\0\x01\x7f\0\0\x01\xb4\x6a\xa9\x7d"
     );
     let mixed = ends("[2001:db8::1]:1", "192.0.2.1:2");
-    assert_eq!(&*Written::of(ProxyVersion::V1, mixed), b"PROXY UNKNOWN\r\n");
+    assert_eq!(&*Written::of(ProxyVersion::V1, mixed), b"PROXY TCP6 2001:db8::1 ::ffff:192.0.2.1 1 2\r\n");
     assert_eq!(header(&Written::of(ProxyVersion::V2, mixed)), Some(ends("[2001:db8::1]:1", "[::ffff:192.0.2.1]:2")));
 }
 

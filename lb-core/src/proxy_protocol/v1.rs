@@ -65,12 +65,8 @@ fn port(word: &str) -> Option<u16> {
 }
 
 pub(super) fn write(ends: Ends, to: &mut Written) {
-    let Ends { source, destination } = ends;
-    let family = match (source, destination) {
-        (SocketAddr::V4(_), SocketAddr::V4(_)) => "TCP4",
-        (SocketAddr::V6(_), SocketAddr::V6(_)) => "TCP6",
-        _ => return to.push(b"PROXY UNKNOWN\r\n"),
-    };
+    let Ends { source, destination } = ends.of_one_family();
+    let family = if source.is_ipv4() { "TCP4" } else { "TCP6" };
     // Writing there cannot fail, and the longest line fits.
     let _ =
         write!(to, "PROXY {family} {} {} {} {}\r\n", source.ip(), destination.ip(), source.port(), destination.port());

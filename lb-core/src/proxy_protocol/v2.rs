@@ -115,29 +115,18 @@ fn check_extensions(header: &[u8], mut at: usize) -> Result<(), Refusal> {
 /// `None`: LOCAL.
 pub(super) fn write(ends: Option<Ends>, to: &mut Written) {
     to.push(SIGNATURE);
-    let Some(Ends { source, destination }) = ends else {
+    let Some(Ends { source, destination }) = ends.map(Ends::of_one_family) else {
         return to.push(&[VERSION << 4 | LOCAL, 0, 0, 0]);
     };
     to.push(&[VERSION << 4 | PROXY]);
-    match (source.ip(), destination.ip()) {
-        (IpAddr::V4(from), IpAddr::V4(at)) => {
-            to.push(&[TCP4, 0, TCP4_LEN as u8]);
-            to.push(&from.octets());
-            to.push(&at.octets());
-        }
-        (from, at) => {
-            to.push(&[TCP6, 0, TCP6_LEN as u8]);
-            to.push(&as_v6(from).octets());
-            to.push(&as_v6(at).octets());
+    let (kind, len) = if source.is_ipv4() { (TCP4, TCP4_LEN) } else { (TCP6, TCP6_LEN) };
+    to.push(&[kind, 0, len as u8]);
+    for end in [source, destination] {
+        match end.ip() {
+            IpAddr::V4(v4) => to.push(&v4.octets()),
+            IpAddr::V6(v6) => to.push(&v6.octets()),
         }
     }
     to.push(&source.port().to_be_bytes());
     to.push(&destination.port().to_be_bytes());
-}
-
-fn as_v6(address: IpAddr) -> Ipv6Addr {
-    match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
-        IpAddr::V6(v6) => v6,
-    }
 }
