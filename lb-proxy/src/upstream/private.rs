@@ -8,7 +8,7 @@ use lb_core::member::{MemberCell, MemberState};
 use lb_core::snapshot::MemberSlot;
 use lb_core::time::Millis;
 
-use super::idle::{FRESH_MS, KEPT_FOR_MS};
+use super::idle::{self, FRESH_MS, KEPT_FOR_MS};
 use crate::wire::{Stream, Unread};
 use crate::worker::Worker;
 
@@ -26,6 +26,8 @@ pub struct PrivateConnections {
 struct Private {
     stream: Stream,
     since: Millis,
+    /// Which turn of the worker it was put here in.
+    turn: u64,
     version: ProxyVersion,
     /// The member it leads to, at the address it had.
     state: Arc<MemberState>,
@@ -55,9 +57,10 @@ impl PrivateConnections {
         let longest = if repeatable { KEPT_FOR_MS } else { FRESH_MS };
         let is_its = |kept: &Private| Arc::ptr_eq(&kept.state, &member.state) && kept.version == version;
         let place = self.kept.iter().position(is_its)?;
-        let Private { stream, since, .. } = self.kept.remove(place);
+        let Private { stream, since, turn, .. } = self.kept.remove(place);
         // What a member says unasked would be taken for the answer to this client's next request.
-        (now.since(since) <= longest && stream.peek() == Unread::Nothing).then_some(stream)
+        let is_quiet = || idle::unread_since(&stream, turn) == Unread::Nothing;
+        (now.since(since) <= longest && is_quiet()).then_some(stream)
     }
 
     /// Keeps a connection whose last answer was read to its end.
@@ -70,6 +73,6 @@ impl PrivateConnections {
         let cell = member.cells.of(worker.index);
         cell.idle.inc();
         let (state, counted) = (Arc::clone(&member.state), Counted(Arc::clone(cell)));
-        self.kept.push(Private { stream, since, version, state, _counted: counted });
+        self.kept.push(Private { stream, since, turn: idle::turn(), version, state, _counted: counted });
     }
 }
