@@ -4,7 +4,9 @@ use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
+use lb_core::config::monitor::ProxyVersion;
 use lb_core::health::Operational;
+use lb_core::proxy_protocol::{Ends, Written};
 use serde_json::json;
 use weir_tests::client::Client;
 use weir_tests::member::{Conn, Member, behave, ok};
@@ -445,5 +447,26 @@ fn monitors_send_what_the_pool_sends() {
                 weir.control.health_of(&member.name)
             );
         }
+    }
+}
+
+/// IPv6 throughout: the client, the VIP and the member.
+#[test]
+fn ipv6_ends_are_told_as_such() {
+    for (protocol, version) in [("PROXY", ProxyVersion::V1), ("PROXYV2", ProxyVersion::V2)] {
+        let place = Place::new();
+        let member = TcpListener::bind("[::1]:0").unwrap();
+        let vip = TcpListener::bind("[::1]:0").unwrap().local_addr().unwrap();
+        let setup = Setup::new(Mode::Http, vip, [("m1", member.local_addr().unwrap())])
+            .pool_keys(json!({"protocol": protocol}));
+        let _weir = Weir::start(&place, &setup);
+        let mut client = Client::connect(vip);
+        client.send(GET);
+        let (mut stream, _) = member.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENT)).unwrap();
+        let expected = Written::of(version, Ends { source: address(&mut client), destination: vip });
+        let mut bytes = vec![0; expected.len() + 4];
+        stream.read_exact(&mut bytes).unwrap();
+        assert_eq!(bytes, [&expected, &b"GET "[..]].concat());
     }
 }
