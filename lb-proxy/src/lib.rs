@@ -18,6 +18,7 @@ pub mod process;
 pub mod sys;
 pub mod tcp;
 pub mod timer;
+pub mod tls;
 pub mod upstream;
 pub mod view;
 pub mod wire;

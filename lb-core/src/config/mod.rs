@@ -4,6 +4,7 @@
 //! what was serialised from one), so nobody above re-checks them. Names and defaults are Octavia's.
 
 pub mod monitor;
+pub mod tls;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -75,12 +76,15 @@ pub enum ListenerProtocol {
     Http,
     /// TLS passed through untouched: relayed like TCP.
     Https,
+    /// TLS ended here, HTTP inside it.
+    #[serde(rename = "TERMINATED_HTTPS")]
+    TerminatedHttps,
 }
 
 impl ListenerProtocol {
     /// True where requests are read one by one; false where bytes are relayed.
     pub fn is_http(self) -> bool {
-        self == Self::Http
+        matches!(self, Self::Http | Self::TerminatedHttps)
     }
 }
 
@@ -90,6 +94,7 @@ impl fmt::Display for ListenerProtocol {
             Self::Tcp => "TCP",
             Self::Http => "HTTP",
             Self::Https => "HTTPS",
+            Self::TerminatedHttps => "TERMINATED_HTTPS",
         })
     }
 }
@@ -143,6 +148,9 @@ pub struct Listener {
     pub log: LogSettings,
     /// Bodies that replace the built-in page of a status.
     pub error_pages: BTreeMap<u16, String>,
+    /// TLS, for `TERMINATED_HTTPS` and nothing else.
+    #[serde(default)]
+    pub tls: Option<tls::ListenerTls>,
     /// Labels; recorded, not interpreted.
     pub tags: Vec<String>,
 }
@@ -260,6 +268,9 @@ pub struct Pool {
     /// What becomes of connections when their member is marked down. Extension.
     #[serde(default)]
     pub on_marked_down: OnMarkedDown,
+    /// TLS to members.
+    #[serde(default)]
+    pub tls: Option<tls::PoolTls>,
     /// Labels; recorded, not interpreted.
     pub tags: Vec<String>,
 }

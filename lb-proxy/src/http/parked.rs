@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use super::session;
 use crate::listener::{Counted, Downstream};
 use crate::process::Place;
 use crate::view::View;
-use crate::wire::{Stream, Unread};
+use crate::wire::{Rested, Stream, Unread};
 use crate::worker::Worker;
 use crate::{clock, sys};
 
@@ -43,7 +43,7 @@ pub struct Parking {
 
 #[derive(Debug)]
 struct Parked {
-    socket: TcpStream,
+    connection: Rested,
     served: u32,
     since: Millis,
     peer: SocketAddr,
@@ -94,9 +94,9 @@ impl Parking {
     /// One that cannot be watched is parted with.
     pub fn park(&self, downstream: Downstream, stream: Stream, served: u32, since: Millis) {
         let worker = Rc::clone(&downstream.worker);
-        let socket = stream.into_socket();
+        let connection = stream.rest();
         let Downstream { view, listener, position, place, counted, peer, .. } = downstream;
-        let parked = Parked { socket, served, since, peer, view, listener, position, place, counted };
+        let parked = Parked { connection, served, since, peer, view, listener, position, place, counted };
         let set = match self.open(&worker) {
             Ok(set) => set,
             // Nothing is left to watch it with: a client between two requests is the one to part with.
@@ -105,7 +105,8 @@ impl Parking {
         let mut all = self.parked.borrow_mut();
         let entry = all.vacant_entry();
         let data = epoll::EventData::new_u64(entry.key() as u64);
-        if epoll::add(&*set, &parked.socket, data, epoll::EventFlags::IN | epoll::EventFlags::RDHUP).is_ok() {
+        if epoll::add(&*set, parked.connection.socket(), data, epoll::EventFlags::IN | epoll::EventFlags::RDHUP).is_ok()
+        {
             entry.insert(parked);
             worker.process.worker(worker.index).parked.inc();
         }
@@ -127,7 +128,7 @@ impl Parking {
         let parked = self.parked.borrow_mut().try_remove(key)?;
         worker.process.worker(worker.index).parked.dec();
         if let Some(set) = &*self.set.borrow() {
-            let _ = epoll::delete(&**set, &parked.socket);
+            let _ = epoll::delete(&**set, parked.connection.socket());
         }
         Some(parked)
     }
@@ -186,8 +187,8 @@ async fn mind(worker: Rc<Worker>, watch: tokio::io::unix::AsyncFd<OwnedFd>) {
 /// A parked client did something.
 fn wake(worker: &Rc<Worker>, key: usize) {
     let Some(parked) = worker.parking.take(worker, key) else { return };
-    let Parked { socket, served, since, peer, view, listener, position, place, counted } = parked;
-    let stream = Stream::new(socket);
+    let Parked { connection, served, since, peer, view, listener, position, place, counted } = parked;
+    let stream = connection.wake();
     if stream.peek() == Unread::End {
         return;
     }

@@ -48,6 +48,7 @@ impl Border<'_> {
         let log = self.log(listener.log, protocol);
         let error_pages = self.error_pages(at, listener.error_pages, protocol);
         Some(config::Listener {
+            tls: None,
             id,
             name,
             description: text(listener.description),
@@ -135,6 +136,7 @@ impl Border<'_> {
             ListenerProtocol::Tcp => &[PoolProtocol::Tcp, PoolProtocol::Http, PoolProtocol::Https],
             ListenerProtocol::Http => &[PoolProtocol::Http],
             ListenerProtocol::Https => &[PoolProtocol::Https, PoolProtocol::Tcp],
+            ListenerProtocol::TerminatedHttps => &[PoolProtocol::Http],
         };
         if !allowed.contains(&pool) {
             let words: Vec<String> = allowed.iter().map(PoolProtocol::to_string).collect();

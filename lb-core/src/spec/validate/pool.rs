@@ -79,6 +79,7 @@ impl Border<'_> {
         let agent_check = self.agent_check(pool.agent_check);
         let config = match (protocol, lb_algorithm, monitors) {
             (Some(protocol), Some(lb_algorithm), Some(monitors)) if members.len() == count => Some(config::Pool {
+                tls: None,
                 id,
                 name: name.clone(),
                 description: text(pool.description),
