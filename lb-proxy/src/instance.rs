@@ -18,6 +18,7 @@ use crate::health::Minder;
 use crate::health::minder::{MonitorError, Prepared};
 use crate::listener::sockets::SocketBook;
 use crate::process::Process;
+use crate::tls::table::{Compiler, TlsError, TlsTable};
 use crate::worker::{self, Order, WorkerHandle};
 
 /// Why a sound document could not be put in force. Nothing has changed then.
@@ -35,9 +36,19 @@ pub enum ApplyError {
     /// A monitor cannot ask: its authorities cannot be read, for one.
     #[error(transparent)]
     Monitor(#[from] MonitorError),
+    /// A certificate, a key or an authority is no good.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A data thread is gone.
     #[error("a data thread has ended; the data plane must be restarted")]
     WorkerLost,
+}
+
+/// TLS as it is in force, and what makes the next.
+#[derive(Debug, Default)]
+struct Tls {
+    compiler: Compiler,
+    table: Arc<TlsTable>,
 }
 
 /// See the module.
@@ -48,6 +59,7 @@ pub struct Instance {
     /// Knows how its members fare.
     pub minder: Minder,
     workers: Mutex<Vec<WorkerHandle>>,
+    tls: Mutex<Tls>,
     sockets: Mutex<SocketBook>,
     applying: tokio::sync::Mutex<()>,
     drain_wanted: Notify,
@@ -61,6 +73,7 @@ impl Instance {
             minder: Minder::new(Arc::clone(&process), pinger),
             process,
             workers: Mutex::default(),
+            tls: Mutex::default(),
             sockets: Mutex::default(),
             applying: tokio::sync::Mutex::default(),
             drain_wanted: Notify::new(),
@@ -75,6 +88,8 @@ impl Instance {
         let prepared = book.prepare(&wanted, workers, workers)?;
         book.commit(prepared);
         book.forget_holders();
+        // Keys may be for root alone to read.
+        lock(&self.tls).compiler.compile(config)?;
         Ok(())
     }
 
@@ -88,7 +103,8 @@ impl Instance {
         let began = Instant::now();
         let wanted = workers_for(&config);
         let prepared = self.minder.prepare(&config)?;
-        let published = self.publish(config, wanted, &prepared);
+        let tls = Arc::new(lock(&self.tls).compiler.compile(&config)?);
+        let published = self.publish(config, wanted, &prepared, &tls);
         // An offer is for the document that follows it; a port nobody accepts on must not stay open.
         self.forget_offers();
         let (orders, generation) = published?;
@@ -105,6 +121,7 @@ impl Instance {
         config: LoadBalancer,
         wanted: usize,
         prepared: &Prepared,
+        tls: &Arc<TlsTable>,
     ) -> Result<(Vec<oneshot::Receiver<()>>, u64), ApplyError> {
         let mut book = lock(&self.sockets);
         let mut workers = lock(&self.workers);
@@ -126,11 +143,13 @@ impl Instance {
         }
         let sinks: Vec<_> = snapshot.listeners.iter().map(|l| self.process.log.register(&l.log)).collect();
         let generation = snapshot.generation;
+        lock(&self.tls).table = Arc::clone(tls);
         self.process.snapshot.store(Arc::new(snapshot));
         let mut waiting = Vec::with_capacity(workers.len());
         for (worker, changes) in workers.iter().zip(changes) {
             let (done, wait) = oneshot::channel();
-            let order = Order::Refresh { open: changes.open, close: changes.close, sinks: sinks.clone(), done };
+            let (sinks, tls) = (sinks.clone(), Arc::clone(tls));
+            let order = Order::Refresh { open: changes.open, close: changes.close, sinks, tls, done };
             worker.orders.send(order).map_err(|_| ApplyError::WorkerLost)?;
             waiting.push(wait);
         }
@@ -142,9 +161,11 @@ impl Instance {
         let Some(snapshot) = self.process.snapshot.load().rebuilt() else { return };
         let sinks: Vec<_> = snapshot.listeners.iter().map(|l| self.process.log.register(&l.log)).collect();
         self.process.snapshot.store(Arc::new(snapshot));
+        let table = Arc::clone(&lock(&self.tls).table);
         for worker in lock(&self.workers).iter() {
             let (done, _) = oneshot::channel();
-            let order = Order::Refresh { open: Vec::new(), close: Vec::new(), sinks: sinks.clone(), done };
+            let (sinks, tls) = (sinks.clone(), Arc::clone(&table));
+            let order = Order::Refresh { open: Vec::new(), close: Vec::new(), sinks, tls, done };
             // A worker that is gone is found out by the next document.
             let _ = worker.orders.send(order);
         }

@@ -49,6 +49,12 @@ pub struct ListenerCell {
     pub responses: [Counter; 5],
     /// Answers made here.
     pub refusals: Counter,
+    /// TLS handshakes that led to a connection.
+    pub tls_handshakes: Counter,
+    /// Those of them that went on with an earlier session.
+    pub tls_resumed: Counter,
+    /// TLS handshakes that led to nothing.
+    pub tls_failures: Counter,
 }
 
 /// What one worker counts for one member.

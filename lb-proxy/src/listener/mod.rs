@@ -18,7 +18,7 @@ use crate::process::{Gate, Place, Process};
 use crate::view::View;
 use crate::wire::Stream;
 use crate::worker::{Ticket, Worker};
-use crate::{clock, http, tcp};
+use crate::{clock, http, tcp, tls};
 
 /// Pause after an accept that failed for want of descriptors or memory.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(10);
@@ -131,11 +131,14 @@ fn begin(worker: &Rc<Worker>, address: SocketAddr, place: Place, stream: Stream,
     worker.process.worker(worker.index).connections.inc();
     worker.keep_house();
     let is_http = listener.protocol.is_http();
+    let tls = view.tls().listener(position).map(Arc::clone);
     let ticket = worker.enter();
     let accepted = Instant::now();
     let worker = Rc::clone(worker);
     let downstream = Downstream { worker, view, listener, position, place, peer, accepted, counted, ticket };
-    if is_http {
+    if let Some(tls) = tls {
+        tokio::task::spawn_local(clock::scoped(tls::handshake::serve(downstream, stream, tls)));
+    } else if is_http {
         tokio::task::spawn_local(clock::scoped(http::session::serve(downstream, stream)));
     } else {
         tokio::task::spawn_local(clock::scoped(tcp::session::serve(downstream, stream)));

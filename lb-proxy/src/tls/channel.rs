@@ -13,6 +13,7 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 
+use super::names;
 use crate::buffer::{Buffer, Buffers};
 use crate::wire::raw::{Raw, Unread};
 
@@ -53,6 +54,8 @@ pub struct Channel {
     /// Bytes of a record that had begun when the connection was put to rest.
     rested: Box<[u8]>,
     state: State,
+    /// The name the client asked for, in lower case.
+    asked_for: Option<Box<str>>,
     buffers: Rc<Buffers>,
 }
 
@@ -150,7 +153,17 @@ impl Channel {
 
     fn new(side: Side, buffers: Rc<Buffers>) -> Self {
         let (incoming, plain, outgoing) = (None, None, None);
-        Self { side, incoming, plain, outgoing, accepted: 0, rested: Box::default(), state: State::Opening, buffers }
+        Self {
+            side,
+            incoming,
+            plain,
+            outgoing,
+            accepted: 0,
+            rested: Box::default(),
+            state: State::Opening,
+            asked_for: None,
+            buffers,
+        }
     }
 
     /// What the library knows: version, suite, names, certificates.
@@ -159,6 +172,11 @@ impl Channel {
             Side::Server(connection) => connection,
             Side::Client(connection) => connection,
         }
+    }
+
+    /// The name the client asked for, in lower case.
+    pub fn asked_for(&self) -> Option<&str> {
+        self.asked_for.as_deref()
     }
 
     /// True while plaintext waits to be taken.
@@ -176,6 +194,10 @@ impl Channel {
         loop {
             // Nothing is given to anybody before the handshake is over; what comes with its last record waits.
             let opened = self.open_records(&mut []);
+            // Told on this thread in this very step.
+            if let Some(name) = names::take_asked_for() {
+                self.asked_for = Some(name);
+            }
             match ready!(self.poll_flush(raw, cx)) {
                 Ok(()) => {}
                 Err(error) => return Poll::Ready(Err(opened.err().unwrap_or(Failure::Io(error)))),
@@ -306,49 +328,51 @@ impl Channel {
 
     /// Opens every record that is whole. Returns how much plaintext was put into `room`.
     fn open_records(&mut self, room: &mut [u8]) -> Result<usize, Failure> {
-        let Self { side, incoming, plain, outgoing, buffers, .. } = self;
-        let mut taken = Taken { room, filled: 0, plain, buffers };
-        let mut nothing = [];
-        let mut failed: Option<Failure> = None;
+        let mut filled = 0;
         for _ in 0..STEPS_MAX {
-            let input = incoming.as_mut().map_or(&mut nothing[..], |buffer| buffer.filled_mut());
-            let (discard, next) = match side {
-                Side::Server(connection) => step(connection.process_tls_records(input), &mut taken, outgoing),
-                Side::Client(connection) => step(connection.process_tls_records(input), &mut taken, outgoing),
-            };
-            if let Some(buffer) = incoming {
-                buffer.consume(discard);
-            }
-            if incoming.as_ref().is_some_and(Buffer::is_empty) {
-                *incoming = None;
-            }
-            match (next, failed.take()) {
-                (Ok(Next::Again), before) => failed = before,
-                // The first failure is the reason; asking once more only fetched the alert for it.
-                (_, Some(before)) => {
+            let next = match self.step(&mut room[filled..]) {
+                (n, Ok(next)) => {
+                    filled += n;
+                    next
+                }
+                (_, Err(failure)) => {
                     self.state = State::Failed;
-                    return Err(before);
-                }
-                (Err(failure), None) => failed = Some(failure),
-                (Ok(Next::Input), None) => return Ok(taken.filled),
-                (Ok(Next::Nothing), None) => {
-                    let filled = taken.filled;
-                    if self.state == State::Opening {
-                        self.state = State::Open;
+                    // The alert for it waits to be sent. Nothing else may be asked of the library any more.
+                    if self.facts().wants_write() {
+                        let _ = self.step(&mut []);
                     }
-                    return Ok(filled);
+                    return Err(failure);
                 }
-                (Ok(Next::Goodbye), None) => {
-                    let filled = taken.filled;
-                    if self.state != State::Failed {
-                        self.state = State::PeerDone;
-                    }
-                    return Ok(filled);
-                }
+            };
+            match (next, self.state) {
+                (Next::Again, _) => continue,
+                (Next::Nothing, State::Opening) => self.state = State::Open,
+                (Next::Goodbye, State::Open | State::Opening) => self.state = State::PeerDone,
+                _ => {}
             }
+            return Ok(filled);
         }
         self.state = State::Failed;
         Err(overflow())
+    }
+
+    /// One step of the library. Returns how much plaintext was put into `room`.
+    fn step(&mut self, room: &mut [u8]) -> (usize, Result<Next, Failure>) {
+        let Self { side, incoming, plain, outgoing, buffers, .. } = self;
+        let mut taken = Taken { room, filled: 0, plain, buffers };
+        let input = incoming.as_mut().map_or(&mut [][..], Buffer::filled_mut);
+        let (discard, next) = match side {
+            Side::Server(connection) => step(connection.process_tls_records(input), &mut taken, outgoing),
+            Side::Client(connection) => step(connection.process_tls_records(input), &mut taken, outgoing),
+        };
+        let filled = taken.filled;
+        if let Some(buffer) = incoming {
+            buffer.consume(discard);
+        }
+        if incoming.as_ref().is_some_and(Buffer::is_empty) {
+            *incoming = None;
+        }
+        (filled, next)
     }
 
     /// Seals as much of `bytes` as fits into what is sent at once.
