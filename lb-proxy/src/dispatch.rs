@@ -15,7 +15,8 @@ use lb_core::snapshot::{MemberSlot, PoolIndex, PoolSnapshot};
 
 use crate::listener::Downstream;
 use crate::observe::record::{Ending, endings};
-use crate::upstream::connect::{ConnectFailure, connect};
+use crate::tls::member::MemberTls;
+use crate::upstream::connect::{ConnectFailure, Purpose, connect};
 use crate::view::View;
 use crate::wire::Stream;
 use crate::worker::Worker;
@@ -120,6 +121,11 @@ impl Lease {
         self.view.member(self.pool, self.member)
     }
 
+    /// How its members are spoken to, if it is TLS.
+    pub fn tls(&self) -> Option<&MemberTls> {
+        self.view.tls().pool(self.pool).map(|tls| &**tls)
+    }
+
     /// This worker's figures of it.
     pub fn cell(&self) -> &MemberCell {
         self.view.member_cell(self.pool, self.member)
@@ -176,6 +182,8 @@ pub struct Journey {
     retries: u32,
     /// Attempts that were not waited for.
     given_up: u32,
+    /// The name the client asked for in its handshake, if members are asked for it too.
+    asked_for: Option<Box<str>>,
     /// The member it was last on.
     last: Option<MemberIndex>,
     /// It left a member for another.
@@ -191,9 +199,16 @@ impl Journey {
             tried: Tried::default(),
             retries: 0,
             given_up: 0,
+            asked_for: None,
             last: None,
             redispatched: false,
         }
+    }
+
+    /// The same, for a client that asked for `name` in its own handshake.
+    pub fn asking_for(self, view: &View, name: Option<&str>) -> Self {
+        let matters = view.tls().pool(self.pool).is_some_and(|tls| tls.depends_on_client());
+        Self { asked_for: name.filter(|_| matters).map(Into::into), ..self }
     }
 
     /// Chooses a member and gets a connection to it, trying others when that fails.
@@ -218,7 +233,8 @@ impl Journey {
             }
             let lease = Lease::new(Rc::clone(view), self.pool, member);
             if reuse != Reuse::Never
-                && let Some(stream) = view.idle(self.pool, member).take(worker.now(), reuse == Reuse::Any)
+                && let Some(stream) =
+                    view.idle(self.pool, member).take(worker.now(), reuse == Reuse::Any, self.asked_for.as_deref())
             {
                 lease.cell().reuses.inc();
                 return Ok(Reached { lease, stream, reused: true });
@@ -249,7 +265,8 @@ impl Journey {
     }
 
     async fn connect(&self, worker: &Worker, lease: Lease, timeout_ms: u64) -> Result<Reached, ConnectFailure> {
-        match connect(worker, &lease, timeout_ms, &self.tried).await {
+        let purpose = Purpose { tried: &self.tried, asked_for: self.asked_for.as_deref(), timeout_ms };
+        match connect(worker, &lease, purpose).await {
             Ok(stream) => {
                 lease.cell().connects.inc();
                 if lease.pool().observation.is_some_and(|o| o.layer == ObservedLayer::Connection) {
@@ -303,6 +320,7 @@ impl Journey {
         let ending = match failure {
             ConnectFailure::Refused(_) => endings::MEMBER_REFUSED,
             ConnectFailure::TimedOut => endings::CONNECT_TIMEOUT,
+            ConnectFailure::Tls(reason) => Ending { reason, ..endings::MEMBER_REFUSED },
             ConnectFailure::Ours(_) => return Err(endings::NO_RESOURCES),
             ConnectFailure::GivenUp => {
                 // Not an attempt that failed: one that was not waited for.

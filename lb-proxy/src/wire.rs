@@ -100,6 +100,14 @@ impl Stream {
         }
     }
 
+    /// True if it was made for clients that ask for `name`, or for all.
+    pub fn was_made_for(&self, name: Option<&str>) -> bool {
+        match &self.0 {
+            Link::Bare(_) => true,
+            Link::Secured(secured) => secured.channel.borrow().asked_for() == name,
+        }
+    }
+
     /// Takes it from the runtime.
     pub fn rest(self) -> Rested {
         Rested(match self.0 {

@@ -57,7 +57,13 @@ impl Session {
         self.prepare(&mut request, &mut buffer);
         let head = request.head;
         self.client_ends = !head.keep_alive;
-        let mut journey = self.listener().pool.map(|pool| Journey::new(pool, self.downstream.peer.ip()));
+        let mut journey =
+            self.listener().pool.map(|pool| Journey::new(pool, self.downstream.peer.ip())).map(|journey| {
+                match from.channel() {
+                    Some(channel) => journey.asking_for(&self.downstream.view, channel.borrow().asked_for()),
+                    None => journey,
+                }
+            });
         let mut course = Course { reached: None, connected_at: None, moves: 0 };
         let outcome = match &mut journey {
             None => Err(endings::NO_MEMBER),

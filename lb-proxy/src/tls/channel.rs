@@ -174,6 +174,11 @@ impl Channel {
         }
     }
 
+    /// This connection to a member was made for clients that ask for `name`.
+    pub fn remember_name(&mut self, name: Option<&str>) {
+        self.asked_for = name.map(Into::into);
+    }
+
     /// The name the client asked for, in lower case.
     pub fn asked_for(&self) -> Option<&str> {
         self.asked_for.as_deref()

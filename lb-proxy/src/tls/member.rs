@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use lb_core::config::tls::{MemberName, PoolTls};
 use lb_health::tls::{Unverified, system_authorities};
-use rustls::ClientConfig;
 use rustls::client::{Resumption, UnbufferedClientConnection, WebPkiServerVerifier};
 use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, CertificateError, ClientConfig, Error};
 
 use super::certificate::{BadFile, Certificate, Wrong, authorities, revocations};
+use super::channel::Failure;
 use super::files::Files;
 use super::server::{provider, versions};
 
@@ -128,5 +129,40 @@ impl MemberTls {
             (Name::Client, None) | (Name::Address, _) => by_address(),
         };
         UnbufferedClientConnection::new(Arc::clone(&self.config), name)
+    }
+}
+
+/// A failed handshake with a member, in words.
+pub fn why(failure: &Failure) -> &'static str {
+    let error = match failure {
+        Failure::Closed | Failure::Io(_) => return "TLS: the member closed during the handshake",
+        Failure::Tls(error) => error,
+    };
+    match error {
+        Error::InvalidMessage(_) => "TLS: the member does not speak TLS",
+        Error::InvalidCertificate(fault) => match fault {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "TLS: the member's certificate has expired"
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "TLS: the member's certificate is not valid yet"
+            }
+            CertificateError::Revoked => "TLS: the member's certificate is revoked",
+            CertificateError::UnknownIssuer => "TLS: the member's certificate is from an authority that is not trusted",
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "TLS: the member's certificate is for another name"
+            }
+            CertificateError::UnknownRevocationStatus => {
+                "TLS: no revocation list speaks for the authority of the member's certificate"
+            }
+            _ => "TLS: the member's certificate is not good",
+        },
+        Error::PeerIncompatible(_) => "TLS: no version, suite or group in common with the member",
+        Error::NoApplicationProtocol => "TLS: no application protocol in common with the member",
+        Error::AlertReceived(AlertDescription::CertificateRequired) => "TLS: the member wants a certificate",
+        Error::AlertReceived(AlertDescription::HandshakeFailure) => "TLS: the member refused the handshake",
+        Error::AlertReceived(AlertDescription::UnrecognisedName) => "TLS: the member does not know the name",
+        Error::AlertReceived(_) => "TLS: the member gave up the handshake",
+        _ => "TLS: the member broke the rules of the handshake",
     }
 }

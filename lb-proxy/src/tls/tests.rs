@@ -122,7 +122,10 @@ async fn bytes_of_every_size_get_through_both_ways() {
             })
             .await;
         let stream = stream.expect("hands were shaken");
-        assert_eq!(stream.channel().and_then(|c| c.borrow().asked_for().map(str::to_owned)).as_deref(), Some("weir.test"));
+        assert_eq!(
+            stream.channel().and_then(|c| c.borrow().asked_for().map(str::to_owned)).as_deref(),
+            Some("weir.test")
+        );
         let got = read_exactly(&stream, len, at_once).await;
         assert!(got == pattern(len), "{len} bytes, {at_once} at once");
         write_everything(&stream, &got).await;
