@@ -2,9 +2,11 @@
 
 use std::io;
 use std::num::NonZero;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use lb_control::events::{Event, EventKind, Subject};
 use lb_control::handoff::{HandoffStore, Sockets};
 use lb_control::instance::Applied;
 use lb_control::listen::ListenError;
@@ -103,7 +105,7 @@ impl Instance {
         let began = Instant::now();
         let wanted = workers_for(&config);
         let prepared = self.minder.prepare(&config)?;
-        let tls = Arc::new(lock(&self.tls).compiler.compile(&config)?);
+        let tls = self.compile_tls(&config)?;
         let published = self.publish(config, wanted, &prepared, &tls);
         // An offer is for the document that follows it; a port nobody accepts on must not stay open.
         self.forget_offers();
@@ -114,6 +116,13 @@ impl Instance {
         self.process.admission.recheck();
         crate::sys::trim_heap();
         Ok(Applied { generation, took_us: began.elapsed().as_micros() as u64 })
+    }
+
+    fn compile_tls(&self, config: &LoadBalancer) -> Result<Arc<TlsTable>, TlsError> {
+        let compiler = &mut lock(&self.tls).compiler;
+        let compiled = compiler.compile(config);
+        compiler.files.forget();
+        compiled.map(Arc::new)
     }
 
     fn publish(
@@ -156,11 +165,51 @@ impl Instance {
         Ok((waiting, generation))
     }
 
+    /// Takes keys and certificates that somebody else has read.
+    pub fn give_files(&self, files: impl IntoIterator<Item = (PathBuf, Vec<u8>)>) {
+        lock(&self.tls).compiler.files.give(files.into_iter().collect());
+    }
+
+    /// Reads all certificates and keys anew and shows them from the next handshake on. When one is no good, all stay as
+    /// they are.
+    pub fn renew_tls(&self) -> Result<(), TlsError> {
+        let Some(config) = self.process.snapshot.load().config.clone() else { return Ok(()) };
+        let mut tls = lock(&self.tls);
+        let compiled = tls.compiler.compile(&config);
+        tls.compiler.files.forget();
+        match compiled {
+            Ok(table) => {
+                tls.table = Arc::new(table);
+                self.tell_certificates(&config, "read anew", "");
+            }
+            Err(error) => {
+                self.tell_certificates(&config, "unchanged", &error.to_string());
+                return Err(error);
+            }
+        }
+        drop(tls);
+        self.refresh_workers();
+        Ok(())
+    }
+
+    fn tell_certificates(&self, config: &LoadBalancer, new: &str, reason: &str) {
+        let (id, name) = (config.id.to_string(), config.name.clone());
+        let subject = Subject { kind: "loadbalancer".to_owned(), id, name };
+        let (new, reason) = (format!("certificates {new}"), reason.to_owned());
+        self.minder.timeline.tell(Event { new, reason, ..Event::new(EventKind::Certificates, subject) });
+    }
+
     /// Puts the same document in force with the shares its members have now.
     pub fn republish(&self) {
         let Some(snapshot) = self.process.snapshot.load().rebuilt() else { return };
-        let sinks: Vec<_> = snapshot.listeners.iter().map(|l| self.process.log.register(&l.log)).collect();
         self.process.snapshot.store(Arc::new(snapshot));
+        self.refresh_workers();
+    }
+
+    /// Has every worker take up what is in force.
+    fn refresh_workers(&self) {
+        let snapshot = self.process.snapshot.load();
+        let sinks: Vec<_> = snapshot.listeners.iter().map(|l| self.process.log.register(&l.log)).collect();
         let table = Arc::clone(&lock(&self.tls).table);
         for worker in lock(&self.workers).iter() {
             let (done, _) = oneshot::channel();

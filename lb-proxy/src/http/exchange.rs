@@ -7,6 +7,7 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Instant;
 
+use lb_core::config::ListenerProtocol;
 use lb_core::config::monitor::ObservedLayer;
 
 use super::answer::{Answer, Failed, Passed, Told};
@@ -107,6 +108,7 @@ impl Session {
         let add = Additions {
             insert: self.listener().insert_headers,
             client: self.downstream.peer.ip(),
+            scheme: if self.listener().protocol == ListenerProtocol::TerminatedHttps { "https" } else { "http" },
             local: self.listener().address,
         };
         request::write(head, bytes, fields, &add, out);

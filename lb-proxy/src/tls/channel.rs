@@ -13,6 +13,7 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 
+use super::facts::ClientFacts;
 use super::names;
 use crate::buffer::{Buffer, Buffers};
 use crate::wire::raw::{Raw, Unread};
@@ -56,6 +57,8 @@ pub struct Channel {
     state: State,
     /// The name the client asked for, in lower case.
     asked_for: Option<Box<str>>,
+    /// Of the client, if it showed a certificate.
+    client: Option<Box<ClientFacts>>,
     buffers: Rc<Buffers>,
 }
 
@@ -162,6 +165,7 @@ impl Channel {
             rested: Box::default(),
             state: State::Opening,
             asked_for: None,
+            client: None,
             buffers,
         }
     }
@@ -172,6 +176,17 @@ impl Channel {
             Side::Server(connection) => connection,
             Side::Client(connection) => connection,
         }
+    }
+
+    /// What the client's certificate says, if it showed one.
+    pub fn client_facts(&self) -> Option<&ClientFacts> {
+        self.client.as_deref()
+    }
+
+    /// Reads the certificate the client has shown, if it has.
+    pub fn read_client_facts(&mut self) {
+        let shown = self.facts().peer_certificates().and_then(<[_]>::first);
+        self.client = shown.and_then(ClientFacts::of).map(Box::new);
     }
 
     /// This connection to a member was made for clients that ask for `name`.

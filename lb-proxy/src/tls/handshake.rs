@@ -44,6 +44,7 @@ async fn accept(downstream: &Downstream, stream: Stream, tls: &ServerTls) -> Res
     if channel.facts().handshake_kind() == Some(HandshakeKind::Resumed) {
         cell.tls_resumed.inc();
     }
+    channel.read_client_facts();
     Ok(Stream::secured(raw, channel))
 }
 

@@ -3,6 +3,7 @@
 
 pub mod certificate;
 pub mod channel;
+pub mod facts;
 pub mod files;
 pub mod handshake;
 pub mod member;

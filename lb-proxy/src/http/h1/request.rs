@@ -359,6 +359,8 @@ pub struct Additions {
     pub insert: lb_core::config::InsertHeaders,
     /// The client.
     pub client: IpAddr,
+    /// What the client speaks: `http` or `https`.
+    pub scheme: &'static str,
     /// Where the client connected to: the `Host` of a request that has none.
     pub local: SocketAddr,
 }
@@ -410,7 +412,7 @@ fn write_forwarded(add: &Additions, out: &mut Vec<u8>) {
         fields::write_field(out, b"X-Forwarded-Port", digits.format(add.local.port()).as_bytes());
     }
     if add.insert.x_forwarded_proto {
-        fields::write_field(out, b"X-Forwarded-Proto", b"http");
+        fields::write_field(out, b"X-Forwarded-Proto", add.scheme.as_bytes());
     }
 }
 
@@ -451,6 +453,7 @@ mod tests {
         let add = Additions {
             insert: Default::default(),
             client: [192, 0, 2, 7].into(),
+            scheme: "http",
             local: "198.51.100.1:80".parse().expect("an address"),
         };
         let mut out = Vec::new();
@@ -571,6 +574,7 @@ mod tests {
                 let add = Additions {
                     insert: Default::default(),
                     client: [192, 0, 2, 7].into(),
+                    scheme: "http",
                     local: std::net::SocketAddr::from(([198, 51, 100, 1], 80)),
                 };
                 let mut out = Vec::new();
