@@ -10,6 +10,7 @@ pub mod control;
 pub mod dispatch;
 pub mod health;
 pub mod http;
+pub mod http2;
 pub mod instance;
 pub mod listener;
 pub mod observe;

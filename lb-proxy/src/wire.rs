@@ -6,10 +6,13 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::TcpStream;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use crate::http2::disguise::Disguise;
 use crate::timer::Patience;
 use crate::tls::channel::Channel;
+use crate::tls::facts::Told;
 pub use raw::{Raw, Unread};
 
 /// One connection, to a client or to a member.
@@ -22,6 +25,8 @@ enum Link {
     Bare(Raw),
     /// They are TLS.
     Secured(Box<Secured>),
+    /// They are a stream's of an HTTP/2 connection.
+    Disguised(Box<RefCell<Disguise>>),
 }
 
 /// A connection with TLS over it.
@@ -81,52 +86,74 @@ impl Stream {
     pub fn into_raw(self) -> Result<Raw, Self> {
         match self.0 {
             Link::Bare(raw) => Ok(raw),
-            link @ Link::Secured(_) => Err(Self(link)),
+            link => Err(Self(link)),
         }
     }
 
-    fn raw(&self) -> &Raw {
+    fn raw(&self) -> Option<&Raw> {
         match &self.0 {
-            Link::Bare(raw) => raw,
-            Link::Secured(secured) => &secured.raw,
+            Link::Bare(raw) => Some(raw),
+            Link::Secured(secured) => Some(&secured.raw),
+            Link::Disguised(_) => None,
         }
+    }
+
+    /// A stream of an HTTP/2 connection, which looks like a connection with one request.
+    pub fn disguised(disguise: Disguise) -> Self {
+        Self(Link::Disguised(Box::new(RefCell::new(disguise))))
+    }
+
+    /// True for a stream of an HTTP/2 connection.
+    pub fn is_disguised(&self) -> bool {
+        matches!(self.0, Link::Disguised(_))
     }
 
     /// What TLS knows, if there is TLS.
     pub fn channel(&self) -> Option<&RefCell<Channel>> {
         match &self.0 {
-            Link::Bare(_) => None,
             Link::Secured(secured) => Some(&secured.channel),
+            Link::Bare(_) | Link::Disguised(_) => None,
+        }
+    }
+
+    /// What a client told in its handshake, if there was one.
+    pub fn told(&self) -> Option<Rc<Told>> {
+        match &self.0 {
+            Link::Bare(_) => None,
+            Link::Secured(secured) => secured.channel.borrow().told().map(Rc::clone),
+            Link::Disguised(disguise) => disguise.borrow().told.clone(),
         }
     }
 
     /// True if it was made for clients that ask for `name`, or for all.
     pub fn was_made_for(&self, name: Option<&str>) -> bool {
         match &self.0 {
-            Link::Bare(_) => true,
+            Link::Bare(_) | Link::Disguised(_) => true,
             Link::Secured(secured) => secured.channel.borrow().asked_for() == name,
         }
     }
 
-    /// Takes it from the runtime.
-    pub fn rest(self) -> Rested {
-        Rested(match self.0 {
+    /// Takes it from the runtime; `None`: it is not one that can be left alone.
+    pub fn rest(self) -> Option<Rested> {
+        Some(Rested(match self.0 {
             Link::Bare(raw) => RestedLink::Bare(raw.into_socket()),
             Link::Secured(mut secured) => {
                 secured.raw.unwatch();
+                secured.channel.get_mut().settle();
                 RestedLink::Secured(secured)
             }
-        })
+            Link::Disguised(_) => return None,
+        }))
     }
 
     /// The runtime tells when something happens on it.
     pub fn is_watched(&self) -> bool {
-        self.raw().is_watched()
+        self.raw().is_none_or(Raw::is_watched)
     }
 
     /// Has the runtime watch it from now on: for when there will hardly be anything yet.
     pub fn watch(&self) -> io::Result<()> {
-        self.raw().watch()
+        self.raw().map_or(Ok(()), Raw::watch)
     }
 
     /// Reads once if there is something to read now; otherwise has the task woken when there is. 0 is the end of the
@@ -135,14 +162,16 @@ impl Stream {
         match &self.0 {
             Link::Bare(raw) => raw.poll_read(cx, room),
             Link::Secured(secured) => secured.channel.borrow_mut().poll_read(&secured.raw, cx, room),
+            Link::Disguised(disguise) => disguise.borrow_mut().poll_read(cx, room),
         }
     }
 
     /// Ready when there is something to read (or the end, or an error), as far as is known without looking.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &self.0 {
-            Link::Secured(secured) if secured.channel.borrow().has_plaintext() => Poll::Ready(Ok(())),
-            _ => self.raw().poll_readable(cx),
+            Link::Secured(secured) if !secured.channel.borrow().has_plaintext() => secured.raw.poll_readable(cx),
+            Link::Bare(raw) => raw.poll_readable(cx),
+            Link::Secured(_) | Link::Disguised(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -151,12 +180,16 @@ impl Stream {
         match &self.0 {
             Link::Bare(raw) => raw.poll_write(cx, bytes),
             Link::Secured(secured) => secured.channel.borrow_mut().poll_write(&secured.raw, cx, bytes),
+            Link::Disguised(disguise) => disguise.borrow_mut().poll_write(cx, bytes),
         }
     }
 
     /// Waits until a connection that was begun is there or has failed.
     pub async fn connected(&self) -> io::Result<()> {
-        self.raw().connected().await
+        match self.raw() {
+            Some(raw) => raw.connected().await,
+            None => Ok(()),
+        }
     }
 
     /// What is known to wait. Costs no system call when nothing came since the last read; else looks, without
@@ -174,6 +207,7 @@ impl Stream {
     fn look(&self, look: impl FnOnce(&Raw) -> Unread) -> Unread {
         match &self.0 {
             Link::Bare(raw) => look(raw),
+            Link::Disguised(_) => Unread::Nothing,
             Link::Secured(secured) if secured.channel.borrow().has_plaintext() => Unread::Bytes,
             Link::Secured(secured) => match look(&secured.raw) {
                 Unread::Bytes => secured.channel.borrow_mut().look(&secured.raw),
@@ -184,18 +218,29 @@ impl Stream {
 
     /// Says that nothing more will be written.
     pub fn shutdown(&self) -> io::Result<()> {
-        if let Link::Secured(secured) = &self.0 {
-            secured.channel.borrow_mut().say_goodbye(&secured.raw);
+        match &self.0 {
+            Link::Bare(raw) => raw.shutdown(),
+            Link::Secured(secured) => {
+                secured.channel.borrow_mut().say_goodbye(&secured.raw);
+                secured.raw.shutdown()
+            }
+            Link::Disguised(disguise) => {
+                disguise.borrow_mut().finish();
+                Ok(())
+            }
         }
-        self.raw().shutdown()
     }
 
     /// Has the connection reset instead of closed when it is dropped.
     pub fn reset(&self) {
-        if let Link::Secured(secured) = &self.0 {
-            secured.channel.borrow_mut().keep_silent();
+        match &self.0 {
+            Link::Bare(raw) => raw.reset(),
+            Link::Secured(secured) => {
+                secured.channel.borrow_mut().keep_silent();
+                secured.raw.reset();
+            }
+            Link::Disguised(disguise) => disguise.borrow_mut().reset(),
         }
-        self.raw().reset();
     }
 }
 
@@ -285,7 +330,7 @@ fn poll_write_parts(to: &Stream, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) ->
     let most = match &to.0 {
         Link::Bare(raw) if len > GATHERED_MAX => return raw.poll_write_vectored(cx, parts),
         Link::Bare(_) => len,
-        Link::Secured(_) => SEALED_MAX,
+        Link::Secured(_) | Link::Disguised(_) => SEALED_MAX,
     };
     GATHERED.with_borrow_mut(|gathered| {
         gathered.clear();

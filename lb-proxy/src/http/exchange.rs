@@ -55,13 +55,13 @@ impl Session {
         let told = Told::default();
         // The buffer is there: the head was read into it.
         let mut buffer = self.buffer.take().unwrap_or_else(|| self.downstream.worker.buffers.lend());
-        self.prepare(&mut request, &mut buffer);
+        self.prepare(&mut request, &mut buffer, from);
         let head = request.head;
         self.client_ends = !head.keep_alive;
         let mut journey =
             self.listener().pool.map(|pool| Journey::new(pool, self.downstream.peer.ip())).map(|journey| {
-                match from.channel() {
-                    Some(channel) => journey.asking_for(&self.downstream.view, channel.borrow().asked_for()),
+                match from.told() {
+                    Some(told) => journey.asking_for(&self.downstream.view, told.asked_for.as_deref()),
                     None => journey,
                 }
             });
@@ -101,7 +101,7 @@ impl Session {
     }
 
     /// Writes the head a member gets and the line the log gets; then the head is dealt with.
-    fn prepare(&self, request: &mut Request, buffer: &mut Buffer) {
+    fn prepare(&self, request: &mut Request, buffer: &mut Buffer, from: &Stream) {
         let head = &request.head;
         let bytes = &buffer.filled()[..head.len];
         let Sheet { fields, out, line } = &mut *request.sheet;
@@ -116,7 +116,11 @@ impl Session {
         line.push(b' ');
         let target = head.target.in_(bytes);
         line.extend_from_slice(&target[..target.len().min(LINE_MAX)]);
-        line.extend_from_slice(if head.minor_version == 0 { b" HTTP/1.0" } else { b" HTTP/1.1" });
+        line.extend_from_slice(match (from.is_disguised(), head.minor_version) {
+            (true, _) => b" HTTP/2.0",
+            (false, 0) => b" HTTP/1.0",
+            (false, _) => b" HTTP/1.1",
+        });
         buffer.consume(head.len);
     }
 

@@ -18,8 +18,7 @@ use rustix::event::{Timespec, epoll};
 use slab::Slab;
 
 use super::session;
-use crate::listener::{Counted, Downstream};
-use crate::process::Place;
+use crate::listener::{Downstream, Held};
 use crate::view::View;
 use crate::wire::{Rested, Stream, Unread};
 use crate::worker::Worker;
@@ -50,8 +49,7 @@ struct Parked {
     view: Rc<View>,
     listener: Arc<ListenerSnapshot>,
     position: usize,
-    place: Place,
-    counted: Counted,
+    held: Rc<Held>,
 }
 
 impl Parked {
@@ -82,7 +80,7 @@ impl Parking {
     /// Has all take up `view`; those whose listener is gone keep the old one for a last request.
     pub fn renew(&self, view: &Rc<View>) {
         for (_, parked) in self.parked.borrow_mut().iter_mut() {
-            if let Some(position) = view.listener_of(&parked.listener, &parked.place) {
+            if let Some(position) = view.listener_of(&parked.listener, &parked.held.place) {
                 parked.listener = Arc::clone(&view.snapshot.listeners[position]);
                 parked.position = position;
                 parked.view = Rc::clone(view);
@@ -94,9 +92,9 @@ impl Parking {
     /// One that cannot be watched is parted with.
     pub fn park(&self, downstream: Downstream, stream: Stream, served: u32, since: Millis) {
         let worker = Rc::clone(&downstream.worker);
-        let connection = stream.rest();
-        let Downstream { view, listener, position, place, counted, peer, .. } = downstream;
-        let parked = Parked { connection, served, since, peer, view, listener, position, place, counted };
+        let Some(connection) = stream.rest() else { return };
+        let Downstream { view, listener, position, held, peer, .. } = downstream;
+        let parked = Parked { connection, served, since, peer, view, listener, position, held };
         let set = match self.open(&worker) {
             Ok(set) => set,
             // Nothing is left to watch it with: a client between two requests is the one to part with.
@@ -187,7 +185,7 @@ async fn mind(worker: Rc<Worker>, watch: tokio::io::unix::AsyncFd<OwnedFd>) {
 /// A parked client did something.
 fn wake(worker: &Rc<Worker>, key: usize) {
     let Some(parked) = worker.parking.take(worker, key) else { return };
-    let Parked { connection, served, since, peer, view, listener, position, place, counted } = parked;
+    let Parked { connection, served, since, peer, view, listener, position, held } = parked;
     let stream = connection.wake();
     if stream.peek() == Unread::End {
         return;
@@ -196,6 +194,6 @@ fn wake(worker: &Rc<Worker>, key: usize) {
     let accepted = clock::now().into_std();
     let ticket = worker.enter();
     let worker = Rc::clone(worker);
-    let downstream = Downstream { worker, view, listener, position, place, counted, peer, accepted, ticket };
+    let downstream = Downstream { worker, view, listener, position, held, peer, accepted, ticket };
     tokio::task::spawn_local(clock::scoped(session::resume(downstream, stream, served, since)));
 }

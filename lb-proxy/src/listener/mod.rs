@@ -34,16 +34,23 @@ pub struct Downstream {
     pub listener: Arc<ListenerSnapshot>,
     /// The listener's position in the snapshot.
     pub position: usize,
-    /// Holds its place below the listener's limit.
-    pub place: Place,
+    /// What the connection holds while it is open.
+    pub held: Rc<Held>,
     /// Who came.
     pub peer: SocketAddr,
     /// When.
     pub accepted: Instant,
-    /// Counts the connection while it is open.
-    pub counted: Counted,
     /// Its place in the worker's list.
     pub ticket: Ticket,
+}
+
+/// What a connection holds while it is open, whoever works for it.
+#[derive(Debug)]
+pub struct Held {
+    /// Its place below the listener's limit.
+    pub place: Place,
+    /// Counts it.
+    pub counted: Counted,
 }
 
 /// A connection in the figures of its listener and of the process, until it is dropped.
@@ -70,6 +77,20 @@ impl Drop for Counted {
 }
 
 impl Downstream {
+    /// One more piece of work for the same client, beginning now.
+    pub fn sibling(&self) -> Self {
+        Self {
+            worker: Rc::clone(&self.worker),
+            view: Rc::clone(&self.view),
+            listener: Arc::clone(&self.listener),
+            position: self.position,
+            held: Rc::clone(&self.held),
+            peer: self.peer,
+            accepted: clock::now().into_std(),
+            ticket: self.worker.enter(),
+        }
+    }
+
     /// Has `waker` woken when the worker begins to drain, or something else has changed.
     pub fn wake_on_change(&self, waker: &std::task::Waker) {
         self.ticket.wake_on_change(waker);
@@ -135,7 +156,8 @@ fn begin(worker: &Rc<Worker>, address: SocketAddr, place: Place, stream: Stream,
     let ticket = worker.enter();
     let accepted = Instant::now();
     let worker = Rc::clone(worker);
-    let downstream = Downstream { worker, view, listener, position, place, peer, accepted, counted, ticket };
+    let held = Rc::new(Held { place, counted });
+    let downstream = Downstream { worker, view, listener, position, held, peer, accepted, ticket };
     if let Some(tls) = tls {
         tokio::task::spawn_local(clock::scoped(tls::handshake::serve(downstream, stream, tls)));
     } else if is_http {

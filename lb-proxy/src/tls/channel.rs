@@ -13,7 +13,7 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 
-use super::facts::ClientFacts;
+use super::facts::{ClientFacts, Told};
 use super::names;
 use crate::buffer::{Buffer, Buffers};
 use crate::wire::raw::{Raw, Unread};
@@ -57,8 +57,8 @@ pub struct Channel {
     state: State,
     /// The name the client asked for, in lower case.
     asked_for: Option<Box<str>>,
-    /// Of the client, if it showed a certificate.
-    client: Option<Box<ClientFacts>>,
+    /// By a client.
+    told: Option<Rc<Told>>,
     buffers: Rc<Buffers>,
 }
 
@@ -165,7 +165,7 @@ impl Channel {
             rested: Box::default(),
             state: State::Opening,
             asked_for: None,
-            client: None,
+            told: None,
             buffers,
         }
     }
@@ -178,15 +178,16 @@ impl Channel {
         }
     }
 
-    /// What the client's certificate says, if it showed one.
-    pub fn client_facts(&self) -> Option<&ClientFacts> {
-        self.client.as_deref()
+    /// What the client told, once hands were shaken with one.
+    pub fn told(&self) -> Option<&Rc<Told>> {
+        self.told.as_ref()
     }
 
-    /// Reads the certificate the client has shown, if it has.
-    pub fn read_client_facts(&mut self) {
+    /// Notes what the client has told.
+    pub fn note_told(&mut self) {
         let shown = self.facts().peer_certificates().and_then(<[_]>::first);
-        self.client = shown.and_then(ClientFacts::of).map(Box::new);
+        let certificate = shown.and_then(ClientFacts::of);
+        self.told = Some(Rc::new(Told { asked_for: self.asked_for.take(), certificate }));
     }
 
     /// This connection to a member was made for clients that ask for `name`.
@@ -194,7 +195,7 @@ impl Channel {
         self.asked_for = name.map(Into::into);
     }
 
-    /// The name the client asked for, in lower case.
+    /// For clients that ask for which name it was made; `None`: for all.
     pub fn asked_for(&self) -> Option<&str> {
         self.asked_for.as_deref()
     }

@@ -6,6 +6,15 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::certificate::{one_line, short_name};
 
+/// What a client told in its handshake.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// The name it asked for, in lower case.
+    pub asked_for: Option<Box<str>>,
+    /// What its certificate says, if it showed one.
+    pub certificate: Option<ClientFacts>,
+}
+
 /// Of a client that showed a good certificate. Texts are as HAProxy and OpenSSL write them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientFacts {

@@ -10,19 +10,24 @@ use rustls::{AlertDescription, CertificateError, Error, HandshakeKind};
 use super::channel::{Channel, Failure};
 use super::server::ServerTls;
 use crate::clock;
-use crate::http;
 use crate::listener::Downstream;
 use crate::observe::record::{Ending, Load, Record, Times, Words};
 use crate::wire::Stream;
 use crate::worker::millis_between;
+use crate::{http, http2};
 
 /// Shakes hands with a client and serves it.
 pub async fn serve(downstream: Downstream, stream: Stream, tls: Arc<ServerTls>) {
     // The handshake's state is large, and gone before the first request.
     match Box::pin(accept(&downstream, stream, &tls)).await {
+        Ok(stream) if speaks_h2(&stream) => Box::pin(http2::connection::serve(downstream, stream, Vec::new())).await,
         Ok(stream) => http::session::serve(downstream, stream).await,
         Err(ending) => close_books(&downstream, ending),
     }
+}
+
+fn speaks_h2(stream: &Stream) -> bool {
+    stream.channel().is_some_and(|channel| channel.borrow().facts().alpn_protocol() == Some(b"h2"))
 }
 
 async fn accept(downstream: &Downstream, stream: Stream, tls: &ServerTls) -> Result<Stream, Ending> {
@@ -44,7 +49,7 @@ async fn accept(downstream: &Downstream, stream: Stream, tls: &ServerTls) -> Res
     if channel.facts().handshake_kind() == Some(HandshakeKind::Resumed) {
         cell.tls_resumed.inc();
     }
-    channel.read_client_facts();
+    channel.note_told();
     Ok(Stream::secured(raw, channel))
 }
 

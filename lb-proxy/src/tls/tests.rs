@@ -77,6 +77,7 @@ impl Play {
         let connection = UnbufferedServerConnection::new(Arc::clone(&self.server)).expect("a connection");
         let mut channel = Channel::server(connection, Rc::clone(&self.buffers));
         let shaken = channel.shake_hands(&raw, &[]).await;
+        channel.note_told();
         (shaken.map(|()| Stream::secured(raw, channel)), thread)
     }
 }
@@ -122,10 +123,7 @@ async fn bytes_of_every_size_get_through_both_ways() {
             })
             .await;
         let stream = stream.expect("hands were shaken");
-        assert_eq!(
-            stream.channel().and_then(|c| c.borrow().asked_for().map(str::to_owned)).as_deref(),
-            Some("weir.test")
-        );
+        assert_eq!(stream.told().and_then(|told| told.asked_for.clone()).as_deref(), Some("weir.test"));
         let got = read_exactly(&stream, len, at_once).await;
         assert!(got == pattern(len), "{len} bytes, {at_once} at once");
         write_everything(&stream, &got).await;
@@ -231,7 +229,7 @@ async fn a_client_at_rest_holds_no_buffer_and_goes_on() {
         .await;
     let stream = stream.expect("hands were shaken");
     assert_eq!(read_exactly(&stream, 3, 8).await, b"one");
-    let stream = stream.rest().wake();
+    let stream = stream.rest().expect("a connection").wake();
     write_everything(&stream, b"1..").await;
     assert_eq!(read_exactly(&stream, 3, 8).await, b"two");
     write_everything(&stream, b"2..").await;
