@@ -35,6 +35,7 @@ pub(crate) fn document(name: &str, vip: &str, ports: &[u16]) -> LoadBalancer {
             tag: "weir".into(),
         },
         error_pages: std::collections::BTreeMap::new(),
+        tls: None,
         tags: Vec::new(),
     };
     LoadBalancer {
@@ -72,6 +73,7 @@ pub(crate) fn document(name: &str, vip: &str, ports: &[u16]) -> LoadBalancer {
             slow_start_ms: 0,
             agent_check: None,
             on_marked_down: lb_core::config::monitor::OnMarkedDown::KeepSessions,
+            tls: None,
             tags: Vec::new(),
         }],
     }

@@ -86,6 +86,14 @@ impl ListenerProtocol {
     pub fn is_http(self) -> bool {
         matches!(self, Self::Http | Self::TerminatedHttps)
     }
+
+    /// What `X-Forwarded-Proto` says of its requests.
+    pub fn scheme(self) -> &'static str {
+        match self {
+            Self::TerminatedHttps => "https",
+            Self::Tcp | Self::Http | Self::Https => "http",
+        }
+    }
 }
 
 impl fmt::Display for ListenerProtocol {
@@ -179,7 +187,8 @@ pub struct Timeouts {
     pub tunnel_ms: Option<u64>,
 }
 
-/// Octavia's `insert_headers`, for HTTP listeners.
+/// Octavia's `insert_headers`, for HTTP listeners. Those about the client's certificate are for `TERMINATED_HTTPS` only,
+/// and replace any that the client sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InsertHeaders {
     /// One more `X-Forwarded-For` line with the client's address.
@@ -188,6 +197,30 @@ pub struct InsertHeaders {
     pub x_forwarded_port: bool,
     /// `X-Forwarded-Proto` set to the listener's scheme, replacing any.
     pub x_forwarded_proto: bool,
+    /// `X-SSL-Client-Verify`: 0 for a certificate that is good, and for none; else what is wrong, as a number.
+    #[serde(default)]
+    pub x_ssl_client_verify: bool,
+    /// `X-SSL-Client-Has-Cert`: 1 if the client showed one, else 0.
+    #[serde(default)]
+    pub x_ssl_client_has_cert: bool,
+    /// `X-SSL-Client-DN`: its subject, like `/O=oslb/CN=client.example.com`.
+    #[serde(default)]
+    pub x_ssl_client_dn: bool,
+    /// `X-SSL-Client-CN`: the common name of its subject.
+    #[serde(default)]
+    pub x_ssl_client_cn: bool,
+    /// `X-SSL-Issuer`: who signed it, written like the subject.
+    #[serde(default)]
+    pub x_ssl_issuer: bool,
+    /// `X-SSL-Client-SHA1`: its fingerprint, 40 hexadecimal digits.
+    #[serde(default)]
+    pub x_ssl_client_sha1: bool,
+    /// `X-SSL-Client-Not-Before`: since when it is valid.
+    #[serde(default)]
+    pub x_ssl_client_not_before: bool,
+    /// `X-SSL-Client-Not-After`: until when it is valid.
+    #[serde(default)]
+    pub x_ssl_client_not_after: bool,
 }
 
 /// Where a listener's log lines go and what they look like. Extension `log`.

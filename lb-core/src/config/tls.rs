@@ -182,7 +182,7 @@ pub struct ListenerTls {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MemberName {
-    /// None is sent; the certificate is held against the member's address.
+    /// None is sent; the certificate is held against the member's address. Extension.
     Address,
     /// The one the client asked this listener for, if it did.
     Client,

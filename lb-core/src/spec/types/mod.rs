@@ -10,6 +10,7 @@ mod monitor;
 mod pool;
 mod seconds;
 mod text;
+mod tls;
 
 pub(super) use listener::{ErrorPages, Flag, InsertHeaders, Listener, ListenerProtocol, LogFormat, LogSetting};
 pub(super) use monitor::{
@@ -19,6 +20,7 @@ pub(super) use monitor::{
 pub(super) use pool::{LbAlgorithm, Member, Pool, PoolProtocol};
 pub(super) use seconds::Seconds;
 pub(super) use text::{Line, Text};
+pub(super) use tls::{AlpnProtocol, ClientAuthentication, TlsVersion};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
