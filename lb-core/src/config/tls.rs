@@ -1,5 +1,6 @@
 //! What a listener or a pool says about TLS. Only words: certificates are read where they are used.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -147,6 +148,20 @@ pub struct Hsts {
     pub include_subdomains: bool,
     /// The browsers' lists may take it up.
     pub preload: bool,
+}
+
+/// As the field's value (RFC 6797 section 6.1).
+impl fmt::Display for Hsts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "max-age={}", self.max_age)?;
+        if self.include_subdomains {
+            f.write_str("; includeSubDomains")?;
+        }
+        if self.preload {
+            f.write_str("; preload")?;
+        }
+        Ok(())
+    }
 }
 
 /// TLS that a listener ends.

@@ -105,7 +105,9 @@ impl Session {
         let head = &request.head;
         let bytes = &buffer.filled()[..head.len];
         let Sheet { fields, out, line } = &mut *request.sheet;
+        let told = from.told();
         let add = Additions {
+            told: told.as_deref(),
             insert: self.listener().insert_headers,
             client: self.downstream.peer.ip(),
             scheme: if self.listener().protocol == ListenerProtocol::TerminatedHttps { "https" } else { "http" },
@@ -262,6 +264,7 @@ impl Session {
             body_patience: from_member,
             client: Patience::new(deadlines, Wait::ClientWrite, timeouts.client_data_ms),
             told,
+            strict_transport: downstream.listener.strict_transport.as_deref(),
             buffers: &downstream.worker.buffers,
         };
         let member = &reached.stream;
