@@ -317,6 +317,10 @@ fn mistakes_of_clients_certificates_and_hsts() {
             "client_authentication: MANDATORY\n    client_ca_tls_container_ref: secret",
             "8:34 `secret` names no file | like `file:/etc/ssl/ca.pem`, with an absolute path".to_owned(),
         ),
+        (
+            "client_authentication: MANDATORY\n    client_ca_tls_container_ref: 7",
+            "8:34 expected text, found the number `7` | write it in quotes: \"7\"".to_owned(),
+        ),
         ("client_ca_tls_container_ref: file:/a.pem", format!("7:5 `client_ca_tls_container_ref` {idle}")),
         (
             "client_authentication: NONE\n    client_crl_container_ref: file:/a.pem",
