@@ -18,7 +18,7 @@ pub struct TlsFacts<'t> {
     /// What came of verifying it, OpenSSL's number; `None`: no TLS. 0 also where there was none to verify.
     pub verify_result: Option<u32>,
     /// Fields of its subject, in order: `("CN", "client.example.org")`.
-    pub dn_fields: &'t [(&'t str, &'t str)],
+    pub dn_fields: &'t [(Box<str>, Box<str>)],
 }
 
 /// A request that rules are asked about.

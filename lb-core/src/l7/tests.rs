@@ -184,7 +184,7 @@ fn each_type_looks_at_its_own_part() {
 
 #[test]
 fn rules_about_tls_ask_the_facts() {
-    let dn_fields = [("O", "oslb"), ("CN", "first"), ("CN", "second")];
+    let dn_fields = [("O", "oslb"), ("CN", "first"), ("CN", "second")].map(|(name, value)| (name.into(), value.into()));
     let tls = TlsFacts { has_cert: true, verify_result: Some(18), dn_fields: &dn_fields };
     let holds = |test: Test| {
         let (request, draw) = (sent("GET", "/", &[]), || 0);

@@ -66,7 +66,7 @@ fn mask_v4(len: u8) -> u32 {
 }
 
 /// The first `len` bits of an IPv6 address.
-fn mask_v6(len: u8) -> u128 {
+pub(super) fn mask_v6(len: u8) -> u128 {
     u128::MAX.checked_shl(128 - u32::from(len.min(128))).unwrap_or(0)
 }
 

@@ -89,6 +89,8 @@ pub struct Answer<'a> {
     pub client: Patience<'a>,
     /// Notes.
     pub told: &'a Told,
+    /// What browsers are told of it.
+    pub strict_transport: Option<&'a str>,
     /// Memory.
     pub buffers: &'a Rc<Buffers>,
 }
@@ -169,7 +171,8 @@ impl Answer<'_> {
         if self.request.minor_version > 0 {
             sheet.out.clear();
             let Sheet { fields, out, .. } = &mut *sheet;
-            let counted = response::write(head, buffer.filled(), fields, None, ConnectionWord::Implied, false, out);
+            let counted =
+                response::write(head, buffer.filled(), fields, None, ConnectionWord::Implied, false, None, out);
             wire::write_all(to, &mut [IoSlice::new(out)], self.client).await?;
             self.told.head_counted.set(self.told.head_counted.get() + counted);
             self.told.head_bytes.set(self.told.head_bytes.get() + out.len() as u64);
@@ -199,7 +202,8 @@ impl Answer<'_> {
         sheet.out.clear();
         let Sheet { fields, out, .. } = sheet;
         self.changed.iter().for_each(|changed| changed.drop_from_response(buffer.filled(), fields));
-        let counted = response::write(head, buffer.filled(), fields, self.changed, word, chunked, out);
+        let counted =
+            response::write(head, buffer.filled(), fields, self.changed, word, chunked, self.strict_transport, out);
         self.told.head_counted.set(self.told.head_counted.get() + counted);
         keep
     }

@@ -4,18 +4,19 @@
 
 use std::cell::Cell;
 use std::io::IoSlice;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lb_core::member::PolicyCell;
+use lb_core::proxy_protocol::Ends;
 use lb_core::snapshot::PoolIndex;
 
 use super::discard::{self, Discarded};
 use super::h1::request::Method;
 use crate::dispatch::{Journey, Reached, Reuse};
 use crate::timer::{Deadlines, Patience, Wait};
+use crate::upstream::proxy_header;
 use crate::view::View;
 use crate::wire;
 use crate::worker::Worker;
@@ -30,8 +31,10 @@ const COPY_FOR: Duration = Duration::from_secs(5);
 pub struct Copy {
     /// Where it goes.
     pub pool: PoolIndex,
-    /// Who asked.
-    pub source: IpAddr,
+    /// Who asked, and where.
+    pub ends: Ends,
+    /// The name the client asked for in its handshake.
+    pub asked_for: Option<Box<str>>,
     /// What to know of its method.
     pub method: Method,
     /// The head as the member gets it, and the whole body.
@@ -86,7 +89,7 @@ pub fn send(worker: &Rc<Worker>, view: &Rc<View>, cell: &PolicyCell, copy: impl 
 
 impl Copy {
     async fn run(&self, worker: &Worker, view: &Rc<View>) -> Option<()> {
-        let mut journey = Journey::new(self.pool, self.source);
+        let mut journey = Journey::new(self.pool, self.ends.source.ip()).asking_for(view, self.asked_for.as_deref());
         let reuse = if self.method.idempotent() { Reuse::Any } else { Reuse::IfFresh };
         let mut reached = journey.reach(worker, view, reuse, self.connect_ms).await.ok()?;
         let mut answer = self.exchange(&reached, worker).await;
@@ -96,8 +99,7 @@ impl Copy {
         }
         match answer {
             Discarded::Whole => {
-                let Reached { lease, stream, .. } = reached;
-                lease.keep(stream, worker);
+                journey.keep(reached, worker);
                 Some(())
             }
             Discarded::Part => Some(()),
@@ -110,7 +112,10 @@ impl Copy {
         let unused = Deadlines::default();
         let patience = Patience::new(&unused, Wait::MemberWrite, 0);
         // A member may answer and close before it has read everything: the answer tells.
-        let _ = wire::write_all(&reached.stream, &mut [IoSlice::new(&self.bytes)], patience).await;
+        let header = proxy_header::between(reached, self.ends);
+        let header = header.as_deref().unwrap_or_default();
+        let mut parts = [IoSlice::new(header), IoSlice::new(&self.bytes)];
+        let _ = wire::write_all(&reached.stream, &mut parts, patience).await;
         discard::answer(&reached.stream, self.method, &worker.buffers).await
     }
 }

@@ -11,7 +11,7 @@ use lb_core::member::PolicyCell;
 use lb_core::request::Parts as _;
 use lb_core::snapshot::PoolIndex;
 
-use super::answer::Told;
+use super::answer;
 use super::exchange::held_body;
 use super::h1::fields::{Field, write_field};
 use super::h1::request::{Method, Parts};
@@ -22,6 +22,7 @@ use crate::buffer::Buffer;
 use crate::listener::Downstream;
 use crate::observe::record::{Ending, endings};
 use crate::timer::{Deadlines, Patience, Wait};
+use crate::tls::facts::Told;
 use crate::wire::{self, Stream};
 
 /// What becomes of one request.
@@ -94,17 +95,17 @@ fn drop_fields(edits: FieldEdits<'_>, head: &[u8], table: &mut [Field]) {
 
 impl Session {
     /// Asks the policies about a request whose head is still at the front of `buffer`.
-    pub fn choose(&self, request: &Request, buffer: &Buffer) -> Choice {
+    pub fn choose(&self, request: &Request, buffer: &Buffer, from: &Stream) -> Choice {
         match &self.listener().policies {
             None => Choice { pool: self.listener().pool, ..Choice::default() },
-            Some(policies) => self.ask(policies, request, buffer),
+            Some(policies) => self.ask(policies, request, buffer, from.told().as_deref()),
         }
     }
 
-    fn ask(&self, policies: &ListenerPolicies, request: &Request, buffer: &Buffer) -> Choice {
+    fn ask(&self, policies: &ListenerPolicies, request: &Request, buffer: &Buffer, told: Option<&Told>) -> Choice {
         let head = &buffer.filled()[..request.head.len];
         let parts = Parts { request: &request.head, head, table: &request.sheet.fields };
-        let asked = Asked::new(&parts, self.downstream.peer.ip(), TlsFacts::default(), &draw);
+        let asked = Asked::new(&parts, self.downstream.peer.ip(), told.map_or_else(TlsFacts::default, facts), &draw);
         let decision = policies.decide(&asked, |i| self.policy_cell(&policies.policies[i]).matched.inc());
         let default = self.listener().pool;
         let (pool, answered_here) = match policies.of(decision).map(|policy| &policy.action) {
@@ -146,7 +147,7 @@ impl Session {
         choice: &Choice,
         request: &Request,
         buffer: &mut Buffer,
-        told: &Told,
+        told: &answer::Told,
         to: &Stream,
     ) -> (Ending, After) {
         let (head, worker) = (&request.head, &self.downstream.worker);
@@ -194,6 +195,17 @@ impl Downstream {
         }
         let changes = self.listener.policies.as_ref()?.changes(choice.decision);
         Some(Changed { changes, client: Client(self.peer) })
+    }
+}
+
+/// What a client told in its handshake, as rules ask for it.
+fn facts(told: &Told) -> TlsFacts<'_> {
+    let certificate = told.certificate.as_ref();
+    TlsFacts {
+        has_cert: certificate.is_some(),
+        // A certificate that is not good leads to no connection.
+        verify_result: Some(0),
+        dn_fields: certificate.map_or(&[], |facts| &facts.subject_fields),
     }
 }
 
@@ -254,7 +266,7 @@ mod tests {
         let changed = Changed { changes: policies.changes(decision), client: Client(peer) };
         changed.drop_from_request(head, &mut table);
         let local = SocketAddr::from(([198, 51, 100, 1], 80));
-        let add = Additions { insert: Default::default(), client: peer.ip(), local };
+        let add = Additions { told: None, insert: Default::default(), client: peer.ip(), scheme: "http", local };
         let mut out = Vec::new();
         request::write(&request, head, &table, &add, Some(&changed), &mut out);
         Some(out)
@@ -275,6 +287,17 @@ mod tests {
         );
         assert_eq!(of("GET / HTTP/1.0\r\n\r\n"), "GET / HTTP/1.1\r\nHost: inside.test:81\r\nX: 192.0.2.7\r\n\r\n");
         assert_eq!(of("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n"), "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n");
+    }
+
+    #[test]
+    fn a_handshake_is_known_by_what_the_client_showed() {
+        let fields = vec![("O".into(), "oslb".into()), ("CN".into(), "client".into())];
+        let certificate = crate::tls::facts::ClientFacts { subject_fields: fields, ..Default::default() };
+        let shown = Told { certificate: Some(certificate), ..Told::default() };
+        let of_shown = facts(&shown);
+        assert!(of_shown.has_cert && of_shown.verify_result == Some(0) && of_shown.dn_fields.len() == 2);
+        let silent = Told::default();
+        assert_eq!(facts(&silent), TlsFacts { verify_result: Some(0), ..TlsFacts::default() });
     }
 
     proptest::proptest! {

@@ -84,6 +84,10 @@ fn listener(listener: &ListenerSnapshot, name: String) -> ListenerStats {
         responses: std::array::from_fn(|class| listener.cells.sum(|c| c.responses[class].get())),
         refusals: sum(|c| &c.refusals),
         l7policies: listener.policies.iter().flat_map(|policies| &policies.policies).map(policy).collect(),
+        proxy_header_errors: sum(|c| &c.proxy_header_errors),
+        tls_handshakes: sum(|c| &c.tls_handshakes),
+        tls_resumed: sum(|c| &c.tls_resumed),
+        tls_failures: sum(|c| &c.tls_failures),
     }
 }
 

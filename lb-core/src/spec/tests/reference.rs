@@ -76,6 +76,7 @@ fn the_schema_says_what_editors_need() {
         "L7Policy",
         "L7Rule",
         "Retry",
+        "ProxyProtocol",
     ] {
         let properties = schema["$defs"][def]["properties"].as_object().unwrap();
         for (key, property) in properties {

@@ -9,9 +9,11 @@ mod l7;
 mod listener;
 mod monitor;
 mod pool;
+mod proxy_protocol;
 mod retry;
 mod seconds;
 mod text;
+mod tls;
 
 pub(super) use l7::{CompareType, L7Policy, L7Rule, Mirror, PolicyAction, RewritePathPrefix, RuleType};
 pub(super) use listener::{ErrorPages, Flag, InsertHeaders, Listener, ListenerProtocol, LogFormat, LogSetting};
@@ -20,9 +22,11 @@ pub(super) use monitor::{
     OnMarkedDown, ProxyVersion,
 };
 pub(super) use pool::{LbAlgorithm, Member, Pool, PoolProtocol};
+pub(super) use proxy_protocol::ProxyProtocol;
 pub(super) use retry::{Retry, RetryOn};
 pub(super) use seconds::Seconds;
 pub(super) use text::{Line, Text};
+pub(super) use tls::{AlpnProtocol, ClientAuthentication, TlsVersion};
 
 use schemars::JsonSchema;
 use serde::Deserialize;

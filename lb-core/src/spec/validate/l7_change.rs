@@ -147,6 +147,14 @@ fn inserted_too(name: &str, side: Side, inserted: InsertHeaders) -> Option<Fault
         ("X-Forwarded-For", inserted.x_forwarded_for),
         ("X-Forwarded-Port", inserted.x_forwarded_port),
         ("X-Forwarded-Proto", inserted.x_forwarded_proto),
+        ("X-SSL-Client-Verify", inserted.x_ssl_client_verify),
+        ("X-SSL-Client-Has-Cert", inserted.x_ssl_client_has_cert),
+        ("X-SSL-Client-DN", inserted.x_ssl_client_dn),
+        ("X-SSL-Client-CN", inserted.x_ssl_client_cn),
+        ("X-SSL-Issuer", inserted.x_ssl_issuer),
+        ("X-SSL-Client-SHA1", inserted.x_ssl_client_sha1),
+        ("X-SSL-Client-Not-Before", inserted.x_ssl_client_not_before),
+        ("X-SSL-Client-Not-After", inserted.x_ssl_client_not_after),
     ];
     let twice = side == Side::Request && own.iter().any(|(own, set)| *set && name.eq_ignore_ascii_case(own));
     let message = || format!("`insert_headers` of this listener writes {}", shown(name));

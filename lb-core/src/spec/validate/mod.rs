@@ -4,6 +4,8 @@
 //! that was never written. So a rule that lacks a value it needs is silent: its absence is reported already.
 
 mod address;
+mod cipher_suites;
+mod file;
 mod l7;
 mod l7_change;
 mod l7_rule;
@@ -12,7 +14,9 @@ mod log;
 mod monitor;
 mod monitor_fields;
 mod pool;
+mod proxy_protocol;
 mod retry;
+mod tls;
 mod unique;
 
 use std::net::{IpAddr, SocketAddr};

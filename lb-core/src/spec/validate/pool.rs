@@ -75,6 +75,7 @@ impl Border<'_> {
             || pool.healthmonitor.is_some()
             || pool.healthmonitors.as_ref().is_some_and(|monitors| !monitors.is_empty());
         let monitors = self.monitors(&mut pool, parent);
+        let tls = self.pool_tls(&pool, protocol);
         let observation = self.observation(at, pool.observe, has_monitors, protocol);
         let agent_check = self.agent_check(pool.agent_check);
         let retry = self.retry(pool.retry.take(), protocol);
@@ -93,6 +94,7 @@ impl Border<'_> {
                 agent_check,
                 on_marked_down: on_marked_down(pool.on_marked_down),
                 retry,
+                tls,
                 tags: lines(pool.tags),
             }),
             _ => None,
@@ -155,6 +157,8 @@ fn protocol(written: types::PoolProtocol) -> config::PoolProtocol {
         types::PoolProtocol::Tcp => config::PoolProtocol::Tcp,
         types::PoolProtocol::Http => config::PoolProtocol::Http,
         types::PoolProtocol::Https => config::PoolProtocol::Https,
+        types::PoolProtocol::Proxy => config::PoolProtocol::Proxy,
+        types::PoolProtocol::ProxyV2 => config::PoolProtocol::ProxyV2,
     }
 }
 
