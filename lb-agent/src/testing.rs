@@ -72,6 +72,7 @@ pub(crate) fn document(name: &str, vip: &str, ports: &[u16]) -> LoadBalancer {
             slow_start_ms: 0,
             agent_check: None,
             on_marked_down: lb_core::config::monitor::OnMarkedDown::KeepSessions,
+            session_persistence: None,
             tags: Vec::new(),
         }],
     }

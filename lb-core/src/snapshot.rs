@@ -13,6 +13,7 @@ use crate::config::monitor::{Observation, OnMarkedDown};
 use crate::config::{self, ListenerProtocol, LoadBalancer, LogSettings};
 use crate::id::{ListenerId, MemberId, PoolId};
 use crate::member::{ListenerCell, MemberCell, MemberState, PerWorker, PoolCell};
+use crate::persistence::{Persistence, Secret};
 
 /// Place of a pool in [`Snapshot::pools`].
 pub type PoolIndex = usize;
@@ -28,6 +29,8 @@ pub struct Snapshot {
     pub listeners: Box<[Arc<ListenerSnapshot>]>,
     /// All pools.
     pub pools: Box<[PoolSnapshot]>,
+    /// What its clients' cookies are made unforgeable with; the next one takes it over.
+    pub secret: Secret,
 }
 
 /// A listener as workers need it.
@@ -78,6 +81,8 @@ pub struct PoolSnapshot {
     pub observation: Option<Observation>,
     /// Connections to a member that is marked down are closed.
     pub cuts_sessions: bool,
+    /// How it remembers its clients.
+    pub persistence: Option<Arc<Persistence>>,
     /// Figures, one writer each.
     pub cells: PerWorker<PoolCell>,
 }
@@ -106,7 +111,8 @@ impl PoolSnapshot {
         };
         let (label, cells) = (Arc::clone(&self.label), self.cells.clone());
         let (observation, cuts_sessions) = (self.observation, self.cuts_sessions);
-        Self { id: self.id, label, members, ordinary, backups, observation, cuts_sessions, cells }
+        let persistence = self.persistence.clone();
+        Self { id: self.id, label, members, ordinary, backups, observation, cuts_sessions, persistence, cells }
     }
 }
 
@@ -149,14 +155,20 @@ impl MemberSlot {
 impl Snapshot {
     /// Nothing to serve yet.
     pub fn empty() -> Self {
-        Self { generation: 0, config: None, listeners: Box::default(), pools: Box::default() }
+        Self::keyed(Secret::default())
+    }
+
+    /// The same, with a secret for all that follow.
+    pub fn keyed(secret: Secret) -> Self {
+        Self { generation: 0, config: None, listeners: Box::default(), pools: Box::default(), secret }
     }
 
     /// Compiles `config` for `workers` data threads, taking over what `previous` knows of objects that stay.
     pub fn build(config: Arc<LoadBalancer>, previous: &Self, workers: usize) -> Self {
         let old_pools: HashMap<PoolId, &PoolSnapshot> = previous.pools.iter().map(|p| (p.id, p)).collect();
-        let pools: Box<[_]> =
-            config.pools.iter().map(|pool| build_pool(pool, old_pools.get(&pool.id).copied(), workers)).collect();
+        let secret = previous.secret.child("load balancer", config.id.0);
+        let build = |pool: &config::Pool| build_pool(pool, old_pools.get(&pool.id).copied(), workers, &secret);
+        let pools: Box<[_]> = config.pools.iter().map(build).collect();
         let place_of: HashMap<PoolId, PoolIndex> = pools.iter().enumerate().map(|(i, p)| (p.id, i)).collect();
         let listeners = config
             .listeners
@@ -166,7 +178,8 @@ impl Snapshot {
                 Arc::new(build_listener(&config, listener, pool, previous, workers))
             })
             .collect();
-        Self { generation: previous.generation + 1, config: Some(config), listeners, pools }
+        let (generation, secret) = (previous.generation + 1, previous.secret);
+        Self { generation, config: Some(config), listeners, pools, secret }
     }
 
     /// This snapshot with the groups of every pool compiled anew in which a member's share has changed
@@ -178,7 +191,7 @@ impl Snapshot {
         }
         let pools = self.pools.iter().map(PoolSnapshot::rebuilt).collect();
         let (config, listeners) = (self.config.clone(), self.listeners.clone());
-        Some(Self { generation: self.generation, config, listeners, pools })
+        Some(Self { generation: self.generation, config, listeners, pools, secret: self.secret })
     }
 
     /// The listener of that id, if this snapshot has it.
@@ -212,7 +225,7 @@ fn build_listener(
     }
 }
 
-fn build_pool(pool: &config::Pool, old: Option<&PoolSnapshot>, workers: usize) -> PoolSnapshot {
+fn build_pool(pool: &config::Pool, old: Option<&PoolSnapshot>, workers: usize, secret: &Secret) -> PoolSnapshot {
     let old_members: HashMap<MemberId, &MemberSlot> =
         old.iter().flat_map(|p| p.members.iter()).map(|m| (m.id, m)).collect();
     let members: Box<[MemberSlot]> = pool
@@ -234,6 +247,7 @@ fn build_pool(pool: &config::Pool, old: Option<&PoolSnapshot>, workers: usize) -
         members,
         observation,
         cuts_sessions,
+        persistence: Persistence::build(pool, old.and_then(|p| p.persistence.as_ref()), secret),
         cells,
     }
 }

@@ -165,6 +165,13 @@ pub fn pick(pool: &PoolSnapshot, key: FlowKey, now: Millis, tried: &Tried) -> Op
         .or_else(|| groups.iter().find_map(|group| group.pick(&pool.members, key, up)))
 }
 
+/// True if `member` may be given work that belongs to it: it is not judged down, and its operator lets it take traffic. A weight
+/// of 0, or that it is a backup, is no hindrance: that only keeps new clients away.
+pub fn admits(pool: &PoolSnapshot, member: MemberIndex) -> bool {
+    let slot = pool.member(member);
+    slot.admin_state_up && slot.state.up()
+}
+
 /// True if another member than those in `tried` is ready to take a request at once.
 pub fn alternative(pool: &PoolSnapshot, now: Millis, tried: &Tried) -> bool {
     pool.members.iter().enumerate().any(|(i, slot)| {

@@ -4,6 +4,7 @@
 //! what was serialised from one), so nobody above re-checks them. Names and defaults are Octavia's.
 
 pub mod monitor;
+pub mod persistence;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{ListenerId, LoadBalancerId, MemberId, PoolId};
 use monitor::{AgentCheck, HealthMonitor, Observation, OnMarkedDown};
+use persistence::SessionPersistence;
 
 /// Most workers a document may ask for.
 pub const WORKERS_MAX: u16 = 64;
@@ -260,6 +262,9 @@ pub struct Pool {
     /// What becomes of connections when their member is marked down. Extension.
     #[serde(default)]
     pub on_marked_down: OnMarkedDown,
+    /// How it remembers its clients; `None`: it does not.
+    #[serde(default)]
+    pub session_persistence: Option<SessionPersistence>,
     /// Labels; recorded, not interpreted.
     pub tags: Vec<String>,
 }

@@ -59,7 +59,6 @@ const KEYS: &[(&str, &[&str])] = &[
     (
         "Pool",
         &[
-            "session_persistence",
             "tls_enabled",
             "tls_container_ref",
             "ca_tls_container_ref",

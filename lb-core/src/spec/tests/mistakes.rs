@@ -217,10 +217,6 @@ fn of_a_pool_and_its_members() {
                 "4:44 `SOURCE_IP_PORT` is not supported by this version yet | one of: ROUND_ROBIN, LEAST_CONNECTIONS, SOURCE_IP",
             ),
             (
-                "{name: a, protocol: TCP, lb_algorithm: SOURCE_IP, session_persistence: {type: SOURCE_IP}}",
-                "4:55 `session_persistence` is not supported by this version yet | leave it out",
-            ),
-            (
                 "{name: a, protocol: TCP, lb_algorithm: SOURCE_IP, tls_enabled: true}",
                 "4:55 `tls_enabled` is not supported by this version yet | leave it out",
             ),

@@ -2,10 +2,12 @@
 
 mod mistakes;
 mod monitors;
+mod persistence;
 mod reference;
 mod robust;
 mod round_trip;
 mod round_trip_monitors;
+mod round_trip_persistence;
 mod syntax;
 
 use super::*;

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::round_trip_monitors::{agent_checks, marked_down, monitors, observations};
+use super::round_trip_persistence::persistence;
 use crate::config::*;
 use crate::id::{ListenerId, LoadBalancerId, MemberId, PoolId};
 use crate::spec::{ERROR_PAGE_STATUSES, TIMEOUT_MS_MAX, example, read, write};
@@ -122,7 +123,9 @@ fn pools() -> impl Strategy<Value = Pool> {
     let rules = (prop::sample::select(protocols), prop::sample::select(algorithms), any::<bool>());
     let slow_start = prop_oneof![Just(0), 0..=crate::spec::SECONDS_MAX * 1000];
     let health = (monitors(), observations(), slow_start, agent_checks(), marked_down());
-    (identity, rules, prop::collection::vec(members(), 0..6), health).prop_map(|(identity, rules, members, health)| {
+    let remembered = (persistence(true), persistence(false));
+    let parts = (identity, rules, prop::collection::vec(members(), 0..6), health, remembered);
+    parts.prop_map(|(identity, rules, members, health, (any, by_address))| {
         let (id, name, description, tags) = identity;
         let (protocol, lb_algorithm, admin_state_up) = rules;
         let (monitors, mut observation, slow_start_ms, agent_check, on_marked_down) = health;
@@ -144,6 +147,7 @@ fn pools() -> impl Strategy<Value = Pool> {
             slow_start_ms,
             agent_check,
             on_marked_down,
+            session_persistence: if protocol == PoolProtocol::Http { any } else { by_address },
             tags,
         }
     })
@@ -227,7 +231,7 @@ fn make_legal(config: &mut LoadBalancer, listeners: Vec<(Listener, usize)>) {
             continue;
         }
         let allowed = |pool: &&Pool| match listener.protocol {
-            ListenerProtocol::Tcp => true,
+            ListenerProtocol::Tcp => pool.session_persistence.as_ref().is_none_or(|by| !by.needs_http()),
             ListenerProtocol::Http => pool.protocol == PoolProtocol::Http,
             ListenerProtocol::Https => pool.protocol != PoolProtocol::Http,
         };

@@ -7,6 +7,7 @@
 
 mod listener;
 mod monitor;
+mod persistence;
 mod pool;
 mod seconds;
 mod text;
@@ -16,6 +17,7 @@ pub(super) use monitor::{
     AgentCheck, Codes, Headers, HealthMonitor, HttpMethod, HttpVersion, MonitorType, Observe, ObservedLayer,
     OnMarkedDown, ProxyVersion,
 };
+pub(super) use persistence::{CookieMode, InUrl, PersistenceType, SameSite, SessionPersistence};
 pub(super) use pool::{LbAlgorithm, Member, Pool, PoolProtocol};
 pub(super) use seconds::Seconds;
 pub(super) use text::{Line, Text};

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{AgentCheck, HealthMonitor, Line, NodeId, Observe, OnMarkedDown, Seconds, Text};
+use super::{AgentCheck, HealthMonitor, Line, NodeId, Observe, OnMarkedDown, Seconds, SessionPersistence, Text};
 use crate::config::WEIGHT_MAX;
 use crate::id::{MemberId, PoolId};
 use crate::spec::{MEMBERS_MAX, MONITORS_MAX};
@@ -32,6 +32,8 @@ pub(in crate::spec) struct Pool {
     /// The servers behind it.
     #[schemars(length(max = MEMBERS_MAX))]
     pub(in crate::spec) members: Option<Vec<Member>>,
+    /// How it remembers its clients. Without it every request is balanced.
+    pub(in crate::spec) session_persistence: Option<SessionPersistence>,
     /// How members are judged. Without one they are not asked. Not together with `healthmonitors`.
     pub(in crate::spec) healthmonitor: Option<HealthMonitor>,
     /// Extension: several monitors; a member is up only while all agree.

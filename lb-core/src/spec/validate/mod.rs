@@ -8,6 +8,7 @@ mod listener;
 mod log;
 mod monitor;
 mod monitor_fields;
+mod persistence;
 mod pool;
 mod unique;
 

@@ -1,6 +1,7 @@
 //! A configuration written back as a document of this floor, every default spelled out.
 
 mod monitor;
+mod persistence;
 
 use std::collections::BTreeMap;
 
@@ -99,6 +100,7 @@ fn pool(pool: &Pool) -> Value {
             put(&mut body, "healthmonitors", Some(several.iter().map(monitor::monitor).collect::<Vec<_>>()));
         }
     }
+    put(&mut body, "session_persistence", pool.session_persistence.as_ref().map(persistence::persistence));
     put(&mut body, "observe", pool.observation.as_ref().map(monitor::observation));
     put(&mut body, "agent_check", pool.agent_check.as_ref().map(monitor::agent_check));
     Value::Object(body)
