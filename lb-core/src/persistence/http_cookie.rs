@@ -124,13 +124,13 @@ impl HttpCookie {
 
     /// Appends a `Cookie` field as members get it; false, and nothing appended, if nothing is left of it.
     pub(super) fn write_cookie(&self, field: &[u8], out: &mut Vec<u8>) -> bool {
-        match self.mode {
-            CookieMode::Insert(_) => cookie::write_without(field, &self.name, out),
+        match &self.mode {
+            CookieMode::Insert(insert) if insert.indirect => cookie::write_without(field, &self.name, out),
             CookieMode::Prefix => {
                 cookie::write_shortened(field, &self.name, prefix_len, out);
                 true
             }
-            CookieMode::Rewrite => {
+            CookieMode::Insert(_) | CookieMode::Rewrite => {
                 out.extend_from_slice(field);
                 true
             }
