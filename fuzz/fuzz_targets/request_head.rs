@@ -20,6 +20,7 @@ fuzz_target!(|bytes: &[u8]| {
         insert: Default::default(),
         client: [192, 0, 2, 7].into(),
         local: SocketAddr::from(([198, 51, 100, 1], 80)),
+        cookies: None,
     };
     let mut out = Vec::new();
     write(&request, head, &table, &add, &mut out);

@@ -110,6 +110,7 @@ impl Tree<'_> {
             operating_status: figures
                 .and_then(|figures| figures.operating_status)
                 .unwrap_or_else(|| operating(self.serves && usable, up)),
+            persistence: figures.and_then(|figures| figures.persistence.clone()),
             members: pool.members.iter().map(|member| self.member(pool, member, figures)).collect(),
         }
     }

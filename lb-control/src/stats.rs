@@ -81,8 +81,35 @@ pub struct PoolStats {
     pub bytes_in: u64,
     /// Bytes received from members.
     pub bytes_out: u64,
+    /// How it remembers its clients; `None`: it does not.
+    #[serde(default)]
+    pub persistence: Option<PersistenceStats>,
     /// In document order.
     pub members: Vec<MemberStats>,
+}
+
+/// How a pool remembers its clients. Of a cookie made here there is no table: its figures are 0.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PersistenceStats {
+    /// `SOURCE_IP`, `HTTP_COOKIE` or `APP_COOKIE`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Clients in the table.
+    pub entries: u64,
+    /// Most of them.
+    pub size: u64,
+    /// Forgotten since start to make room.
+    pub evicted: u64,
+    /// Forgotten since start because they were away for too long.
+    pub expired: u64,
+    /// Memory behind the table.
+    pub bytes: u64,
+    /// Requests (HTTP) or connections (TCP) that went to the member that was remembered.
+    pub hits: u64,
+    /// Those of whom nobody was remembered.
+    pub misses: u64,
+    /// Those that went elsewhere, because the member was down, not to be used, or could not be reached.
+    pub moved: u64,
 }
 
 /// What is known of a member's health.

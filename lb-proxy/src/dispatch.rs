@@ -178,6 +178,10 @@ pub struct Journey {
     given_up: u32,
     /// The member it was last on.
     last: Option<MemberIndex>,
+    /// The member it belongs to.
+    home: Option<MemberIndex>,
+    /// That one has yet to be tried.
+    homeward: bool,
     /// It left a member for another.
     pub redispatched: bool,
 }
@@ -192,8 +196,17 @@ impl Journey {
             retries: 0,
             given_up: 0,
             last: None,
+            home: None,
+            homeward: false,
             redispatched: false,
         }
+    }
+
+    /// It belongs to `member`, which is tried first: also if it just failed, for a client that moves loses its session,
+    /// and one refused connection costs nothing. Only where connections hang it is not waited for in vain.
+    #[must_use]
+    pub fn homeward(self, member: Option<MemberIndex>) -> Self {
+        Self { home: member, homeward: member.is_some(), ..self }
     }
 
     /// Chooses a member and gets a connection to it, trying others when that fails.
@@ -208,8 +221,7 @@ impl Journey {
         connect_timeout_ms: u64,
     ) -> Result<Reached, Ending> {
         loop {
-            let member =
-                balance::pick(view.pool(self.pool), self.key, worker.now(), &self.tried).ok_or(endings::NO_MEMBER)?;
+            let member = self.choose(view.pool(self.pool), worker).ok_or(endings::NO_MEMBER)?;
             if let Some(before) = self.last.replace(member)
                 && before != member
             {
@@ -228,6 +240,19 @@ impl Journey {
                 Err(failure) => self.after(failure, worker, view, member).await?,
             }
         }
+    }
+
+    fn choose(&mut self, pool: &PoolSnapshot, worker: &Worker) -> Option<MemberIndex> {
+        if std::mem::replace(&mut self.homeward, false)
+            && let Some(home) = self.home.filter(|home| !pool.member(*home).state.fault.hangs())
+        {
+            // If it was avoided, and is due for another try, this is the try.
+            pool.member(home).state.fault.claim(worker.now());
+            return Some(home);
+        }
+        // One that gets no new clients still is what is left for its own.
+        let home = self.home.filter(|home| balance::admits(pool, *home));
+        balance::pick(pool, self.key, worker.now(), &self.tried).or(home)
     }
 
     /// A new connection to the member of `lease`, because the kept one was dead.

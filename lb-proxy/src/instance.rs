@@ -9,6 +9,7 @@ use lb_control::handoff::{HandoffStore, Sockets};
 use lb_control::instance::Applied;
 use lb_control::listen::ListenError;
 use lb_core::config::{LoadBalancer, WORKERS_MAX};
+use lb_core::persistence::Secret;
 use lb_core::snapshot::Snapshot;
 use lb_core::spec::{self, Mistakes};
 use lb_health::Pinger;
@@ -54,9 +55,10 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Serves nothing yet. `pinger` was opened while root was still held, if it ever was.
-    pub fn new(pinger: Pinger) -> Arc<Self> {
-        let process = Arc::new(Process::new(usize::from(WORKERS_MAX)));
+    /// Serves nothing yet. `pinger` was opened while root was still held, if it ever was. `secret`: what cookies are made
+    /// unforgeable with.
+    pub fn new(pinger: Pinger, secret: Secret) -> Arc<Self> {
+        let process = Arc::new(Process::new(usize::from(WORKERS_MAX), secret));
         Arc::new(Self {
             minder: Minder::new(Arc::clone(&process), pinger),
             process,

@@ -13,6 +13,7 @@ pub mod http;
 pub mod instance;
 pub mod listener;
 pub mod observe;
+pub mod persistence;
 pub mod privilege;
 pub mod process;
 pub mod sys;

@@ -87,6 +87,12 @@ pub struct MemberCell {
 pub struct PoolCell {
     /// Gauge: requests or connections in flight on its members.
     pub active: Counter,
+    /// Requests or connections that went to the member that was remembered.
+    pub persistence_hits: Counter,
+    /// Those of whom nobody was remembered.
+    pub persistence_misses: Counter,
+    /// Those that went elsewhere than to the member that was remembered.
+    pub persistence_moved: Counter,
 }
 
 /// One cell for each worker, kept by all snapshots that know the same object.

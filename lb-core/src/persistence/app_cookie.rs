@@ -116,7 +116,7 @@ impl AppCookie {
             let value = if self.prefix { Some(rest) } else { rest.strip_prefix(b"=") };
             value.filter(|value| name.eq_ignore_ascii_case(&self.name) && !value.is_empty())
         };
-        text.split(|b| *b == between).filter_map(value).last()
+        text.split(|b| *b == between).filter_map(value).next_back()
     }
 
     fn key_of(&self, value: [&[u8]; 3]) -> Key {

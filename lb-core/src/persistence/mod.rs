@@ -135,9 +135,10 @@ impl Outcome {
 }
 
 /// What was done to the client's cookie in the answer: HAProxy's fourth termination flag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Answered {
     /// The pool remembers nobody, or nobody by a cookie.
+    #[default]
     Off,
     /// Nothing.
     Nothing,
@@ -302,6 +303,11 @@ impl Persistence {
     /// True if [`Moment::wall_s`] matters.
     pub fn needs_wall_clock(&self) -> bool {
         matches!(&self.kind, Kind::HttpCookie(cookie) if cookie.needs_wall_clock())
+    }
+
+    /// True if clients are known by a cookie.
+    pub fn by_cookie(&self) -> bool {
+        !matches!(self.kind, Kind::SourceIp(..))
     }
 
     /// True if `Cookie` fields are to be written by [`Self::write_cookie`].

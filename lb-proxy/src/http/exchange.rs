@@ -8,17 +8,21 @@ use std::task::Poll;
 use std::time::Instant;
 
 use lb_core::config::monitor::ObservedLayer;
+use lb_core::persistence::{Found, Outcome};
 
 use super::answer::{Answer, Failed, Passed, Told};
 use super::body::{Broken, Pump};
 use super::h1::Framing;
 use super::h1::request::{self, Additions, Method, RequestHead};
 use super::session::{After, Books, Request, Session};
+use lb_core::snapshot::PoolIndex;
+
 use crate::buffer::{Buffer, Sheet};
 use crate::clock;
 use crate::dispatch::{Journey, Reached, Reuse};
 use crate::observe::queue::LINE_MAX;
 use crate::observe::record::{Ending, Times, endings};
+use crate::persistence::{self, Noted, Remembered};
 use crate::timer::{Deadlines, Patience, Side, Wait};
 use crate::wire::{self, Stream};
 use crate::worker::{Ticket, millis_between};
@@ -46,6 +50,8 @@ struct Course {
     reached: Option<Reached>,
     connected_at: Option<Instant>,
     moves: u32,
+    /// Whose client it is.
+    found: Found,
 }
 
 impl Session {
@@ -54,11 +60,14 @@ impl Session {
         let told = Told::default();
         // The buffer is there: the head was read into it.
         let mut buffer = self.buffer.take().unwrap_or_else(|| self.downstream.worker.buffers.lend());
+        let pool = self.listener().pool;
+        let found = pool.map_or(Found::OFF, |pool| self.look_up(pool, &request, &buffer));
         self.prepare(&mut request, &mut buffer);
         let head = request.head;
         self.client_ends = !head.keep_alive;
-        let mut journey = self.listener().pool.map(|pool| Journey::new(pool, self.downstream.peer.ip()));
-        let mut course = Course { reached: None, connected_at: None, moves: 0 };
+        let source = self.downstream.peer.ip();
+        let mut journey = pool.map(|pool| Journey::new(pool, source).homeward(found.member));
+        let mut course = Course { reached: None, connected_at: None, moves: 0, found };
         let outcome = match &mut journey {
             None => Err(endings::NO_MEMBER),
             Some(journey) => self.travel(&request, journey, &mut course, &mut buffer, &told, from, to).await,
@@ -77,8 +86,16 @@ impl Session {
             response: course.connected_at.map_or(-1, |c| since_whole(told.head_at.get(), c)),
             total: millis_between(request.began, now),
         };
+        let noted = match (pool, &journey) {
+            (Some(pool), Some(journey)) if found.outcome != Outcome::Off => {
+                persistence::count(self.downstream.view.pool_cell(pool), &found, journey.last_member());
+                Noted::new(Some(self.downstream.view.pool(pool)), &found, told.remembered.get())
+            }
+            _ => Noted::NOTHING,
+        };
         self.close_books(&Books {
             ending,
+            noted,
             began: request.began,
             times,
             told: &told,
@@ -93,15 +110,26 @@ impl Session {
         after
     }
 
+    /// Whom the request belongs to, if its pool remembers that.
+    fn look_up(&self, pool: PoolIndex, request: &Request, buffer: &Buffer) -> Found {
+        let (head, table) = (&buffer.filled()[..request.head.len], &request.sheet.fields);
+        let parts = request::Parts { request: &request.head, head, table };
+        let downstream = &self.downstream;
+        persistence::look_up(downstream.view.pool(pool), &parts, downstream.peer.ip(), downstream.worker.now())
+    }
+
     /// Writes the head a member gets and the line the log gets; then the head is dealt with.
     fn prepare(&self, request: &mut Request, buffer: &mut Buffer) {
         let head = &request.head;
         let bytes = &buffer.filled()[..head.len];
         let Sheet { fields, out, line } = &mut *request.sheet;
+        let pool = self.listener().pool.map(|pool| self.downstream.view.pool(pool));
+        let remembers = pool.and_then(|pool| pool.persistence.as_deref());
         let add = Additions {
             insert: self.listener().insert_headers,
             client: self.downstream.peer.ip(),
             local: self.listener().address,
+            cookies: remembers.filter(|persistence| persistence.edits_requests()),
         };
         request::write(head, bytes, fields, &add, out);
         line.extend_from_slice(head.method_name.in_(bytes));
@@ -133,7 +161,8 @@ impl Session {
         let mut reached = journey.reach(&worker, &view, reuse, connect_ms).await?;
         loop {
             course.connected_at = Some(clock::now().into_std());
-            let attempt = self.attempt(request, &mut reached, held, buffer, told, from, to).await;
+            persistence::placed(&reached.lease, &course.found, worker.now());
+            let attempt = self.attempt(request, &mut reached, &course.found, held, buffer, told, from, to).await;
             self.witness(&attempt, &reached);
             let closed_unanswered = matches!(attempt, Attempt::Failed(Failed::Closed));
             if closed_unanswered && repeatable && reached.reused {
@@ -227,6 +256,7 @@ impl Session {
         &mut self,
         request: &Request,
         reached: &mut Reached,
+        found: &Found,
         held: Option<usize>,
         buffer: &mut Buffer,
         told: &Told,
@@ -251,6 +281,11 @@ impl Session {
             client: Patience::new(deadlines, Wait::ClientWrite, timeouts.client_data_ms),
             told,
             buffers: &downstream.worker.buffers,
+            remembered: (found.outcome != Outcome::Off).then_some(Remembered {
+                found,
+                lease: &reached.lease,
+                now: downstream.worker.now(),
+            }),
         };
         let member = &reached.stream;
         let mut answering = pin!(answer.pass(member, to));

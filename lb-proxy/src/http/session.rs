@@ -19,6 +19,7 @@ use crate::clock;
 use crate::dispatch::{Journey, Lease};
 use crate::listener::Downstream;
 use crate::observe::record::{Ending, Load, Record, Times, Words, endings};
+use crate::persistence::Noted;
 use crate::timer::{Deadlines, Patience, Timer, Wait};
 use crate::wire::{self, Stream, Unread};
 use crate::worker::millis_between;
@@ -325,6 +326,7 @@ impl Session {
         let times = Times { total: millis_between(began, clock::now().into_std()), ..Times::NONE };
         self.close_books(&Books {
             ending,
+            noted: Noted::NOTHING,
             began,
             times,
             told: &told,
@@ -399,6 +401,7 @@ impl Session {
             bytes_out,
             bytes_in,
             ending: books.ending,
+            noted: books.noted,
             load: Load::now(downstream, books.lease),
             retries: books.journey.map_or(0, Journey::failed_attempts),
             redispatched: books.journey.is_some_and(|j| j.redispatched),
@@ -455,6 +458,8 @@ fn poll_first_bytes(from: &Stream, cx: &mut Context<'_>, buffers: &Rc<Buffers>) 
 pub struct Books<'a> {
     /// How it ended.
     pub ending: Ending,
+    /// Whether its client was remembered.
+    pub noted: Noted,
     /// When its first byte came.
     pub began: Instant,
     /// How long what took.

@@ -151,7 +151,8 @@ fn httplog(record: &Record, words: Words<'_>, began: &[u8], line: &mut Line<'_>)
     let status = if record.status == 0 { -1 } else { i32::from(record.status) };
     line.head(record, words, began).number(times.request).text("/").number(times.queue).text("/");
     line.number(times.connect).text("/").number(times.response).text("/").number(times.total).text(" ");
-    line.number(status).text(" ").number(record.bytes_counted).text(" - - ").text(flags(record)).text("-- ");
+    line.number(status).text(" ").number(record.bytes_counted).text(" - - ").text(flags(record));
+    line.bytes(&record.noted.flags).text(" ");
     line.tail(record).text(" ").quoted(words.line);
 }
 
@@ -168,6 +169,10 @@ struct JsonLine<'a> {
     status: Option<u16>,
     reason: &'a str,
     flags: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    persistence: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cookie: Option<&'a str>,
     bytes_in: u64,
     bytes_out: u64,
     request_ms: Option<i32>,
@@ -198,6 +203,8 @@ fn json_line(record: &Record, words: Words<'_>, began: Timestamp, out: &mut Vec<
             status: (record.http && record.status != 0).then_some(record.status),
             reason: record.ending.reason,
             flags: flags(record),
+            persistence: record.noted.words.map(|(found, _)| found),
+            cookie: record.noted.words.and_then(|(_, answered)| answered),
             bytes_in: record.bytes_in,
             bytes_out: record.bytes_out,
             request_ms: millis(times.request),

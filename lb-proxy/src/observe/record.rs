@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use crate::persistence::Noted;
+
 /// How it ended: HAProxy's two flags (who, in which phase), the status a client gets if there is still time to
 /// send one, and the reason in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +107,8 @@ pub struct Record {
     pub bytes_in: u64,
     /// How it ended.
     pub ending: Ending,
+    /// Whether its client was remembered.
+    pub noted: Noted,
     /// Connections or requests when it ended.
     pub load: Load,
     /// Failed attempts before.

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use lb_control::stats::{ListenerStats, MemberStats, PoolStats, Stats, WorkerStats};
+use lb_control::stats::{ListenerStats, MemberStats, PersistenceStats, PoolStats, Stats, WorkerStats};
 use lb_core::config::Pool;
 use lb_core::health::operating_status::{Admission, of_listener, of_load_balancer, of_pool};
-use lb_core::member::{Counter, ListenerCell, MemberCell};
+use lb_core::member::{Counter, ListenerCell, MemberCell, PoolCell};
 use lb_core::snapshot::{ListenerSnapshot, MemberSlot, PoolSnapshot, Snapshot};
+use lb_core::time::Millis;
 
 use crate::health::view::Shares;
 use crate::instance::Instance;
@@ -42,6 +43,7 @@ fn pools(instance: &Instance, snapshot: &Snapshot) -> Vec<PoolStats> {
     let look = instance.minder.look(instance.process.now());
     let stats = |(slots, pool): (&PoolSnapshot, &Pool)| {
         let mut stats = self::pool(slots, name_of(slots.id, &slots.label));
+        stats.persistence = persistence(slots, instance.process.now());
         let shares = Shares::of(slots);
         for ((slot, member), stats) in slots.members.iter().zip(&pool.members).zip(&mut stats.members) {
             stats.health = Some(look.member(pool, member, &shares, slot));
@@ -51,6 +53,23 @@ fn pools(instance: &Instance, snapshot: &Snapshot) -> Vec<PoolStats> {
         stats
     };
     snapshot.pools.iter().zip(&config.pools).map(stats).collect()
+}
+
+fn persistence(pool: &PoolSnapshot, now: Millis) -> Option<PersistenceStats> {
+    let persistence = pool.persistence.as_ref()?;
+    let table = persistence.figures(now).unwrap_or_default();
+    let sum = |figure: fn(&PoolCell) -> &Counter| pool.cells.sum(|cell| figure(cell).get());
+    Some(PersistenceStats {
+        kind: persistence.word().to_owned(),
+        entries: table.entries.into(),
+        size: table.size.into(),
+        evicted: table.evicted,
+        expired: table.expired,
+        bytes: table.bytes,
+        hits: sum(|cell| &cell.persistence_hits),
+        misses: sum(|cell| &cell.persistence_misses),
+        moved: sum(|cell| &cell.persistence_moved),
+    })
 }
 
 fn listeners(snapshot: &Snapshot, pools: &[PoolStats]) -> Vec<ListenerStats> {
@@ -94,6 +113,7 @@ fn pool(pool: &PoolSnapshot, name: String) -> PoolStats {
         total_connections: total(|m| m.total_connections),
         bytes_in: total(|m| m.bytes_in),
         bytes_out: total(|m| m.bytes_out),
+        persistence: None,
         members,
     }
 }

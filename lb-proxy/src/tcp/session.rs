@@ -2,18 +2,25 @@
 
 use std::pin::pin;
 
+use lb_core::persistence::{Answered, Found};
+use lb_core::request::Unread;
+
 use super::relay::{Moved, Silence, relay};
 use crate::clock;
 use crate::dispatch::{Journey, Reached, Reuse};
 use crate::listener::Downstream;
 use crate::observe::record::{Ending, Load, Record, Times, Words, endings};
+use crate::persistence::{self, Noted};
 use crate::timer::Timer;
 use crate::wire::Stream;
 use crate::worker::millis_between;
 
 /// Serves one client of a TCP (or passed-through HTTPS) listener.
 pub async fn serve(downstream: Downstream, client: Stream) {
-    let mut journey = downstream.listener.pool.map(|pool| Journey::new(pool, downstream.peer.ip()));
+    let (source, now) = (downstream.peer.ip(), downstream.worker.now());
+    let pool = downstream.listener.pool;
+    let found = pool.map_or(Found::OFF, |p| persistence::look_up(downstream.view.pool(p), &Unread, source, now));
+    let mut journey = pool.map(|pool| Journey::new(pool, source).homeward(found.member));
     let connect_ms = downstream.listener.timeouts.member_connect_ms;
     let reached = match &mut journey {
         None => Err(endings::NO_MEMBER),
@@ -28,13 +35,22 @@ pub async fn serve(downstream: Downstream, client: Stream) {
             outcome.ending = ending;
         }
         Ok(reached) => {
+            persistence::placed(&reached.lease, &found, downstream.worker.now());
             outcome.connect_ms = millis_between(downstream.accepted, clock::now().into_std());
             outcome.ending = run(&downstream, &client, &reached, &outcome.moved).await;
             outcome.reached = Some(reached);
         }
     }
     drop(client);
-    finish(&downstream, journey.as_ref(), &outcome);
+    if let (Some(pool), Some(journey)) = (pool, &journey) {
+        persistence::count(downstream.view.pool_cell(pool), &found, journey.last_member());
+    }
+    finish(
+        &downstream,
+        journey.as_ref(),
+        &outcome,
+        Noted::new(pool.map(|p| downstream.view.pool(p)), &found, Answered::Off),
+    );
 }
 
 struct Outcome {
@@ -72,7 +88,7 @@ async fn run(downstream: &Downstream, client: &Stream, reached: &Reached, moved:
     }
 }
 
-fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome) {
+fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome, noted: Noted) {
     let worker = &downstream.worker;
     let (up, down) = (outcome.moved.up.get(), outcome.moved.down.get());
     let cell = downstream.view.listener_cell(&downstream.listener);
@@ -108,6 +124,7 @@ fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome)
         bytes_out: down,
         bytes_in: up,
         ending: outcome.ending,
+        noted,
         load: Load::now(downstream, lease),
         retries: journey.map_or(0, Journey::failed_attempts),
         redispatched: journey.is_some_and(|j| j.redispatched),

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use lb_control::events::visible;
 use lb_control::node::{ListenerStatus, MemberStatus, PoolStatus, Status};
-use lb_control::stats::{ListenerStats, MemberHealth, MemberStats, PoolStats, Stats};
+use lb_control::stats::{ListenerStats, MemberHealth, MemberStats, PersistenceStats, PoolStats, Stats};
 use serde::Serialize;
 
 use crate::output::table;
@@ -75,9 +75,27 @@ fn pool(out: &mut String, p: &PoolStatus, indent: &str, is_last: bool, now_ms: u
     let (name, state) = (label(&p.name, &p.id), p.operating_status);
     let _ = writeln!(out, "{indent}{} pool {name}  {}  {state}", branch(is_last), p.lb_algorithm);
     let indent = format!("{indent}{}", if is_last { "   " } else { "│  " });
+    if let Some(known) = &p.persistence {
+        let _ = writeln!(out, "{indent}{}  {}", if p.members.is_empty() { " " } else { "│" }, persistence(known));
+    }
     for (i, m) in p.members.iter().enumerate() {
         member(out, m, &indent, i + 1 == p.members.len(), now_ms);
     }
+}
+
+/// How many clients are remembered, and how that went.
+fn persistence(p: &PersistenceStats) -> String {
+    let table = match p.size {
+        0 => String::new(),
+        size => format!(
+            ": {} of {size} clients, {} kB, {} evicted, {} expired",
+            p.entries,
+            p.bytes.div_ceil(1024),
+            p.evicted,
+            p.expired
+        ),
+    };
+    format!("persistence {}{table}; {} hits, {} misses, {} moved", p.kind, p.hits, p.misses, p.moved)
 }
 
 fn member(out: &mut String, m: &MemberStatus, indent: &str, is_last: bool, now_ms: u64) {

@@ -60,8 +60,8 @@ impl Border<'_> {
         }
         match kind {
             PersistenceType::SourceIp => Ok(Some(SessionPersistence::SourceIp(self.source_ip(&written)))),
-            PersistenceType::HttpCookie => Ok(Some(SessionPersistence::HttpCookie(self.http_cookie(written)))),
-            PersistenceType::AppCookie => match self.app_cookie(written) {
+            PersistenceType::HttpCookie => Ok(Some(SessionPersistence::HttpCookie(self.http_cookie(&written)))),
+            PersistenceType::AppCookie => match self.app_cookie(&written) {
                 Some(cookie) => Ok(Some(SessionPersistence::AppCookie(cookie))),
                 None => Err(()),
             },
@@ -118,14 +118,14 @@ impl Border<'_> {
         32
     }
 
-    fn http_cookie(&mut self, written: types::SessionPersistence) -> HttpCookie {
+    fn http_cookie(&mut self, written: &types::SessionPersistence) -> HttpCookie {
         let at = written.at;
         let cookie_name = match &written.cookie_name {
             None => COOKIE_NAME.to_owned(),
             Some(name) => self.cookie_name(at, &name.0),
         };
         let mode = match written.mode.unwrap_or(types::CookieMode::Insert) {
-            types::CookieMode::Insert => CookieMode::Insert(self.insert(at, &written)),
+            types::CookieMode::Insert => CookieMode::Insert(self.insert(at, written)),
             types::CookieMode::Rewrite => CookieMode::Rewrite,
             types::CookieMode::Prefix => CookieMode::Prefix,
         };
@@ -169,7 +169,7 @@ impl Border<'_> {
         domains
     }
 
-    fn app_cookie(&mut self, written: types::SessionPersistence) -> Option<AppCookie> {
+    fn app_cookie(&mut self, written: &types::SessionPersistence) -> Option<AppCookie> {
         let at = written.at;
         let Some(name) = &written.cookie_name else {
             if !self.tree.is_lost(at, "cookie_name") {

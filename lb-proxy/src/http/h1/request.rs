@@ -3,6 +3,7 @@
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 
+use lb_core::persistence::Persistence;
 use lb_core::request::Parts as _;
 
 use super::fields::{self, Ambiguous, Field, Kind, Span};
@@ -354,17 +355,19 @@ impl lb_core::request::Parts for Parts<'_> {
 
 /// What a member is told beyond what the client sent.
 #[derive(Clone, Copy, Debug)]
-pub struct Additions {
+pub struct Additions<'a> {
     /// Which `X-Forwarded-*` to write.
     pub insert: lb_core::config::InsertHeaders,
     /// The client.
     pub client: IpAddr,
     /// Where the client connected to: the `Host` of a request that has none.
     pub local: SocketAddr,
+    /// Writes `Cookie` fields, where members see other cookies than clients send.
+    pub cookies: Option<&'a Persistence>,
 }
 
 /// Writes the head a member gets. Always HTTP/1.1, in origin form, with exactly the fields that are understood.
-pub fn write(request: &RequestHead, head: &[u8], table: &[Field], add: &Additions, out: &mut Vec<u8>) {
+pub fn write(request: &RequestHead, head: &[u8], table: &[Field], add: &Additions<'_>, out: &mut Vec<u8>) {
     let parts = Parts { request, head, table };
     out.extend_from_slice(parts.method());
     out.push(b' ');
@@ -389,7 +392,11 @@ pub fn write(request: &RequestHead, head: &[u8], table: &[Field], add: &Addition
             _ => false,
         };
         if field.forward && !replaced {
-            fields::write_field(out, field.name.in_(head), field.value.in_(head));
+            let (name, value) = (field.name.in_(head), field.value.in_(head));
+            match add.cookies {
+                Some(cookies) if name.eq_ignore_ascii_case(b"cookie") => write_cookies(cookies, name, value, out),
+                _ => fields::write_field(out, name, value),
+            }
         }
     }
     if request.body == Framing::Chunked {
@@ -399,7 +406,18 @@ pub fn write(request: &RequestHead, head: &[u8], table: &[Field], add: &Addition
     out.extend_from_slice(b"\r\n");
 }
 
-fn write_forwarded(add: &Additions, out: &mut Vec<u8>) {
+/// A field of which nothing is left is not written at all.
+fn write_cookies(cookies: &Persistence, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    match cookies.write_cookie(value, out) {
+        true => out.extend_from_slice(b"\r\n"),
+        false => out.truncate(start),
+    }
+}
+
+fn write_forwarded(add: &Additions<'_>, out: &mut Vec<u8>) {
     if add.insert.x_forwarded_for {
         out.extend_from_slice(b"X-Forwarded-For: ");
         write_ip(add.client.to_canonical(), out);
@@ -452,6 +470,7 @@ mod tests {
             insert: Default::default(),
             client: [192, 0, 2, 7].into(),
             local: "198.51.100.1:80".parse().expect("an address"),
+            cookies: None,
         };
         let mut out = Vec::new();
         write(&request, head.as_bytes(), &table, &add, &mut out);
@@ -572,6 +591,7 @@ mod tests {
                     insert: Default::default(),
                     client: [192, 0, 2, 7].into(),
                     local: std::net::SocketAddr::from(([198, 51, 100, 1], 80)),
+                    cookies: None,
                 };
                 let mut out = Vec::new();
                 write(&request, &head[..len], &table, &add, &mut out);

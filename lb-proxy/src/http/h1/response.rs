@@ -117,6 +117,37 @@ fn body_framing(status: u16, method: Method, said: Option<Framing>) -> Framing {
     }
 }
 
+/// A head together with the bytes it was read from.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts<'a> {
+    /// What was understood.
+    pub response: &'a ResponseHead,
+    /// The bytes its spans point into.
+    pub head: &'a [u8],
+    /// Its fields.
+    pub table: &'a [Field],
+}
+
+impl lb_core::persistence::Answer for Parts<'_> {
+    fn status(&self) -> u16 {
+        self.response.status
+    }
+
+    fn fields<'a>(&'a self, name: &'static [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let of_name = |field: &&Field| field.forward && field.name.in_(self.head).eq_ignore_ascii_case(name);
+        self.table.iter().filter(of_name).map(|field| field.value.in_(self.head))
+    }
+}
+
+/// Whole lines a head gets beyond what the member sent, each with its end.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Added<'a> {
+    /// The lines.
+    pub lines: &'a [u8],
+    /// How many they are.
+    pub count: usize,
+}
+
 /// What the client is told about its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionWord {
@@ -134,6 +165,7 @@ pub fn write(
     response: &ResponseHead,
     head: &[u8],
     table: &[Field],
+    added: Added<'_>,
     connection: ConnectionWord,
     chunked: bool,
     out: &mut Vec<u8>,
@@ -154,6 +186,9 @@ pub fn write(
             counted += name.len() + value.len();
         }
     }
+    out.extend_from_slice(added.lines);
+    // Neither `: ` nor the line's end counts.
+    counted += added.lines.len() - 4 * added.count;
     if chunked {
         counted += "transfer-encoding".len() + "chunked".len();
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
