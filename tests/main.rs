@@ -13,6 +13,7 @@ mod logs;
 mod mended;
 mod mended_changes;
 mod parked;
+mod persistence;
 mod probes;
 mod process;
 mod reload;

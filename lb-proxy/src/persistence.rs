@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use lb_core::balance::MemberIndex;
 use lb_core::member::PoolCell;
-use lb_core::persistence::{self, Answered, Edit, Found, Moment, Outcome, Secret, Touch};
+use lb_core::persistence::{self, Answered, Found, Moment, Outcome, Secret, Touch};
 use lb_core::request::Parts;
 use lb_core::snapshot::PoolSnapshot;
 use lb_core::time::Millis;
@@ -15,6 +15,7 @@ use lb_core::time::Millis;
 use crate::buffer::Sheet;
 use crate::clock;
 use crate::dispatch::Lease;
+use crate::http::h1::fields::Field;
 use crate::http::h1::response::{self, ResponseHead};
 
 /// Whom a request of `source` belongs to.
@@ -44,21 +45,27 @@ pub struct Remembered<'a> {
 }
 
 impl Remembered<'_> {
-    /// Takes out of the head in `sheet` what the client is not to get, and writes to `sheet.line` what it gets beyond it.
-    pub fn edit(&self, head: &ResponseHead, bytes: &[u8], sheet: &mut Sheet) -> Edit {
+    /// Takes out of the head in `sheet` what the client is not to get, and writes to `sheet.line` what it gets in its place.
+    /// Returns what was done to the cookie, and how many bytes of names and values were taken out.
+    pub fn edit(&self, head: &ResponseHead, bytes: &[u8], sheet: &mut Sheet) -> (Answered, usize) {
         let pool = self.lease.pool();
-        let Some(remembers) = &pool.persistence else { return Edit::NONE };
+        let Some(remembers) = &pool.persistence else { return (Answered::Off, 0) };
         let Sheet { fields, line, .. } = sheet;
-        line.clear();
         let answer = response::Parts { response: head, head: bytes, table: fields };
         let member = self.lease.member();
         let edit = persistence::answer(pool, self.found, member, &answer, moment(pool, self.now), line);
+        let mut gone = 0;
         if edit.drops {
-            for field in fields.iter_mut().filter(|field| field.name.in_(bytes).eq_ignore_ascii_case(b"set-cookie")) {
-                field.forward &= !remembers.is_set_by(field.value.in_(bytes));
+            let set_cookie = |field: &&mut Field| field.name.in_(bytes).eq_ignore_ascii_case(b"set-cookie");
+            for field in fields.iter_mut().filter(|field| field.forward).filter(set_cookie) {
+                let value = field.value.in_(bytes);
+                if remembers.is_set_by(value) {
+                    field.forward = false;
+                    gone += b"set-cookie".len() + value.len();
+                }
             }
         }
-        edit
+        (edit.answered, gone)
     }
 }
 

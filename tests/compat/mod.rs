@@ -6,6 +6,7 @@ mod connections;
 mod failures;
 mod headers;
 mod interim;
+mod persistence;
 mod requests;
 mod scenario;
 mod strict;

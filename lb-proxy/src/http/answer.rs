@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::time::Instant;
 
-use lb_core::persistence::{Answered, Edit};
+use lb_core::persistence::Answered;
 
 use super::body::{Broken, Pump};
 use super::h1::request::{Method, RequestHead};
@@ -195,10 +195,14 @@ impl Answer<'_> {
         let announced = head.announces_chunks && self.request.method == Method::Head;
         let chunked = (head.body == Framing::Chunked || announced) && !old_client;
         sheet.out.clear();
-        let edit = self.remembered.map_or(Edit::NONE, |remembered| remembered.edit(head, buffer.filled(), sheet));
-        self.told.remembered.set(edit.answered);
+        let mut gone = 0;
+        if let Some(remembered) = self.remembered {
+            let answered;
+            (answered, gone) = remembered.edit(head, buffer.filled(), sheet);
+            self.told.remembered.set(answered);
+        }
         let Sheet { fields, out, line } = sheet;
-        let added = Added { lines: if edit.lines > 0 { line } else { &[] }, count: edit.lines };
+        let added = Added { lines: line, gone };
         let counted = response::write(head, buffer.filled(), fields, added, word, chunked, out);
         self.told.head_counted.set(self.told.head_counted.get() + counted);
         keep

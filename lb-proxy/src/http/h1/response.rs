@@ -139,13 +139,14 @@ impl lb_core::persistence::Answer for Parts<'_> {
     }
 }
 
-/// Whole lines a head gets beyond what the member sent, each with its end.
+/// What a head gets in place of some of the member's fields. HAProxy counts messages as members sent them, so only what
+/// is gone counts.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Added<'a> {
-    /// The lines.
+    /// Whole lines, each with its end.
     pub lines: &'a [u8],
-    /// How many they are.
-    pub count: usize,
+    /// Bytes of the names and values that are gone.
+    pub gone: usize,
 }
 
 /// What the client is told about its connection.
@@ -187,8 +188,7 @@ pub fn write(
         }
     }
     out.extend_from_slice(added.lines);
-    // Neither `: ` nor the line's end counts.
-    counted += added.lines.len() - 4 * added.count;
+    counted += added.gone;
     if chunked {
         counted += "transfer-encoding".len() + "chunked".len();
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
