@@ -15,7 +15,7 @@ use lb_core::time::Millis;
 use crate::buffer::Sheet;
 use crate::clock;
 use crate::dispatch::Lease;
-use crate::http::h1::fields::Field;
+use crate::http::h1::fields::{Field, Kind};
 use crate::http::h1::response::{self, ResponseHead};
 
 /// Whom a request of `source` belongs to.
@@ -61,6 +61,9 @@ impl Remembered<'_> {
                 let value = field.value.in_(bytes);
                 if remembers.is_set_by(value) {
                     field.forward = false;
+                    if edit.answered == Answered::Rewritten {
+                        field.kind = Kind::Replaced;
+                    }
                     gone += b"set-cookie".len() + value.len();
                 }
             }

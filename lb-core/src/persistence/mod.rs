@@ -215,8 +215,8 @@ enum Memo {
 /// The method, as far as it matters for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
-    /// GET or HEAD.
-    Get,
+    /// GET, HEAD, OPTIONS or TRACE: it changes nothing.
+    Safe,
     Post,
     Other,
 }
@@ -224,7 +224,7 @@ enum Asked {
 impl Asked {
     fn of(method: &[u8]) -> Self {
         match method {
-            b"GET" | b"HEAD" => Self::Get,
+            b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" => Self::Safe,
             b"POST" => Self::Post,
             _ => Self::Other,
         }
@@ -247,7 +247,8 @@ pub struct Edit {
     pub answered: Answered,
     /// The member's own `Set-Cookie` fields of the cookie ([`Persistence::is_set_by`]) are left out.
     pub drops: bool,
-    /// Lines that were appended.
+    /// Lines that were appended. If the cookie was rewritten they stand in the place of those left out, in their order;
+    /// else at the end of the head.
     pub lines: usize,
 }
 

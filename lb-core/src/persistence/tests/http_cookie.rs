@@ -210,6 +210,10 @@ fn private_where_a_shared_cache_could_keep_it() {
         (200, &[("cache-control", "max-age=0"), ("etag", "x")], 1),
         (302, &[("etag", "x")], 1),
         (404, &[("etag", "x")], 2),
+        (308, &[("etag", "x")], 1),
+        (200, &[("cache-control", "public")], 1),
+        (200, &[("cache-control", "no-store, public"), ("etag", "x")], 2),
+        (200, &[("pragma", "no-cache"), ("etag", "x")], 1),
     ] {
         assert_eq!(lines(status, fields, &get(&[])), expected, "{status} {fields:?}");
     }

@@ -143,7 +143,7 @@ impl lb_core::persistence::Answer for Parts<'_> {
 /// is gone counts.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Added<'a> {
-    /// Whole lines, each with its end.
+    /// Whole lines, each with its end: one for each field that is [`Kind::Replaced`], then what stands at the end.
     pub lines: &'a [u8],
     /// Bytes of the names and values that are gone.
     pub gone: usize,
@@ -180,14 +180,17 @@ pub fn write(
     out.extend_from_slice(b"\r\n");
     // A 1xx or 204 may not carry a length (RFC 9110 section 8.6).
     let no_length = response.status < 200 || response.status == 204;
+    let mut lines = added.lines.split_inclusive(|b| *b == b'\n');
     for field in table {
-        if field.forward && !(no_length && field.kind == Kind::ContentLength) {
+        if field.kind == Kind::Replaced {
+            out.extend_from_slice(lines.next().unwrap_or_default());
+        } else if field.forward && !(no_length && field.kind == Kind::ContentLength) {
             let (name, value) = (field.name.in_(head), field.value.in_(head));
             fields::write_field(out, name, value);
             counted += name.len() + value.len();
         }
     }
-    out.extend_from_slice(added.lines);
+    lines.for_each(|line| out.extend_from_slice(line));
     counted += added.gone;
     if chunked {
         counted += "transfer-encoding".len() + "chunked".len();
