@@ -16,6 +16,7 @@ mod parked;
 mod persistence;
 mod probes;
 mod process;
+mod proxy_protocol;
 mod reload;
 mod tidy;
 mod words;

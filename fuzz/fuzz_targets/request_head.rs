@@ -18,7 +18,9 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(request) = parse(head, &mut table) else { return };
     let add = Additions {
         insert: Default::default(),
+        told: None,
         client: [192, 0, 2, 7].into(),
+        scheme: "http",
         local: SocketAddr::from(([198, 51, 100, 1], 80)),
         cookies: None,
     };

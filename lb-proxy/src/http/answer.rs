@@ -87,6 +87,8 @@ pub struct Answer<'a> {
     pub client: Patience<'a>,
     /// Notes.
     pub told: &'a Told,
+    /// What browsers are told of it.
+    pub strict_transport: Option<&'a str>,
     /// Memory.
     pub buffers: &'a Rc<Buffers>,
     /// Whose client it is, if its pool remembers that.
@@ -166,8 +168,8 @@ impl Answer<'_> {
         if self.request.minor_version > 0 {
             sheet.out.clear();
             let Sheet { fields, out, .. } = &mut *sheet;
-            let nothing = Added::default();
-            let counted = response::write(head, buffer.filled(), fields, nothing, ConnectionWord::Implied, false, out);
+            let (nothing, word) = (Added::default(), ConnectionWord::Implied);
+            let counted = response::write(head, buffer.filled(), fields, nothing, word, false, None, out);
             wire::write_all(to, &mut [IoSlice::new(out)], self.client).await?;
             self.told.head_counted.set(self.told.head_counted.get() + counted);
             self.told.head_bytes.set(self.told.head_bytes.get() + out.len() as u64);
@@ -202,8 +204,8 @@ impl Answer<'_> {
             self.told.remembered.set(answered);
         }
         let Sheet { fields, out, line } = sheet;
-        let added = Added { lines: line, gone };
-        let counted = response::write(head, buffer.filled(), fields, added, word, chunked, out);
+        let (added, strict) = (Added { lines: line, gone }, self.strict_transport);
+        let counted = response::write(head, buffer.filled(), fields, added, word, chunked, strict, out);
         self.told.head_counted.set(self.told.head_counted.get() + counted);
         keep
     }

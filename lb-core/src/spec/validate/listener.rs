@@ -44,9 +44,11 @@ impl Border<'_> {
         let default_pool = self.default_pool(parent, &mut listener, Key { text: &key, doubled });
         let timeouts = timeouts(&listener);
         let connection_limit = self.connection_limit(at, listener.connection_limit);
+        let tls = self.listener_tls(&listener, protocol);
         let insert_headers = self.insert_headers(at, listener.insert_headers, protocol);
         let log = self.log(listener.log, protocol);
         let error_pages = self.error_pages(at, listener.error_pages, protocol);
+        let proxy_protocol = self.proxy_protocol(listener.proxy_protocol);
         Some(config::Listener {
             id,
             name,
@@ -60,6 +62,8 @@ impl Border<'_> {
             insert_headers,
             log,
             error_pages,
+            proxy_protocol,
+            tls,
             tags: lines(listener.tags),
         })
     }
@@ -133,7 +137,9 @@ impl Border<'_> {
     /// A pool that knows its clients by a cookie needs a listener that reads requests.
     fn cookies_are_read(&mut self, listener: ListenerProtocol, pool: usize, spot: Spot) {
         let pool = &self.pools[pool];
-        if pool.reads_cookies && pool.protocol == Some(PoolProtocol::Http) && !listener.is_http() {
+        // Where the pool cannot read them either, that is reported already.
+        let may_read = !matches!(pool.protocol, Some(PoolProtocol::Tcp | PoolProtocol::Https));
+        if pool.reads_cookies && may_read && !listener.is_http() {
             let message = format!(
                 "the `session_persistence` of this pool needs cookies, which a {listener} listener does not read"
             );
@@ -147,9 +153,12 @@ impl Border<'_> {
             ListenerProtocol::Tcp => &[PoolProtocol::Tcp, PoolProtocol::Http, PoolProtocol::Https],
             ListenerProtocol::Http => &[PoolProtocol::Http],
             ListenerProtocol::Https => &[PoolProtocol::Https, PoolProtocol::Tcp],
+            ListenerProtocol::TerminatedHttps => &[PoolProtocol::Http],
         };
-        if !allowed.contains(&pool) {
-            let words: Vec<String> = allowed.iter().map(PoolProtocol::to_string).collect();
+        // Those follow their listener.
+        let follow = [PoolProtocol::Proxy, PoolProtocol::ProxyV2];
+        if !allowed.contains(&pool) && !follow.contains(&pool) {
+            let words: Vec<String> = allowed.iter().chain(&follow).map(PoolProtocol::to_string).collect();
             let message = format!("a listener of protocol {listener} cannot use a pool of protocol {pool}");
             self.mistake(spot, message, format!("its pool may be: {}", words.join(", ")));
         }
@@ -174,11 +183,14 @@ impl Border<'_> {
         };
         self.only_http(at, "insert_headers", !self.tree.entries(headers.at).is_empty(), protocol);
         let is_set = |flag: Option<types::Flag>| flag.is_some_and(types::Flag::is_set);
-        config::InsertHeaders {
+        let mut insert = config::InsertHeaders {
             x_forwarded_for: is_set(headers.x_forwarded_for),
             x_forwarded_port: is_set(headers.x_forwarded_port),
             x_forwarded_proto: is_set(headers.x_forwarded_proto),
-        }
+            ..config::InsertHeaders::default()
+        };
+        self.certificate_headers(&headers, protocol, &mut insert);
+        insert
     }
 
     fn error_pages(
@@ -231,6 +243,7 @@ fn protocol(written: types::ListenerProtocol) -> ListenerProtocol {
         types::ListenerProtocol::Tcp => ListenerProtocol::Tcp,
         types::ListenerProtocol::Http => ListenerProtocol::Http,
         types::ListenerProtocol::Https => ListenerProtocol::Https,
+        types::ListenerProtocol::TerminatedHttps => ListenerProtocol::TerminatedHttps,
     }
 }
 

@@ -77,6 +77,7 @@ impl Border<'_> {
             || pool.healthmonitor.is_some()
             || pool.healthmonitors.as_ref().is_some_and(|monitors| !monitors.is_empty());
         let monitors = self.monitors(&mut pool, parent);
+        let tls = self.pool_tls(&pool, protocol);
         let observation = self.observation(at, pool.observe, has_monitors, protocol);
         let agent_check = self.agent_check(pool.agent_check);
         let persistence = self.persistence(pool.session_persistence, protocol);
@@ -97,6 +98,7 @@ impl Border<'_> {
                     agent_check,
                     on_marked_down: on_marked_down(pool.on_marked_down),
                     session_persistence,
+                    tls,
                     tags: lines(pool.tags),
                 })
             }
@@ -160,6 +162,8 @@ fn protocol(written: types::PoolProtocol) -> config::PoolProtocol {
         types::PoolProtocol::Tcp => config::PoolProtocol::Tcp,
         types::PoolProtocol::Http => config::PoolProtocol::Http,
         types::PoolProtocol::Https => config::PoolProtocol::Https,
+        types::PoolProtocol::Proxy => config::PoolProtocol::Proxy,
+        types::PoolProtocol::ProxyV2 => config::PoolProtocol::ProxyV2,
     }
 }
 

@@ -160,7 +160,9 @@ pub enum ConnectionWord {
     KeepAlive,
 }
 
-/// Writes the head a client gets. `chunked`: the body will go out in chunks. Returns its size as HAProxy counts
+const STRICT_TRANSPORT: &[u8] = b"Strict-Transport-Security";
+
+/// Writes the head a client gets. `strict_transport`: the value of that field, whatever the member said. `chunked`: the body will go out in chunks. Returns its size as HAProxy counts
 /// it for a log line: 20, the words of the status line, names and values of the fields, 1.
 pub fn write(
     response: &ResponseHead,
@@ -169,6 +171,7 @@ pub fn write(
     added: Added<'_>,
     connection: ConnectionWord,
     chunked: bool,
+    strict_transport: Option<&str>,
     out: &mut Vec<u8>,
 ) -> u64 {
     let mut counted = 20 + "HTTP/1.1".len() + 3 + response.reason.in_(head).len() + 1;
@@ -182,9 +185,10 @@ pub fn write(
     let no_length = response.status < 200 || response.status == 204;
     let mut lines = added.lines.split_inclusive(|b| *b == b'\n');
     for field in table {
+        let replaced = strict_transport.is_some() && field.name.in_(head).eq_ignore_ascii_case(STRICT_TRANSPORT);
         if field.kind == Kind::Replaced {
             out.extend_from_slice(lines.next().unwrap_or_default());
-        } else if field.forward && !(no_length && field.kind == Kind::ContentLength) {
+        } else if field.forward && !replaced && !(no_length && field.kind == Kind::ContentLength) {
             let (name, value) = (field.name.in_(head), field.value.in_(head));
             fields::write_field(out, name, value);
             counted += name.len() + value.len();
@@ -192,6 +196,10 @@ pub fn write(
     }
     lines.for_each(|line| out.extend_from_slice(line));
     counted += added.gone;
+    if let Some(value) = strict_transport {
+        fields::write_field(out, STRICT_TRANSPORT, value.as_bytes());
+        counted += STRICT_TRANSPORT.len() + value.len();
+    }
     if chunked {
         counted += "transfer-encoding".len() + "chunked".len();
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
