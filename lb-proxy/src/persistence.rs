@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use lb_core::balance::MemberIndex;
 use lb_core::member::PoolCell;
-use lb_core::persistence::{self, Answered, Found, Moment, Outcome, Secret, Touch};
+use lb_core::persistence::{self, Answered, Found, Moment, Outcome, Persistence, Secret, Touch};
 use lb_core::request::Parts;
 use lb_core::snapshot::PoolSnapshot;
 use lb_core::time::Millis;
@@ -24,6 +24,17 @@ pub fn look_up(pool: &PoolSnapshot, parts: &impl Parts, source: IpAddr, now: Mil
         return Found::OFF;
     }
     persistence::look_up(pool, parts, source, moment(pool, now), Touch::Refresh)
+}
+
+/// Writes a `Cookie` field as members get it. One of which nothing is left is not written at all.
+pub fn write_cookies(cookies: &Persistence, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    match cookies.write_cookie(value, out) {
+        true => out.extend_from_slice(b"\r\n"),
+        false => out.truncate(start),
+    }
 }
 
 /// A member took the work: from now on the client is its own.

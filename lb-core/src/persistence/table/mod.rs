@@ -1,9 +1,10 @@
 //! Which member a client was on: a bounded table that forgets whoever was away for longest, and all who were away for too long.
 //!
-//! Shared by all workers. A key belongs to one of [`SHARDS`] parts, each behind a lock that is held for some dozens of
-//! nanoseconds; only when a part doubles its buckets, once for every doubling of its entries, it is held for as long as that
-//! takes. Memory comes with entries and goes when a part is empty. Entries name members by a handle that is given out once for
-//! each member id, so they survive whatever becomes of a document's order.
+//! Shared by all workers. A key belongs to one of [`SHARDS`] parts, each behind a lock that is held for as long as it takes to
+//! find one entry and put it in front: some dozens of nanoseconds, or a few hundred where memory has to be waited for. Only when a part
+//! doubles its buckets, once for every doubling of its entries, it is held for longer. Memory comes with entries and goes
+//! when a part is empty. Entries name members by a handle that is given out once for each member id, so they survive
+//! whatever becomes of a document's order.
 //!
 //! Written by every worker (entries) and the control thread (bounds, members). Time is a [`Tick`]: entries used within
 //! the same tick but in different parts have no order.

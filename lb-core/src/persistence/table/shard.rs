@@ -84,8 +84,11 @@ impl Shard {
         self.entries[at as usize].member = member;
     }
 
-    /// Used at `now`: nobody is newer.
+    /// Used at `now`: nobody is newer. Within one tick there is no order, so only the first use of many writes anything.
     pub(super) fn touch(&mut self, at: u32, now: Tick) {
+        if self.entries[at as usize].used == now {
+            return;
+        }
         self.entries[at as usize].used = now;
         if self.newest != at {
             self.unlink(at);

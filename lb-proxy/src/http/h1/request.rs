@@ -1,4 +1,4 @@
-//! Request heads: read, judged, and written for a member.
+//! Request heads: read, judged, and written for a member. Long because every rule has its tests beside it.
 
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
@@ -9,6 +9,7 @@ use lb_core::request::Parts as _;
 use super::super::certificate_fields;
 use super::fields::{self, Ambiguous, Field, Kind, Span};
 use super::{FIELDS_MAX, Framing, TARGET_MAX, lines_end_in_crlf};
+use crate::persistence;
 use crate::tls::facts::Told;
 
 /// What a proxy has to know about a method.
@@ -401,7 +402,9 @@ pub fn write(request: &RequestHead, head: &[u8], table: &[Field], add: &Addition
         if field.forward && !replaced {
             let (name, value) = (field.name.in_(head), field.value.in_(head));
             match add.cookies {
-                Some(cookies) if name.eq_ignore_ascii_case(b"cookie") => write_cookies(cookies, name, value, out),
+                Some(cookies) if name.eq_ignore_ascii_case(b"cookie") => {
+                    persistence::write_cookies(cookies, name, value, out)
+                }
                 _ => fields::write_field(out, name, value),
             }
         }
@@ -411,17 +414,6 @@ pub fn write(request: &RequestHead, head: &[u8], table: &[Field], add: &Addition
     }
     write_forwarded(add, out);
     out.extend_from_slice(b"\r\n");
-}
-
-/// A field of which nothing is left is not written at all.
-fn write_cookies(cookies: &Persistence, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
-    let start = out.len();
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    match cookies.write_cookie(value, out) {
-        true => out.extend_from_slice(b"\r\n"),
-        false => out.truncate(start),
-    }
 }
 
 fn write_forwarded(add: &Additions<'_>, out: &mut Vec<u8>) {
