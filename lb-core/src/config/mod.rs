@@ -10,7 +10,7 @@ pub mod tls;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +59,13 @@ impl LoadBalancer {
     /// Where `listener` accepts.
     pub fn socket_of(&self, listener: &Listener) -> SocketAddr {
         SocketAddr::new(self.vip_address, listener.protocol_port)
+    }
+
+    /// Every file or folder its TLS is made from.
+    pub fn tls_files(&self) -> impl Iterator<Item = &Path> {
+        let of_listeners = self.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+        let of_pools = self.pools.iter().filter_map(|pool| pool.tls.as_ref());
+        of_listeners.flat_map(tls::ListenerTls::files).chain(of_pools.flat_map(tls::PoolTls::files))
     }
 
     /// Every address that must be listening while this document is served.
