@@ -61,6 +61,7 @@ pub(crate) fn document(name: &str, vip: &str, ports: &[u16]) -> LoadBalancer {
                 address: "127.0.0.1".parse().unwrap(),
                 protocol_port: 8080,
                 weight: 1,
+                max_connections: None,
                 backup: false,
                 admin_state_up: true,
                 monitor_address: None,
@@ -72,6 +73,8 @@ pub(crate) fn document(name: &str, vip: &str, ports: &[u16]) -> LoadBalancer {
             slow_start_ms: 0,
             agent_check: None,
             on_marked_down: lb_core::config::monitor::OnMarkedDown::KeepSessions,
+            max_queue: None,
+            timeout_queue_ms: None,
             tags: Vec::new(),
         }],
     }

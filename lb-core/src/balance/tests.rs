@@ -36,7 +36,7 @@ fn set_up(pool: &PoolSnapshot, members: &[usize], up: bool) {
 }
 
 fn picks(pool: &PoolSnapshot, count: u32) -> Vec<usize> {
-    let pick = |client| pick(pool, key(client), Millis(1), &Tried::default()).map(|m| usize::from(m.0));
+    let pick = |client| pick(pool, key(client), Millis(1), &Tried::default()).member().map(|m| usize::from(m.0));
     (0..count).filter_map(pick).collect()
 }
 
@@ -63,7 +63,7 @@ fn members_that_are_down_get_nothing_and_backups_stand_in() {
         assert!(alternative(pool, Millis(1), &Tried::default()));
         let mut tried = Tried::default();
         tried.note(MemberIndex(0));
-        assert_eq!(pick(pool, key(1), Millis(1), &tried), Some(MemberIndex(0)), "{algorithm}: the only one that is up");
+        assert_eq!(pick(pool, key(1), Millis(1), &tried), Pick::Member(MemberIndex(0)), "{algorithm}: the only one that is up");
     }
 }
 
@@ -85,7 +85,7 @@ fn shares_are_met_after_the_next_compilation() {
         // Idle members come first whatever their weight: a little load shows the weights of LEAST_CONNECTIONS.
         let mut got = [0usize; 2];
         for client in 0..5000 {
-            let member = pick(pool, key(client), Millis(1), &Tried::default()).unwrap();
+            let member = pick(pool, key(client), Millis(1), &Tried::default()).member().unwrap();
             pool.member(member).state.enter();
             got[usize::from(member.0)] += 1;
         }
@@ -182,7 +182,7 @@ proptest! {
         let mut noted = Tried::default();
         tried.into_iter().for_each(|i| noted.note(MemberIndex(i)));
         let able = |i: usize| up[i] && members[i].0 > 0 && shares[i] > 0;
-        let picked = pick(pool, key(client), Millis(1), &noted).map(|m| usize::from(m.0));
+        let picked = pick(pool, key(client), Millis(1), &noted).member().map(|m| usize::from(m.0));
         prop_assert_eq!(picked.is_some(), (0..members.len()).any(able));
         if let Some(picked) = picked {
             prop_assert!(able(picked));
