@@ -263,3 +263,24 @@ fn poll_write_parts(to: &Stream, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) ->
         to.poll_write(cx, gathered)
     })
 }
+
+/// Waits until the peer has left: it reset the connection, or ended it without a word. With `end_is_leaving` an end
+/// behind bytes counts as well. Nothing is read. The runtime may know less of the connection afterwards than there is:
+/// it is to be watched anew.
+pub async fn left(stream: &Stream, end_is_leaving: bool) {
+    // Without a watch nobody tells; then the peer is simply not known to have left.
+    let Ok(watch) = stream.0.watch() else { return std::future::pending().await };
+    poll_fn(|cx| {
+        loop {
+            let Ok(mut known) = ready!(watch.poll_read_ready(cx)) else { return Poll::Ready(()) };
+            let ended = known.ready().is_read_closed();
+            let reset = ended && !matches!(stream.0.get().take_error(), Ok(None));
+            let silent = stream.peek() == Unread::End;
+            if reset || silent || (ended && end_is_leaving) {
+                return Poll::Ready(());
+            }
+            known.clear_ready();
+        }
+    })
+    .await;
+}

@@ -58,6 +58,11 @@ impl Tried {
         }
     }
 
+    /// The one noted last.
+    pub fn last(&self) -> Option<MemberIndex> {
+        self.members[..usize::from(self.count)].last().copied()
+    }
+
     /// Was it noted?
     pub fn contains(&self, member: MemberIndex) -> bool {
         // Nearly always nothing was tried yet, and this is asked of every candidate.

@@ -2,22 +2,34 @@
 
 use std::pin::pin;
 
+use lb_core::config::ListenerProtocol;
+
 use super::relay::{Moved, Silence, relay};
 use crate::clock;
 use crate::dispatch::{Journey, Reached, Reuse};
 use crate::listener::Downstream;
 use crate::observe::record::{Ending, Load, Record, Times, Words, endings};
 use crate::timer::Timer;
-use crate::wire::Stream;
+use crate::wire::{self, Stream};
 use crate::worker::millis_between;
 
 /// Serves one client of a TCP (or passed-through HTTPS) listener.
-pub async fn serve(downstream: Downstream, client: Stream) {
+pub async fn serve(downstream: Downstream, mut client: Stream) {
     let mut journey = downstream.listener.pool.map(|pool| Journey::new(pool, downstream.peer.ip()));
     let connect_ms = downstream.listener.timeouts.member_connect_ms;
     let reached = match &mut journey {
         None => Err(endings::NO_MEMBER),
-        Some(journey) => journey.reach(&downstream.worker, &downstream.view, Reuse::Never, connect_ms).await,
+        Some(journey) => {
+            // A TLS client that closes has given up; another may have said all it has to say.
+            let end_is_leaving = downstream.listener.protocol == ListenerProtocol::Https;
+            let (worker, view) = (&downstream.worker, &downstream.view);
+            let mut left = async || wire::left(&client, end_is_leaving).await;
+            let reached = journey.reach(worker, view, Reuse::Never, connect_ms, &mut left).await;
+            if journey.queued().stood {
+                client = Stream::new(client.into_socket());
+            }
+            reached
+        }
     };
     let moved = Moved::default();
     let mut outcome = Outcome { ending: endings::SERVED, connect_ms: -1, reached: None, moved };
@@ -98,8 +110,8 @@ fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome)
         client: downstream.peer,
         times: Times {
             request: -1,
-            queue: if journey.is_some_and(|j| j.last_member().is_some()) { 0 } else { -1 },
-            connect: outcome.connect_ms,
+            queue: journey.map_or(-1, Journey::queue_ms),
+            connect: journey.map_or(-1, |journey| journey.without_queue(outcome.connect_ms)),
             response: -1,
             total: millis_between(downstream.accepted, clock::now().into_std()),
         },
@@ -111,11 +123,12 @@ fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome)
         load: Load::now(downstream, lease),
         retries: journey.map_or(0, Journey::failed_attempts),
         redispatched: journey.is_some_and(|j| j.redispatched),
+        queued: journey.map_or_else(Default::default, Journey::queued),
     };
     let words = Words {
         listener: &downstream.listener.label,
         pool: pool.map(|p| &*p.label),
-        member: journey.and_then(Journey::last_member).zip(pool).map(|(m, p)| &*p.member(m).label),
+        member: journey.and_then(|journey| journey.member_label(&downstream.view)),
         line: b"",
     };
     worker.process.log.note(worker.index, &record, words);
