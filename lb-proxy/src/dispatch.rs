@@ -314,8 +314,8 @@ impl Journey {
                 max: pool.limits.max_queue,
                 now: worker.now(),
             };
-            let ahead = if whom.is_some() { &mut self.queued.ahead_member } else { &mut self.queued.ahead_pool };
-            let waited = waiting::for_slot(worker, &pool.limits.queue, asking, deadline, left, ahead).await;
+            let place = if whom.is_some() { &mut self.queued.place_member } else { &mut self.queued.place_pool };
+            let waited = waiting::for_slot(worker, &pool.limits.queue, asking, deadline, left, place).await;
             self.queued.ms += (clock::now() - began).as_millis() as u64;
             cell.longest_wait_ms.raise(self.queued.ms);
             let ending = match waited {

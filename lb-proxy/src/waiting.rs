@@ -24,10 +24,11 @@ pub struct Queued {
     pub stood: bool,
     /// Milliseconds in all.
     pub ms: u64,
-    /// How many waited for the same member alone when it came; of all times together.
-    pub ahead_member: u32,
-    /// How many waited for any member.
-    pub ahead_pool: u32,
+    /// Its place among those who waited for the same member alone, when it came; 1: the first. 0: it was not among
+    /// them. Of several times the sum, as in HAProxy.
+    pub place_member: u32,
+    /// The same among those who waited for any member.
+    pub place_pool: u32,
     /// What it met: the requests that may be worked on, or may wait, at once; 0: nothing.
     pub limit: u32,
 }
@@ -45,18 +46,18 @@ pub enum NoSlot {
     Nobody,
 }
 
-/// Waits for a slot until `deadline`, or until `left` is over: then the client has left. `ahead` is told how many are
-/// in front.
+/// Waits for a slot until `deadline`, or until `left` is over: then the client has left. `place` grows by its
+/// place in the queue.
 pub async fn for_slot(
     worker: &Worker,
     queue: &Arc<Queue>,
     asking: Asking<'_>,
     deadline: Option<Instant>,
     left: &mut impl AsyncFnMut(),
-    ahead: &mut u32,
+    place: &mut u32,
 ) -> Result<Slot, NoSlot> {
     let wait = queue.join(asking).map_err(|QueueFull| NoSlot::Full)?;
-    *ahead += wait.ahead();
+    *place = place.saturating_add(wait.ahead()).saturating_add(1);
     let mut wait = pin!(wait);
     let mut leaving = pin!(left());
     let next = |now: Instant| deadline.map_or(now + LOOK_AGAIN, |deadline| deadline.min(now + LOOK_AGAIN));

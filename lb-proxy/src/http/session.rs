@@ -399,7 +399,7 @@ impl Session {
             bytes_out,
             bytes_in,
             ending: books.ending,
-            load: Load::now(downstream, books.lease),
+            load: Load::now(downstream, books.lease, books.journey),
             retries: books.journey.map_or(0, Journey::failed_attempts),
             redispatched: books.journey.is_some_and(|j| j.redispatched),
             queued: books.journey.map_or_else(Default::default, Journey::queued),

@@ -112,7 +112,7 @@ impl Line<'_> {
         self.number(load.process).text("/").number(load.listener).text("/").number(load.pool).text("/");
         self.number(load.member).text(if record.redispatched { "/+" } else { "/" });
         let queued = record.queued;
-        self.number(record.retries).text(" ").number(queued.ahead_member).text("/").number(queued.ahead_pool)
+        self.number(record.retries).text(" ").number(queued.place_member).text("/").number(queued.place_pool)
     }
 
     /// HAProxy's way with bytes that would end the quotes or the line: `#` and two hex digits.
@@ -174,12 +174,18 @@ struct JsonLine<'a> {
     bytes_out: u64,
     request_ms: Option<i32>,
     queue_ms: Option<i32>,
-    queue_ahead: Option<u32>,
+    queue_place: Option<u32>,
     connect_ms: Option<i32>,
     response_ms: Option<i32>,
     total_ms: i32,
     retries: u32,
     redispatched: bool,
+}
+
+/// Its place when it queued; `None`: it never did.
+fn queue_place(record: &Record) -> Option<u32> {
+    let place = record.queued.place_member.saturating_add(record.queued.place_pool);
+    (place > 0).then_some(place)
 }
 
 /// Why it ended. What came to grief in a queue names the limit that was met, and whose.
@@ -222,7 +228,7 @@ fn json_line(record: &Record, words: Words<'_>, began: Timestamp, out: &mut Vec<
             bytes_out: record.bytes_out,
             request_ms: millis(times.request),
             queue_ms: millis(times.queue),
-            queue_ahead: record.queued.stood.then_some(record.queued.ahead_member + record.queued.ahead_pool),
+            queue_place: queue_place(record),
             connect_ms: millis(times.connect),
             response_ms: millis(times.response),
             total_ms: times.total,

@@ -3,10 +3,11 @@
 use std::pin::pin;
 
 use lb_core::config::ListenerProtocol;
+use lb_core::snapshot::PoolSnapshot;
 
 use super::relay::{Moved, Silence, relay};
 use crate::clock;
-use crate::dispatch::{Journey, Reached, Reuse};
+use crate::dispatch::{Journey, Lease, Reached, Reuse};
 use crate::listener::Downstream;
 use crate::observe::record::{Ending, Load, Record, Times, Words, endings};
 use crate::timer::Timer;
@@ -120,7 +121,7 @@ fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome)
         bytes_out: down,
         bytes_in: up,
         ending: outcome.ending,
-        load: Load::now(downstream, lease),
+        load: Load::now(downstream, lease, journey),
         retries: journey.map_or(0, Journey::failed_attempts),
         redispatched: journey.is_some_and(|j| j.redispatched),
         queued: journey.map_or_else(Default::default, Journey::queued),
@@ -136,13 +137,24 @@ fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome)
 
 impl Load {
     /// What is going on now. As in HAProxy's lines, this session still counts for process and listener, and no
-    /// longer for pool and member.
-    pub fn now(downstream: &Downstream, lease: Option<&crate::dispatch::Lease>) -> Self {
+    /// longer for pool and member. Those that wait in the pool's queue count for it.
+    pub fn now(downstream: &Downstream, lease: Option<&Lease>, journey: Option<&Journey>) -> Self {
+        let queued = journey.filter(|journey| journey.queued().stood).and(downstream.listener.pool);
+        let pool = match (lease, queued) {
+            (Some(lease), _) => in_pool(lease.pool()).saturating_sub(1),
+            (None, Some(pool)) => in_pool(downstream.view.pool(pool)),
+            (None, None) => 0,
+        };
         Self {
             process: downstream.worker.process.connections(),
             listener: downstream.listener.cells.sum(|c| c.open.get()) as u32,
-            pool: lease.map_or(0, |l| (l.pool().cells.sum(|c| c.active.get()) as u32).saturating_sub(1)),
+            pool,
             member: lease.map_or(0, |l| l.slot().state.in_flight().saturating_sub(1)),
         }
     }
+}
+
+/// Requests or connections of a pool: on its members, and in its queue.
+fn in_pool(pool: &PoolSnapshot) -> u32 {
+    (pool.cells.sum(|cell| cell.active.get()) as u32).saturating_add(pool.limits.queue.waiting())
 }
