@@ -113,7 +113,7 @@ impl PoolSnapshot {
     }
 
     /// Its members, as those who wait for them see them.
-    fn places(&self) -> Vec<Place> {
+    pub(crate) fn places(&self) -> Vec<Place> {
         let place = |slot: &MemberSlot| Place {
             state: Arc::clone(&slot.state),
             admin_state_up: slot.admin_state_up,

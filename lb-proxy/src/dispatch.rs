@@ -423,6 +423,12 @@ impl Journey {
         self.last.map(|member| &*view.member(self.pool, member).label)
     }
 
+    /// Requests or connections on that member now. `view` is the one it began with.
+    pub fn member_in_flight(&self, view: &View) -> u32 {
+        let view = self.moved.as_deref().unwrap_or(view);
+        self.last.map_or(0, |member| view.member(self.pool, member).state.in_flight())
+    }
+
     /// What it knows of queues.
     pub fn queued(&self) -> Queued {
         self.queued

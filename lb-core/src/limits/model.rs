@@ -1,5 +1,5 @@
 //! Every interleaving of a few threads at the same slots and queue, tried by loom: no slot too many is ever taken, and
-//! nobody waits for ever. Run by `cargo test -p lb-core --features loom --release limits::model`.
+//! nobody waits for ever. Run by `cargo test -p lb-core --features loom limits::model`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::future::poll_fn;

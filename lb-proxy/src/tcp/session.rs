@@ -140,16 +140,19 @@ impl Load {
     /// longer for pool and member. Those that wait in the pool's queue count for it.
     pub fn now(downstream: &Downstream, lease: Option<&Lease>, journey: Option<&Journey>) -> Self {
         let queued = journey.filter(|journey| journey.queued().stood).and(downstream.listener.pool);
-        let pool = match (lease, queued) {
-            (Some(lease), _) => in_pool(lease.pool()).saturating_sub(1),
-            (None, Some(pool)) => in_pool(downstream.view.pool(pool)),
-            (None, None) => 0,
+        let (pool, member) = match (lease, queued) {
+            (Some(l), _) => (in_pool(l.pool()).saturating_sub(1), l.slot().state.in_flight().saturating_sub(1)),
+            (None, Some(pool)) => {
+                let member = journey.map_or(0, |journey| journey.member_in_flight(&downstream.view));
+                (in_pool(downstream.view.pool(pool)), member)
+            }
+            (None, None) => (0, 0),
         };
         Self {
             process: downstream.worker.process.connections(),
             listener: downstream.listener.cells.sum(|c| c.open.get()) as u32,
             pool,
-            member: lease.map_or(0, |l| l.slot().state.in_flight().saturating_sub(1)),
+            member,
         }
     }
 }
