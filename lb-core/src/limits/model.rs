@@ -68,17 +68,17 @@ impl Pool {
     }
 }
 
-/// Three threads need too long for every interleaving; this many switches against the will of a thread find any
-/// mistake that is known of.
-fn model(switches: usize, f: impl Fn() + Sync + Send + 'static) {
+/// Tries every interleaving. Those of three threads would take too long: of them only those in which threads are
+/// interrupted so many times at most.
+fn model(interruptions: Option<usize>, f: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(switches);
+    builder.preemption_bound = interruptions;
     builder.check(f);
 }
 
 #[test]
 fn two_come_and_go() {
-    model(4, || {
+    model(None, || {
         let pool = pool(1);
         let other = Arc::clone(&pool);
         let thread = thread::spawn(move || other.visit(false, 1));
@@ -91,7 +91,7 @@ fn two_come_and_go() {
 #[test]
 fn three_come_and_go() {
     for limit in [1, 2] {
-        model(2, move || {
+        model(Some(2), move || {
             let pool = pool(limit);
             let threads = [false, true].map(|bound| {
                 let pool = Arc::clone(&pool);
@@ -107,7 +107,7 @@ fn three_come_and_go() {
 /// One who waits leaves in the very moment in which the slot is handed to it: the next gets it.
 #[test]
 fn a_slot_granted_to_one_who_leaves_is_handed_on() {
-    model(3, || {
+    model(Some(3), || {
         let pool = pool(1);
         assert!(pool.state.slots.try_enter());
         let (gone, next) = (pool.join(false), pool.join(true));
@@ -127,7 +127,7 @@ fn a_slot_granted_to_one_who_leaves_is_handed_on() {
 /// The only slot is taken for good; another is made while somebody comes to wait.
 #[test]
 fn a_raised_limit_wakes_who_waits() {
-    model(3, || {
+    model(None, || {
         let pool = pool(1);
         assert!(pool.state.slots.try_enter());
         let other = Arc::clone(&pool);
@@ -143,7 +143,7 @@ fn a_raised_limit_wakes_who_waits() {
 /// The last member goes down while somebody comes to wait: it is told.
 #[test]
 fn nobody_waits_for_a_pool_that_is_gone() {
-    model(3, || {
+    model(None, || {
         let pool = pool(1);
         assert!(pool.state.slots.try_enter());
         let other = Arc::clone(&pool);
@@ -159,7 +159,7 @@ fn nobody_waits_for_a_pool_that_is_gone() {
 /// Somebody leaves while another is polled and a third comes: who waited goes before who comes.
 #[test]
 fn a_newcomer_never_overtakes() {
-    model(3, || {
+    model(None, || {
         let pool = pool(1);
         assert!(pool.state.slots.try_enter());
         let mut wait = pin!(pool.join(false));
