@@ -63,7 +63,11 @@ fn members_that_are_down_get_nothing_and_backups_stand_in() {
         assert!(alternative(pool, Millis(1), &Tried::default()));
         let mut tried = Tried::default();
         tried.note(MemberIndex(0));
-        assert_eq!(pick(pool, key(1), Millis(1), &tried), Pick::Member(MemberIndex(0)), "{algorithm}: the only one that is up");
+        assert_eq!(
+            pick(pool, key(1), Millis(1), &tried),
+            Pick::Member(MemberIndex(0)),
+            "{algorithm}: the only one that is up"
+        );
     }
 }
 
@@ -242,7 +246,8 @@ fn a_member_that_is_full_is_passed_over() {
 
 #[test]
 fn a_hash_keeps_to_a_member_that_is_full() {
-    let (free, full) = (snapshot("SOURCE_IP", &[(1, false), (1, false)]), limited("SOURCE_IP", &[(1, false), (1, false)]));
+    let (free, full) =
+        (snapshot("SOURCE_IP", &[(1, false), (1, false)]), limited("SOURCE_IP", &[(1, false), (1, false)]));
     fill(&full.pools[0], 0);
     for client in 0..200 {
         let choose = |snapshot: &Snapshot| pick(&snapshot.pools[0], key(client), Millis(1), &Tried::default());

@@ -195,7 +195,9 @@ impl Future for Wait {
             Some(end) => {
                 self.over = true;
                 Poll::Ready(match end {
-                    End::Granted(state) => Outcome::Granted(Slot { queue: Arc::clone(&self.queue), state: Some(state) }),
+                    End::Granted(state) => {
+                        Outcome::Granted(Slot { queue: Arc::clone(&self.queue), state: Some(state) })
+                    }
                     End::Nobody => Outcome::Nobody,
                 })
             }

@@ -111,8 +111,14 @@ impl Line<'_> {
         let load = record.load;
         self.number(load.process).text("/").number(load.listener).text("/").number(load.pool).text("/");
         self.number(load.member).text(if record.redispatched { "/+" } else { "/" });
+        self.number(record.retries).text(" ");
         let queued = record.queued;
-        self.number(record.retries).text(" ").number(queued.place_member).text("/").number(queued.place_pool)
+        // Hardly any line has another.
+        if queued.stood {
+            self.number(queued.place_member).text("/").number(queued.place_pool)
+        } else {
+            self.text("0/0")
+        }
     }
 
     /// HAProxy's way with bytes that would end the quotes or the line: `#` and two hex digits.

@@ -233,7 +233,8 @@ mod tests {
     #[test]
     fn a_queue_is_told_once_somebody_waited() {
         assert_eq!(queue(&QueueStats::default()), "");
-        let mut known = QueueStats { queued: 7, timeouts: 2, refused: 1, longest_wait_ms: 5_020, ..QueueStats::default() };
+        let mut known =
+            QueueStats { queued: 7, timeouts: 2, refused: 1, longest_wait_ms: 5_020, ..QueueStats::default() };
         assert_eq!(queue(&known), "  nobody waits (longest wait 5.0 s; 7 queued, 2 timed out, 1 refused)");
         (known.waiting, known.oldest_ms) = (3, 1_500);
         assert!(queue(&known).starts_with("  3 waiting for 1.5 s ("));
