@@ -132,5 +132,7 @@ fn a_tls_client_that_spoke_and_closes_gives_up_its_place() {
     wait_waiting(&weir.control, 1);
     client.leave();
     wait_waiting(&weir.control, 0);
+    assert_eq!(LogLine::parse(&weir.wait_log(1)[0]).unwrap().termination(), "CQ");
+    assert_eq!(weir.control.stats().sessions_panicked, 0);
     gate.open();
 }
