@@ -35,6 +35,8 @@ pub(crate) fn document(name: &str, vip: &str, ports: &[u16]) -> LoadBalancer {
             tag: "weir".into(),
         },
         error_pages: std::collections::BTreeMap::new(),
+        proxy_protocol: None,
+        tls: None,
         tags: Vec::new(),
     };
     LoadBalancer {
@@ -75,6 +77,7 @@ pub(crate) fn document(name: &str, vip: &str, ports: &[u16]) -> LoadBalancer {
             on_marked_down: lb_core::config::monitor::OnMarkedDown::KeepSessions,
             max_queue: None,
             timeout_queue_ms: None,
+            tls: None,
             tags: Vec::new(),
         }],
     }

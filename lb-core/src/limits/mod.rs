@@ -1,10 +1,12 @@
-//! How much a member works on at once, and who waits for it: slots, and one fair queue for each pool.
+//! Which clients may do what: [`cidr`] says which addresses belong to a list of networks. And how much a member works on
+//! at once, and who waits for it: slots, and one fair queue for each pool.
 //!
 //! While nobody waits, a slot is taken and given back by one atomic word of the member ([`Slots`]). Who finds no
 //! member with room joins the pool's [`Queue`], which marks the members it would take a slot of. A marked member lets
 //! no newcomer in, and whoever leaves it hands its slot to the one who has waited longest among those it suits. Mark,
 //! limit and number of slots taken are one word, so nobody comes in unseen and no slot is given back unnoticed.
 
+pub mod cidr;
 mod line;
 #[cfg(all(test, feature = "loom"))]
 mod model;

@@ -6,28 +6,34 @@ use lb_core::config::ListenerProtocol;
 use lb_core::snapshot::PoolSnapshot;
 
 use super::relay::{Moved, Silence, relay};
+use crate::buffer::Buffer;
 use crate::clock;
 use crate::dispatch::{Journey, Lease, Reached, Reuse};
 use crate::listener::Downstream;
 use crate::observe::record::{Ending, Load, Record, Times, Words, endings};
 use crate::timer::Timer;
-use crate::wire::{self, Stream};
+use crate::upstream::proxy_header::Opening;
+use crate::wire::{self, Closing, Stream};
 use crate::worker::millis_between;
 
-/// Serves one client of a TCP (or passed-through HTTPS) listener.
-pub async fn serve(downstream: Downstream, mut client: Stream) {
+/// Serves one client of a TCP (or passed-through HTTPS) listener. `first`: what it said already.
+pub async fn serve(downstream: Downstream, mut client: Stream, first: Option<Buffer>) {
     let mut journey = downstream.listener.pool.map(|pool| Journey::new(pool, downstream.peer.ip()));
     let connect_ms = downstream.listener.timeouts.member_connect_ms;
     let reached = match &mut journey {
         None => Err(endings::NO_MEMBER),
         Some(journey) => {
             // A TLS client that closes has given up; another may have said all it has to say.
-            let end_is_leaving = downstream.listener.protocol == ListenerProtocol::Https;
+            let closing = match (downstream.listener.protocol, &first) {
+                (ListenerProtocol::Https, _) => Closing::Leaves,
+                (_, Some(_)) => Closing::Stays,
+                (_, None) => Closing::LeavesIfSilent,
+            };
             let (worker, view) = (&downstream.worker, &downstream.view);
-            let mut left = async || wire::left(&client, end_is_leaving).await;
+            let mut left = async || wire::left(&client, closing).await;
             let reached = journey.reach(worker, view, Reuse::Never, connect_ms, &mut left).await;
             if journey.queued().stood {
-                client = Stream::new(client.into_socket());
+                client.unwatch();
             }
             reached
         }
@@ -42,7 +48,8 @@ pub async fn serve(downstream: Downstream, mut client: Stream) {
         }
         Ok(reached) => {
             outcome.connect_ms = millis_between(downstream.accepted, clock::now().into_std());
-            outcome.ending = run(&downstream, &client, &reached, &outcome.moved).await;
+            let opening = Opening::of(&reached, &downstream, first);
+            outcome.ending = run(&downstream, &client, &reached, opening, &outcome.moved).await;
             outcome.reached = Some(reached);
         }
     }
@@ -57,7 +64,13 @@ struct Outcome {
     moved: Moved,
 }
 
-async fn run(downstream: &Downstream, client: &Stream, reached: &Reached, moved: &Moved) -> Ending {
+async fn run(
+    downstream: &Downstream,
+    client: &Stream,
+    reached: &Reached,
+    opening: Option<Opening>,
+    moved: &Moved,
+) -> Ending {
     let timeouts = downstream.listener.timeouts;
     let silence = Silence {
         client_ms: timeouts.tunnel_ms.unwrap_or(timeouts.client_data_ms),
@@ -65,7 +78,7 @@ async fn run(downstream: &Downstream, client: &Stream, reached: &Reached, moved:
     };
     let mut timer = Timer::new(silence.client_ms);
     let buffers = &downstream.worker.buffers;
-    let relaying = pin!(relay(client, &reached.stream, silence, buffers, &mut timer, moved));
+    let relaying = pin!(relay(client, &reached.stream, opening, silence, buffers, &mut timer, moved));
     let ended = reached.lease.unless_cut(downstream, relaying).await;
     match ended.unwrap_or(endings::MEMBER_DOWN_DATA) {
         ending @ endings::MEMBER_RESET => {

@@ -8,8 +8,10 @@
 mod listener;
 mod monitor;
 mod pool;
+mod proxy_protocol;
 mod seconds;
 mod text;
+mod tls;
 
 pub(super) use listener::{ErrorPages, Flag, InsertHeaders, Listener, ListenerProtocol, LogFormat, LogSetting};
 pub(super) use monitor::{
@@ -17,8 +19,10 @@ pub(super) use monitor::{
     OnMarkedDown, ProxyVersion,
 };
 pub(super) use pool::{LbAlgorithm, Member, Pool, PoolProtocol};
+pub(super) use proxy_protocol::ProxyProtocol;
 pub(super) use seconds::Seconds;
 pub(super) use text::{Line, Text};
+pub(super) use tls::{AlpnProtocol, ClientAuthentication, TlsVersion};
 
 use schemars::JsonSchema;
 use serde::Deserialize;

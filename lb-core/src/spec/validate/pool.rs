@@ -75,6 +75,7 @@ impl Border<'_> {
             || pool.healthmonitor.is_some()
             || pool.healthmonitors.as_ref().is_some_and(|monitors| !monitors.is_empty());
         let monitors = self.monitors(&mut pool, parent);
+        let tls = self.pool_tls(&pool, protocol);
         let observation = self.observation(at, pool.observe, has_monitors, protocol);
         let agent_check = self.agent_check(pool.agent_check);
         let config = match (protocol, lb_algorithm, monitors) {
@@ -94,6 +95,7 @@ impl Border<'_> {
                 // -1, as Octavia writes it, is no limit.
                 max_queue: pool.max_queue.and_then(|most| u32::try_from(most).ok()),
                 timeout_queue_ms: pool.timeout_queue,
+                tls,
                 tags: lines(pool.tags),
             }),
             _ => None,
@@ -157,6 +159,8 @@ fn protocol(written: types::PoolProtocol) -> config::PoolProtocol {
         types::PoolProtocol::Tcp => config::PoolProtocol::Tcp,
         types::PoolProtocol::Http => config::PoolProtocol::Http,
         types::PoolProtocol::Https => config::PoolProtocol::Https,
+        types::PoolProtocol::Proxy => config::PoolProtocol::Proxy,
+        types::PoolProtocol::ProxyV2 => config::PoolProtocol::ProxyV2,
     }
 }
 
