@@ -16,6 +16,7 @@ mod parked;
 mod probes;
 mod process;
 mod proxy_protocol;
+mod queue;
 mod reload;
 mod tidy;
 mod words;

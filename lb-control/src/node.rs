@@ -29,7 +29,7 @@ use crate::client::{Client, ClientError};
 use crate::events::{Event, Events};
 use crate::instance::{Failed, Refused};
 use crate::lines::Lines;
-use crate::stats::{MemberHealth, Stats};
+use crate::stats::{MemberHealth, QueueStats, Stats};
 
 /// Where the agent listens unless it is told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/weir/agent.sock";
@@ -166,6 +166,9 @@ pub struct PoolStatus {
     pub provisioning_status: ProvisioningStatus,
     /// Does it work?
     pub operating_status: OperatingStatus,
+    /// Who waits for members at their limit.
+    #[serde(default)]
+    pub queue: QueueStats,
     /// In document order.
     pub members: Vec<MemberStatus>,
 }
@@ -193,6 +196,12 @@ pub struct MemberStatus {
     pub operating_status: OperatingStatus,
     /// True while live traffic avoids it because it just failed.
     pub avoided: bool,
+    /// Requests or connections it works on.
+    #[serde(default)]
+    pub active_connections: u64,
+    /// Most of them at once, as of now; `None`: no limit.
+    #[serde(default)]
+    pub max_connections: Option<u32>,
     /// What its data plane knows of its health; `None`: it did not say.
     #[serde(default)]
     pub health: Option<MemberHealth>,

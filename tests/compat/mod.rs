@@ -6,6 +6,7 @@ mod connections;
 mod failures;
 mod headers;
 mod interim;
+mod queues;
 mod requests;
 mod scenario;
 mod strict;

@@ -137,9 +137,10 @@ fn refuse(downstream: &Downstream, ending: Ending) {
         bytes_out: 0,
         bytes_in: 0,
         ending,
-        load: Load::now(downstream, None),
+        load: Load::now(downstream, None, None),
         retries: 0,
         redispatched: false,
+        queued: Default::default(),
     };
     let words = Words { listener: &downstream.listener.label, pool: None, member: None, line: b"" };
     downstream.worker.process.log.note(downstream.worker.index, &record, words);

@@ -101,14 +101,17 @@ fn members() -> impl Strategy<Value = Member> {
     let identity = (any::<u128>(), words(), prop::collection::vec(words(), 0..3));
     let place = (addresses(), 1u16.., 0..=WEIGHT_MAX, any::<bool>(), any::<bool>());
     let monitor = (prop::option::of(addresses()), prop::option::of(1u16..));
-    (identity, place, monitor).prop_map(|((id, name, tags), place, (monitor_address, monitor_port))| {
+    let limit = prop::option::of(1..=MAX_CONNECTIONS_MAX);
+    (identity, place, monitor, limit).prop_map(|((id, name, tags), place, monitor, max_connections)| {
         let (address, protocol_port, weight, backup, admin_state_up) = place;
+        let (monitor_address, monitor_port) = monitor;
         Member {
             id: MemberId(Uuid::from_u128(id)),
             name,
             address,
             protocol_port,
             weight,
+            max_connections,
             backup,
             admin_state_up,
             monitor_address,
@@ -126,7 +129,10 @@ fn pools() -> impl Strategy<Value = Pool> {
     let rules = (prop::sample::select(protocols), prop::sample::select(algorithms), any::<bool>());
     let slow_start = prop_oneof![Just(0), 0..=crate::spec::SECONDS_MAX * 1000];
     let health = (monitors(), observations(), slow_start, agent_checks(), marked_down(), prop::option::of(pool_tls()));
-    (identity, rules, prop::collection::vec(members(), 0..6), health).prop_map(|(identity, rules, members, health)| {
+    let queue = (prop::option::of(0..=MAX_QUEUE_MAX), prop::option::of(limits()));
+    let members = prop::collection::vec(members(), 0..6);
+    (identity, rules, members, health, queue).prop_map(|(identity, rules, members, health, queue)| {
+        let (max_queue, timeout_queue_ms) = queue;
         let (id, name, description, tags) = identity;
         let (protocol, lb_algorithm, admin_state_up) = rules;
         let (monitors, mut observation, slow_start_ms, agent_check, on_marked_down, tls) = health;
@@ -150,6 +156,8 @@ fn pools() -> impl Strategy<Value = Pool> {
             slow_start_ms,
             agent_check,
             on_marked_down,
+            max_queue,
+            timeout_queue_ms,
             tls: tls.filter(|_| protocol != PoolProtocol::Https),
             tags,
         }
