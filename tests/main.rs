@@ -17,6 +17,7 @@ mod persistence;
 mod probes;
 mod process;
 mod proxy_protocol;
+mod queue;
 mod reload;
 mod tidy;
 mod words;

@@ -30,7 +30,7 @@ use crate::client::{Client, ClientError};
 use crate::events::{Event, Events};
 use crate::instance::{Failed, Imported, Refused};
 use crate::lines::Lines;
-use crate::stats::{MemberHealth, PersistenceStats, Stats};
+use crate::stats::{MemberHealth, PersistenceStats, QueueStats, Stats};
 
 /// Where the agent listens unless it is told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/weir/agent.sock";
@@ -170,6 +170,9 @@ pub struct PoolStatus {
     /// How it remembers its clients, as far as its data plane tells.
     #[serde(default)]
     pub persistence: Option<PersistenceStats>,
+    /// Who waits for members at their limit.
+    #[serde(default)]
+    pub queue: QueueStats,
     /// In document order.
     pub members: Vec<MemberStatus>,
 }
@@ -197,6 +200,12 @@ pub struct MemberStatus {
     pub operating_status: OperatingStatus,
     /// True while live traffic avoids it because it just failed.
     pub avoided: bool,
+    /// Requests or connections it works on.
+    #[serde(default)]
+    pub active_connections: u64,
+    /// Most of them at once, as of now; `None`: no limit.
+    #[serde(default)]
+    pub max_connections: Option<u32>,
     /// What its data plane knows of its health; `None`: it did not say.
     #[serde(default)]
     pub health: Option<MemberHealth>,

@@ -12,6 +12,7 @@ use crate::balance::{Group, MemberIndex, effective_weight};
 use crate::config::monitor::{Observation, OnMarkedDown, ProxyVersion};
 use crate::config::{self, ListenerProtocol, LoadBalancer, LogSettings};
 use crate::id::{ListenerId, MemberId, PoolId};
+use crate::limits::{Place, PoolLimits};
 use crate::member::{ListenerCell, MemberCell, MemberState, PerWorker, PoolCell};
 use crate::persistence::{Persistence, Secret};
 use crate::proxy_protocol::Senders;
@@ -88,6 +89,8 @@ pub struct PoolSnapshot {
     pub cuts_sessions: bool,
     /// How it remembers its clients.
     pub persistence: Option<Arc<Persistence>>,
+    /// What its members may take at once, and who waits for them.
+    pub limits: PoolLimits,
     /// The PROXY header that every connection to a member begins with, if one does.
     pub send_proxy: Option<ProxyVersion>,
     /// Figures, one writer each.
@@ -116,10 +119,34 @@ impl PoolSnapshot {
         } else {
             (self.ordinary.again(), self.backups.again())
         };
-        let (label, cells) = (Arc::clone(&self.label), self.cells.clone());
+        let (label, cells, limits) = (Arc::clone(&self.label), self.cells.clone(), self.limits.clone());
         let (observation, cuts_sessions, send_proxy) = (self.observation, self.cuts_sessions, self.send_proxy);
         let (id, persistence) = (self.id, self.persistence.clone());
-        Self { id, label, members, ordinary, backups, observation, cuts_sessions, persistence, send_proxy, cells }
+        Self {
+            id,
+            label,
+            members,
+            ordinary,
+            backups,
+            observation,
+            cuts_sessions,
+            persistence,
+            limits,
+            send_proxy,
+            cells,
+        }
+    }
+
+    /// Its members, as those who wait for them see them.
+    pub(crate) fn places(&self) -> Vec<Place> {
+        let place = |slot: &MemberSlot| Place {
+            state: Arc::clone(&slot.state),
+            admin_state_up: slot.admin_state_up,
+            takes_new_work: slot.takes_new_work(),
+            backup: slot.backup,
+            effective_weight: slot.effective_weight,
+        };
+        self.members.iter().map(place).collect()
     }
 }
 
@@ -201,6 +228,19 @@ impl Snapshot {
         Some(Self { generation: self.generation, config, listeners, pools, secret: self.secret })
     }
 
+    /// Lets those who wait in queues know of the members in this snapshot. To be called once whoever waits can find
+    /// them: when all workers have taken it up.
+    pub fn arrange_queues(&self) {
+        for pool in &self.pools {
+            pool.limits.queue.arrange(|| pool.places(), pool.limits.limited);
+        }
+    }
+
+    /// Members came up or went down, or limits were changed: those who wait may have a reason to wait no longer.
+    pub fn recheck_queues(&self) {
+        self.pools.iter().for_each(|pool| pool.limits.queue.recheck());
+    }
+
     /// The listener of that id, if this snapshot has it.
     pub fn listener(&self, id: ListenerId) -> Option<&Arc<ListenerSnapshot>> {
         self.listeners.iter().find(|l| l.id == id)
@@ -248,7 +288,7 @@ fn build_pool(pool: &config::Pool, old: Option<&PoolSnapshot>, workers: usize, s
     let backups = group(true, old.map(|p| &p.backups));
     let cells = old.map_or_else(|| PerWorker::new(workers), |p| p.cells.grown(workers));
     let (observation, cuts_sessions) = (pool.observation, pool.on_marked_down == OnMarkedDown::ShutdownSessions);
-    PoolSnapshot {
+    let pool = PoolSnapshot {
         id: pool.id,
         label: pool.label().into(),
         ordinary,
@@ -257,8 +297,23 @@ fn build_pool(pool: &config::Pool, old: Option<&PoolSnapshot>, workers: usize, s
         observation,
         cuts_sessions,
         persistence: Persistence::build(pool, old.and_then(|p| p.persistence.as_ref()), secret),
+        limits: build_limits(pool, old),
         send_proxy: pool.protocol.proxy_version(),
         cells,
+    };
+    if pool.limits.queue.is_new() {
+        pool.limits.queue.arrange(|| pool.places(), pool.limits.limited);
+    }
+    pool
+}
+
+fn build_limits(pool: &config::Pool, old: Option<&PoolSnapshot>) -> PoolLimits {
+    PoolLimits {
+        // An agent may set a limit at any time.
+        limited: pool.agent_check.is_some() || pool.members.iter().any(|member| member.max_connections.is_some()),
+        queue: old.map(|p| Arc::clone(&p.limits.queue)).unwrap_or_default(),
+        max_queue: pool.max_queue,
+        timeout_ms: pool.timeout_queue_ms,
     }
 }
 
@@ -273,6 +328,7 @@ fn build_member(pool: &config::Pool, member: &config::Member, old: Option<&Membe
     // work in flight belong to the old place.
     let state = old.filter(|m| m.address == member.socket()).map(|m| Arc::clone(&m.state));
     let state: Arc<MemberState> = state.unwrap_or_default();
+    state.slots.set_document(member.max_connections);
     let (high, low) = member.id.0.as_u64_pair();
     MemberSlot {
         id: member.id,

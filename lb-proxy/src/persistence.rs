@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use lb_core::balance::MemberIndex;
+use lb_core::id::MemberId;
 use lb_core::member::PoolCell;
 use lb_core::persistence::{self, Answered, Found, Moment, Outcome, Persistence, Secret, Touch};
 use lb_core::request::Parts;
@@ -90,10 +90,10 @@ fn moment(pool: &PoolSnapshot, now: Millis) -> Moment {
 }
 
 /// Counts what became of a request. `served`: the member it was last on.
-pub fn count(cell: &PoolCell, found: &Found, served: Option<MemberIndex>) {
+pub fn count(cell: &PoolCell, found: &Found, served: Option<MemberId>) {
     match found.outcome {
         Outcome::Off => {}
-        Outcome::Hit if served == found.member => cell.persistence_hits.inc(),
+        Outcome::Hit if served == found.id => cell.persistence_hits.inc(),
         Outcome::Hit | Outcome::Down => cell.persistence_moved.inc(),
         Outcome::None | Outcome::Unknown | Outcome::TooIdle | Outcome::TooOld => cell.persistence_misses.inc(),
     }

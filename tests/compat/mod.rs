@@ -7,6 +7,7 @@ mod failures;
 mod headers;
 mod interim;
 mod persistence;
+mod queues;
 mod requests;
 mod scenario;
 mod strict;

@@ -32,6 +32,7 @@ fn record(http: bool) -> Record {
         load: Load { process: 64, listener: 48, pool: 31, member: 4 },
         retries: 0,
         redispatched: false,
+        queued: lb_proxy::waiting::Queued::default(),
     }
 }
 

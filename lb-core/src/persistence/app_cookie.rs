@@ -6,7 +6,7 @@
 use super::secret::Secret;
 use super::table::{Expect, Handle, Key, Table, Touch};
 use super::{Answer, Answered, Edit, Found, Handles, Memo, Moment, Outcome, cookie};
-use crate::balance::{self, MemberIndex};
+use crate::balance;
 use crate::config::persistence::{AppCookie as Config, InUrl};
 use crate::request::Parts;
 use crate::snapshot::PoolSnapshot;
@@ -23,26 +23,30 @@ pub(super) struct AppCookie {
     request_learn: bool,
     prefix: bool,
     key: Secret,
+    /// What tells its keys from others.
+    mark: u64,
 }
 
 impl AppCookie {
     /// `secret` is the pool's.
     pub(super) fn new(config: &Config, secret: &Secret) -> Self {
+        let key = secret.child("session", uuid::Uuid::nil());
+        let how = [u8::from(config.prefix), (config.length >> 8) as u8, config.length as u8];
+        let mac = key.mac(&[b"mark", &how, config.cookie_name.as_bytes()]);
         Self {
             name: config.cookie_name.as_bytes().into(),
             length: usize::from(config.length),
             in_url: config.in_url,
             request_learn: config.request_learn,
             prefix: config.prefix,
-            key: secret.child("session", uuid::Uuid::nil()),
+            key,
+            mark: u64::from_be_bytes(std::array::from_fn(|n| mac[n])),
         }
     }
 
     /// What tells its keys from others.
     pub(super) fn mark(&self) -> u64 {
-        let how = [self.prefix as u8, (self.length >> 8) as u8, self.length as u8];
-        let mac = self.key.mac(&[b"mark", &how, &self.name]);
-        u64::from_be_bytes(std::array::from_fn(|n| mac[n]))
+        self.mark
     }
 
     pub(super) fn look_up(
@@ -55,7 +59,7 @@ impl AppCookie {
     ) -> Found {
         let fields = parts.fields(b"cookie").flat_map(cookie::pairs);
         let values = fields.filter_map(|pair| self.value_of(pair.name, pair.unquoted(), pair.value)).take(VALUES_MAX);
-        let mut found = Found { outcome: Outcome::None, member: None, memo: Memo::Nothing };
+        let mut found = Found::nobody(Outcome::None, Memo::Nothing);
         for value in values {
             found = self.ask(pool, self.key_of(value), moment, touch, kept);
             if found.outcome != Outcome::Unknown {
@@ -77,13 +81,11 @@ impl AppCookie {
         (table, handles): (&Table, &Handles),
     ) -> Found {
         let held = table.find(&key, moment.now, touch);
-        let memo = Memo::Entry { key, held };
+        let memo = Memo::Entry { key, mark: self.mark(), held };
         match held.and_then(|handle| handles.member(handle)) {
-            Some(member) if balance::admits(pool, member) => {
-                Found { outcome: Outcome::Hit, member: Some(member), memo }
-            }
-            Some(_) => Found { outcome: Outcome::Down, member: None, memo },
-            None => Found { outcome: Outcome::Unknown, member: None, memo },
+            Some(member) if balance::admits(pool, member) => Found::hit(pool, member, memo),
+            Some(_) => Found::nobody(Outcome::Down, memo),
+            None => Found::nobody(Outcome::Unknown, memo),
         }
     }
 
@@ -129,16 +131,15 @@ impl AppCookie {
         self.key.mac(&cut)
     }
 
-    /// Learns from an answer of `served`.
+    /// Learns from an answer of the member with that handle. `stays`: the client belongs to it.
     pub(super) fn answer(
         &self,
         found: &Found,
-        served: (MemberIndex, Handle),
+        (handle, stays): (Handle, bool),
         answer: &impl Answer,
         moment: Moment,
         table: &Table,
     ) -> Edit {
-        let (served, handle) = served;
         let sets = answer.fields(b"set-cookie").map(cookie::set);
         let sets = sets.filter_map(|pair| self.value_of(pair.name, pair.unquoted(), pair.value)).take(VALUES_MAX);
         let mut learned = false;
@@ -146,10 +147,12 @@ impl AppCookie {
             table.store(&self.key_of(value), handle, Expect::Anything, moment.now);
             learned = true;
         }
-        if let Memo::Entry { key, held } = found.memo {
+        if let Memo::Entry { key, mark, held } = found.memo
+            && mark == self.mark()
+        {
             match held {
                 // It went elsewhere, and there it stays.
-                Some(held) if found.member != Some(served) => table.store(&key, handle, Expect::Held(held), moment.now),
+                Some(held) if !stays => table.store(&key, handle, Expect::Held(held), moment.now),
                 None if self.request_learn && !learned => table.store(&key, handle, Expect::Absent, moment.now),
                 _ => {}
             }

@@ -73,14 +73,13 @@ impl HttpCookie {
 
     pub(super) fn look_up(&self, pool: &PoolSnapshot, parts: &impl Parts, moment: Moment) -> Found {
         let asked = Asked::of(parts.method());
-        let mut found =
-            Found { outcome: Outcome::None, member: None, memo: Memo::Cookie { asked, dates: Dates::default() } };
+        let mut found = Found::nobody(Outcome::None, Memo::Cookie { asked, dates: Dates::default() });
         let fields = parts.fields(b"cookie").flat_map(cookie::pairs);
         for pair in fields.filter(|pair| pair.name == &*self.name) {
             match self.read(pair.unquoted(), moment.wall_s) {
                 Ok((member, dates)) if balance::admits(pool, member) => {
                     let memo = Memo::Cookie { asked, dates };
-                    return Found { outcome: Outcome::Hit, member: Some(member), memo };
+                    return Found::hit(pool, member, memo);
                 }
                 Ok(_) => found.outcome = Outcome::Down,
                 Err(Outcome::Unknown) if found.outcome != Outcome::None => {}
@@ -142,11 +141,11 @@ impl HttpCookie {
         cookie::set(field).name == &*self.name
     }
 
-    /// What becomes of an answer of `served`. Whole lines that are to be added are appended to `out`.
+    /// What becomes of an answer of `served`, to whom the client belonged already if it `stays`. Whole lines that are to be added are appended to `out`.
     pub(super) fn answer(
         &self,
         found: &Found,
-        served: MemberIndex,
+        (served, stays): (MemberIndex, bool),
         answer: &impl Answer,
         moment: Moment,
         out: &mut Vec<u8>,
@@ -166,7 +165,6 @@ impl HttpCookie {
         if its_own && insert.preserve {
             return Edit { answered: Answered::Passed, drops: false, lines: 0 };
         }
-        let stays = found.member == Some(served);
         let due = !stays || self.is_due(insert, dates, moment.wall_s);
         if !due || (insert.post_only && asked != Asked::Post) {
             let answered = if its_own { Answered::Deleted } else { Answered::Nothing };

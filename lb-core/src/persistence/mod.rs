@@ -27,6 +27,7 @@ pub use table::stream;
 use crate::balance::{self, MemberIndex};
 use crate::config;
 use crate::config::persistence::SessionPersistence;
+use crate::id::MemberId;
 use crate::request::Parts;
 use crate::snapshot::PoolSnapshot;
 use crate::time::Millis;
@@ -186,6 +187,8 @@ impl Answered {
 pub struct Found {
     /// Whom to try first.
     pub member: Option<MemberIndex>,
+    /// The same by its name, which holds in other snapshots, too.
+    pub id: Option<MemberId>,
     /// Why, or why nobody.
     pub outcome: Outcome,
     memo: Memo,
@@ -193,7 +196,20 @@ pub struct Found {
 
 impl Found {
     /// Of a pool that remembers nobody.
-    pub const OFF: Self = Self { member: None, outcome: Outcome::Off, memo: Memo::Nothing };
+    pub const OFF: Self = Self { member: None, id: None, outcome: Outcome::Off, memo: Memo::Nothing };
+
+    fn hit(pool: &PoolSnapshot, member: MemberIndex, memo: Memo) -> Self {
+        Self { member: Some(member), id: Some(pool.member(member).id), outcome: Outcome::Hit, memo }
+    }
+
+    fn nobody(outcome: Outcome, memo: Memo) -> Self {
+        Self { member: None, id: None, outcome, memo }
+    }
+
+    /// True if `member` of `pool`, which may be of a later snapshot, is whom it belongs to.
+    fn is_of(&self, pool: &PoolSnapshot, member: MemberIndex) -> bool {
+        self.id == Some(pool.member(member).id)
+    }
 }
 
 /// What the answer will have to know.
@@ -205,9 +221,10 @@ enum Memo {
         asked: Asked,
         dates: Dates,
     },
-    /// The client's key, and whom the table named.
+    /// The client's key in tables with that mark, and whom the table named.
     Entry {
         key: Key,
+        mark: u64,
         held: Option<Handle>,
     },
 }
@@ -358,14 +375,12 @@ pub fn look_up(pool: &PoolSnapshot, parts: &impl Parts, source: IpAddr, moment: 
         Kind::SourceIp(by, kept) => {
             let key = by.key(source);
             let held = kept.table.find(&key, moment.now, touch);
-            let memo = Memo::Entry { key, held };
+            let memo = Memo::Entry { key, mark: by.mark(), held };
             match held.map(|handle| kept.handles.member(handle)) {
-                None => Found { outcome: Outcome::None, member: None, memo },
-                Some(None) => Found { outcome: Outcome::Unknown, member: None, memo },
-                Some(Some(member)) if balance::admits(pool, member) => {
-                    Found { outcome: Outcome::Hit, member: Some(member), memo }
-                }
-                Some(Some(_)) => Found { outcome: Outcome::Down, member: None, memo },
+                None => Found::nobody(Outcome::None, memo),
+                Some(None) => Found::nobody(Outcome::Unknown, memo),
+                Some(Some(member)) if balance::admits(pool, member) => Found::hit(pool, member, memo),
+                Some(Some(_)) => Found::nobody(Outcome::Down, memo),
             }
         }
     }
@@ -374,9 +389,10 @@ pub fn look_up(pool: &PoolSnapshot, parts: &impl Parts, source: IpAddr, moment: 
 /// `member` took the work. Of several requests of one client that were balanced at once, the first to be noted says where
 /// the next ones go.
 pub fn placed(pool: &PoolSnapshot, found: &Found, member: MemberIndex, now: Millis) {
-    if let (Some(persistence), Memo::Entry { key, held }) = (&pool.persistence, found.memo)
-        && let Kind::SourceIp(_, kept) = &persistence.kind
-        && found.member != Some(member)
+    if let (Some(persistence), Memo::Entry { key, mark, held }) = (&pool.persistence, found.memo)
+        && let Kind::SourceIp(by, kept) = &persistence.kind
+        && mark == by.mark()
+        && !found.is_of(pool, member)
     {
         let expect = held.map_or(Expect::Absent, Expect::Held);
         kept.table.store(&key, kept.handles.of(member), expect, now);
@@ -395,9 +411,10 @@ pub fn answer(
 ) -> Edit {
     let Some(persistence) = &pool.persistence else { return Edit::NONE };
     match &persistence.kind {
-        Kind::HttpCookie(cookie) => cookie.answer(found, served, answer, moment, out),
+        Kind::HttpCookie(cookie) => cookie.answer(found, (served, found.is_of(pool, served)), answer, moment, out),
         Kind::AppCookie(cookie, kept) => {
-            cookie.answer(found, (served, kept.handles.of(served)), answer, moment, &kept.table)
+            let (handle, stays) = (kept.handles.of(served), found.is_of(pool, served));
+            cookie.answer(found, (handle, stays), answer, moment, &kept.table)
         }
         Kind::SourceIp(..) => Edit::NONE,
     }

@@ -87,14 +87,20 @@ impl Session {
         let since_whole = |at: Option<Instant>, from: Instant| at.map_or(-1, |at| millis_between(from, at));
         let times = Times {
             request: millis_between(request.began, request.whole),
-            queue: if journey.as_ref().is_some_and(|j| j.last_member().is_some()) { 0 } else { -1 },
-            connect: since_whole(course.connected_at, request.whole),
+            queue: journey.as_ref().map_or(-1, Journey::queue_ms),
+            connect: journey
+                .as_ref()
+                .map_or(-1, |journey| journey.without_queue(since_whole(course.connected_at, request.whole))),
             response: course.connected_at.map_or(-1, |c| since_whole(told.head_at.get(), c)),
             total: millis_between(request.began, now),
         };
         let noted = match (pool, &journey) {
             (Some(pool), Some(journey)) if found.outcome != Outcome::Off => {
-                persistence::count(self.downstream.view.pool_cell(pool), &found, journey.last_member());
+                persistence::count(
+                    self.downstream.view.pool_cell(pool),
+                    &found,
+                    journey.member_id(&self.downstream.view),
+                );
                 Noted::new(Some(self.downstream.view.pool(pool)), &found, told.remembered.get())
             }
             _ => Noted::NOTHING,
@@ -174,7 +180,11 @@ impl Session {
         let held = held_body(&request.head, buffer);
         let repeatable = held.is_some() && request.head.method.idempotent();
         let reuse = if repeatable { Reuse::Any } else { Reuse::IfFresh };
-        let mut reached = journey.reach(&worker, &view, reuse, connect_ms).await?;
+        let ticket = &self.downstream.ticket;
+        let mut reached = {
+            let mut left = async || drop(watch(from, buffer, ticket).await);
+            journey.reach(&worker, &view, reuse, connect_ms, &mut left).await?
+        };
         loop {
             course.connected_at = Some(clock::now().into_std());
             persistence::placed(&reached.lease, &course.found, worker.now());
@@ -183,7 +193,9 @@ impl Session {
             let closed_unanswered = matches!(attempt, Attempt::Failed(Failed::Closed));
             if closed_unanswered && repeatable && reached.reused {
                 // The member closed an idle connection just then; it has not failed.
-                reached = journey.reach_again(&worker, &view, reached.lease, connect_ms).await?;
+                let ticket = &self.downstream.ticket;
+                let mut left = async || drop(watch(from, buffer, ticket).await);
+                reached = journey.reach_again(&worker, &view, reached.lease, connect_ms, &mut left).await?;
                 continue;
             }
             if closed_unanswered
@@ -193,7 +205,9 @@ impl Session {
             {
                 course.moves += 1;
                 drop(reached);
-                reached = journey.reach(&worker, &view, Reuse::Never, connect_ms).await?;
+                let ticket = &self.downstream.ticket;
+                let mut left = async || drop(watch(from, buffer, ticket).await);
+                reached = journey.reach(&worker, &view, Reuse::Never, connect_ms, &mut left).await?;
                 continue;
             }
             let concluded = self.conclude(&attempt, &reached, buffer, held, told);

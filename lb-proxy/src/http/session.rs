@@ -409,15 +409,16 @@ impl Session {
             bytes_in,
             ending: books.ending,
             noted: books.noted,
-            load: Load::now(downstream, books.lease),
+            load: Load::now(downstream, books.lease, books.journey),
             retries: books.journey.map_or(0, Journey::failed_attempts),
             redispatched: books.journey.is_some_and(|j| j.redispatched),
+            queued: books.journey.map_or_else(Default::default, Journey::queued),
         };
         let pool = books.journey.and(downstream.listener.pool).map(|p| downstream.view.pool(p));
         let words = Words {
             listener: &downstream.listener.label,
             pool: pool.map(|p| &*p.label),
-            member: books.journey.and_then(Journey::last_member).zip(pool).map(|(m, p)| &*p.member(m).label),
+            member: books.journey.and_then(|journey| journey.member_label(&downstream.view)),
             line: books.line,
         };
         downstream.worker.process.log.note(downstream.worker.index, &record, words);

@@ -139,9 +139,10 @@ fn refuse(downstream: &Downstream, ending: Ending) {
         bytes_in: 0,
         ending,
         noted: Noted::NOTHING,
-        load: Load::now(downstream, None),
+        load: Load::now(downstream, None, None),
         retries: 0,
         redispatched: false,
+        queued: Default::default(),
     };
     let words = Words { listener: &downstream.listener.label, pool: None, member: None, line: b"" };
     downstream.worker.process.log.note(downstream.worker.index, &record, words);

@@ -80,9 +80,10 @@ fn close_books(downstream: &Downstream, ending: Ending) {
         bytes_in: 0,
         ending,
         noted: Noted::NOTHING,
-        load: Load::now(downstream, None),
+        load: Load::now(downstream, None, None),
         retries: 0,
         redispatched: false,
+        queued: Default::default(),
     };
     let words = Words { listener: &downstream.listener.label, pool: None, member: None, line: b"" };
     downstream.worker.process.log.note(downstream.worker.index, &record, words);

@@ -236,7 +236,7 @@ fn of_a_pool_and_its_members() {
             ("{address: 10.0.0.3, protocol_port: 80, weight: -1}", "10:54 -1 is out of range | from 0 to 256"),
             (
                 "{address: 10.0.0.3, protocol_port: 80, vnic_type: normal}",
-                "10:46 unknown key `vnic_type` | a member may have: address, admin_state_up, backup, id, monitor_address, monitor_port, name, protocol_port, subnet_id, tags, weight",
+                "10:46 unknown key `vnic_type` | a member may have: address, admin_state_up, backup, id, max_connections, monitor_address, monitor_port, name, protocol_port, subnet_id, tags, weight",
             ),
             (
                 "{address: 10.0.0.3, protocol_port: 80, monitor_port: 65536}",

@@ -98,6 +98,9 @@ impl Border<'_> {
                     agent_check,
                     on_marked_down: on_marked_down(pool.on_marked_down),
                     session_persistence,
+                    // -1, as Octavia writes it, is no limit.
+                    max_queue: pool.max_queue.and_then(|most| u32::try_from(most).ok()),
+                    timeout_queue_ms: pool.timeout_queue,
                     tls,
                     tags: lines(pool.tags),
                 })
@@ -146,6 +149,7 @@ impl Border<'_> {
                 address,
                 protocol_port,
                 weight: member.weight.unwrap_or(1),
+                max_connections: member.max_connections.filter(|most| *most > 0),
                 backup: member.backup.unwrap_or(false),
                 admin_state_up: member.admin_state_up.unwrap_or(true),
                 monitor_address,
