@@ -43,7 +43,7 @@ fuzz_target!(|bytes: &[u8]| {
 
     // The head a member would get is decided about alike.
     let local = SocketAddr::from(([198, 51, 100, 1], 80));
-    let add = Additions { told: None, insert: Default::default(), client: client.ip(), scheme: "http", local };
+    let add = Additions { told: None, insert: Default::default(), client: client.ip(), scheme: "http", local, cookies: None };
     let mut plain = Vec::new();
     write(&request, head, &table, &add, None, &mut plain);
     let mut again = Vec::new();

@@ -90,11 +90,13 @@ pub fn send(worker: &Rc<Worker>, view: &Rc<View>, cell: &PolicyCell, copy: impl 
 impl Copy {
     async fn run(&self, worker: &Worker, view: &Rc<View>) -> Option<()> {
         let mut journey = Journey::new(self.pool, self.ends.source.ip()).asking_for(view, self.asked_for.as_deref());
+        // Whoever asked has nothing to do with a copy.
+        let mut stays = async || std::future::pending().await;
         let reuse = if self.method.idempotent() { Reuse::Any } else { Reuse::IfFresh };
-        let mut reached = journey.reach(worker, view, reuse, self.connect_ms).await.ok()?;
+        let mut reached = journey.reach(worker, view, reuse, self.connect_ms, &mut stays).await.ok()?;
         let mut answer = self.exchange(&reached, worker).await;
         if answer == Discarded::Nothing && reached.reused && self.method.idempotent() {
-            reached = journey.reach_again(worker, view, reached.lease, self.connect_ms).await.ok()?;
+            reached = journey.reach_again(worker, view, reached.lease, self.connect_ms, &mut stays).await.ok()?;
             answer = self.exchange(&reached, worker).await;
         }
         match answer {

@@ -266,7 +266,14 @@ mod tests {
         let changed = Changed { changes: policies.changes(decision), client: Client(peer) };
         changed.drop_from_request(head, &mut table);
         let local = SocketAddr::from(([198, 51, 100, 1], 80));
-        let add = Additions { told: None, insert: Default::default(), client: peer.ip(), scheme: "http", local };
+        let add = Additions {
+            told: None,
+            insert: Default::default(),
+            client: peer.ip(),
+            scheme: "http",
+            local,
+            cookies: None,
+        };
         let mut out = Vec::new();
         request::write(&request, head, &table, &add, Some(&changed), &mut out);
         Some(out)

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use lb_core::l7::Policy;
-use lb_core::snapshot::ListenerSnapshot;
+use lb_core::snapshot::{ListenerSnapshot, PoolIndex};
 use lb_core::time::Millis;
 
 use super::answer::Told;
@@ -20,6 +20,7 @@ use crate::clock;
 use crate::dispatch::{Journey, Lease};
 use crate::listener::Downstream;
 use crate::observe::record::{Ending, Load, Record, Times, Words, endings};
+use crate::persistence::Noted;
 use crate::timer::{Deadlines, Patience, Timer, Wait};
 use crate::upstream::private::PrivateConnections;
 use crate::wire::{self, Stream, Unread};
@@ -333,10 +334,12 @@ impl Session {
         let times = Times { total: millis_between(began, clock::now().into_std()), ..Times::NONE };
         self.close_books(&Books {
             ending,
+            noted: Noted::NOTHING,
             began,
             times,
             told: &told,
             journey: None,
+            pool: None,
             policy: None,
             lease: None,
             line: b"",
@@ -410,15 +413,17 @@ impl Session {
             bytes_out,
             bytes_in,
             ending: books.ending,
-            load: Load::now(downstream, books.lease),
+            noted: books.noted,
+            load: Load::now(downstream, books.lease, books.journey),
             retries: books.journey.map_or(0, Journey::failed_attempts),
             redispatched: books.journey.is_some_and(|j| j.redispatched),
+            queued: books.journey.map_or_else(Default::default, Journey::queued),
         };
-        let pool = books.journey.map(|journey| downstream.view.pool(journey.pool()));
+        let pool = books.journey.and(books.pool).map(|pool| downstream.view.pool(pool));
         let words = Words {
             listener: &downstream.listener.label,
             pool: pool.map(|p| &*p.label),
-            member: books.journey.and_then(Journey::last_member).zip(pool).map(|(m, p)| &*p.member(m).label),
+            member: books.journey.and_then(|journey| journey.member_label(&downstream.view)),
             policy: books.policy.map(|policy| &*policy.label),
             line: books.line,
         };
@@ -467,6 +472,8 @@ fn poll_first_bytes(from: &Stream, cx: &mut Context<'_>, buffers: &Rc<Buffers>) 
 pub struct Books<'a> {
     /// How it ended.
     pub ending: Ending,
+    /// Whether its client was remembered.
+    pub noted: Noted,
     /// When its first byte came.
     pub began: Instant,
     /// How long what took.
@@ -475,6 +482,8 @@ pub struct Books<'a> {
     pub told: &'a Told,
     /// Its way through the pool, if it got one.
     pub journey: Option<&'a Journey>,
+    /// Its pool, if it has one.
+    pub pool: Option<PoolIndex>,
     /// The policy that decided about it, if one did.
     pub policy: Option<&'a Policy>,
     /// The member that served it, or failed to.

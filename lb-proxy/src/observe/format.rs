@@ -111,7 +111,14 @@ impl Line<'_> {
         let load = record.load;
         self.number(load.process).text("/").number(load.listener).text("/").number(load.pool).text("/");
         self.number(load.member).text(if record.redispatched { "/+" } else { "/" });
-        self.number(record.retries).text(" 0/0")
+        self.number(record.retries).text(" ");
+        let queued = record.queued;
+        // Hardly any line has another.
+        if queued.stood {
+            self.number(queued.place_member).text("/").number(queued.place_pool)
+        } else {
+            self.text("0/0")
+        }
     }
 
     /// HAProxy's way with bytes that would end the quotes or the line: `#` and two hex digits.
@@ -152,7 +159,8 @@ fn httplog(record: &Record, words: Words<'_>, began: &[u8], line: &mut Line<'_>)
     let status = if record.status == 0 { -1 } else { i32::from(record.status) };
     line.head(record, words, began).number(times.request).text("/").number(times.queue).text("/");
     line.number(times.connect).text("/").number(times.response).text("/").number(times.total).text(" ");
-    line.number(status).text(" ").number(record.bytes_counted).text(" - - ").text(flags(record)).text("-- ");
+    line.number(status).text(" ").number(record.bytes_counted).text(" - - ").text(flags(record));
+    line.bytes(&record.noted.flags).text(" ");
     line.tail(record).text(" ").quoted(words.line);
 }
 
@@ -170,9 +178,15 @@ struct JsonLine<'a> {
     status: Option<u16>,
     reason: Cow<'a, str>,
     flags: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    persistence: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cookie: Option<&'a str>,
     bytes_in: u64,
     bytes_out: u64,
     request_ms: Option<i32>,
+    queue_ms: Option<i32>,
+    queue_place: Option<u32>,
     connect_ms: Option<i32>,
     response_ms: Option<i32>,
     total_ms: i32,
@@ -180,12 +194,28 @@ struct JsonLine<'a> {
     redispatched: bool,
 }
 
-/// Why it ended as it did; a policy that ended it is named.
-fn reason<'a>(record: &Record, words: Words<'a>) -> Cow<'a, str> {
-    let ending = record.ending;
-    match words.policy.filter(|_| ending == endings::REJECTED || ending == endings::REDIRECTED) {
-        Some(policy) => Cow::Owned(format!("{} {policy}", ending.reason)),
-        None => Cow::Borrowed(ending.reason),
+/// Its place when it queued; `None`: it never did.
+fn queue_place(record: &Record) -> Option<u32> {
+    let place = record.queued.place_member.saturating_add(record.queued.place_pool);
+    (place > 0).then_some(place)
+}
+
+/// Why it ended. What came to grief in a queue names the limit that was met, and whose; a policy that ended it is named.
+fn reason<'a>(record: &Record, words: Words<'_>) -> Cow<'a, str> {
+    let (ending, limit) = (record.ending, record.queued.limit);
+    let pool = words.pool.unwrap_or_default();
+    if let Some(policy) = words.policy.filter(|_| ending == endings::REJECTED || ending == endings::REDIRECTED) {
+        return format!("{} {policy}", ending.reason).into();
+    }
+    match (ending, words.member) {
+        (endings::QUEUE_TIMEOUT, Some(member)) => {
+            format!("{}: member {member} of pool {pool} takes {limit} at once", ending.reason).into()
+        }
+        (endings::QUEUE_TIMEOUT, None) => {
+            format!("{}: all members of pool {pool} together take {limit} at once", ending.reason).into()
+        }
+        (endings::QUEUE_FULL, _) => format!("{}: pool {pool} lets {limit} wait", ending.reason).into(),
+        _ => ending.reason.into(),
     }
 }
 
@@ -210,9 +240,13 @@ fn json_line(record: &Record, words: Words<'_>, began: Timestamp, out: &mut Vec<
             status: (record.http && record.status != 0).then_some(record.status),
             reason: reason(record, words),
             flags: flags(record),
+            persistence: record.noted.words.map(|(found, _)| found),
+            cookie: record.noted.words.and_then(|(_, answered)| answered),
             bytes_in: record.bytes_in,
             bytes_out: record.bytes_out,
             request_ms: millis(times.request),
+            queue_ms: millis(times.queue),
+            queue_place: queue_place(record),
             connect_ms: millis(times.connect),
             response_ms: millis(times.response),
             total_ms: times.total,

@@ -69,6 +69,7 @@ pub(super) fn title(def: &str) -> &str {
         "RewritePathPrefix" => "`rewrite_path_prefix`",
         "Retry" => "`retry`",
         "HealthMonitor" => "a health monitor",
+        "SessionPersistence" => "`session_persistence`",
         "Observe" => "`observe`",
         "AgentCheck" => "`agent_check`",
         "Log" => "`log`",

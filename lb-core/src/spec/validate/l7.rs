@@ -77,7 +77,7 @@ impl Border<'_> {
         let id = policy.id.unwrap_or_else(|| L7PolicyId::derived(home.listener.0, &key));
         let identity = Identity { kind: "L7 policy", at, id: id.0, explicit, doubled: home.key.doubled };
         let doubled = self.doubled_id(&identity, |b| &mut b.unique.policy_ids);
-        self.only_keys_of(&policy);
+        self.only_keys_of_policy(&policy);
         let written = policy.rules.take().unwrap_or_default();
         let count = written.len();
         let rules: Vec<L7Rule> = written
@@ -108,7 +108,7 @@ impl Border<'_> {
     }
 
     /// Reports keys that do nothing for a policy of this action.
-    fn only_keys_of(&mut self, policy: &types::L7Policy) {
+    fn only_keys_of_policy(&mut self, policy: &types::L7Policy) {
         let Some(action) = policy.action else { return };
         let at = policy.at;
         let written = |key: &str| {

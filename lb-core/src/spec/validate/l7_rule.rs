@@ -63,7 +63,7 @@ impl Border<'_> {
         };
         let good = match kind {
             Type::Header => self.field_name(self.tree.spot_of(at, "key"), &key),
-            Type::Cookie => self.cookie_name(at, &key),
+            Type::Cookie => self.cookie_key(at, &key),
             Type::SslDnField => {
                 let good = key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.');
                 if !good {
@@ -91,7 +91,7 @@ impl Border<'_> {
         good.then_some(Some(key))
     }
 
-    fn cookie_name(&mut self, at: NodeId, name: &str) -> bool {
+    fn cookie_key(&mut self, at: NodeId, name: &str) -> bool {
         let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
         let good = !name.is_empty() && !name.starts_with('$') && name.bytes().all(token);
         if !good {
@@ -180,7 +180,7 @@ impl Border<'_> {
         match key.split_once(':') {
             None if key.is_empty() => return Some(PercentKey::Draw),
             None if key == "SOURCE_IP" => return Some(PercentKey::SourceIp),
-            Some(("COOKIE", name)) => return self.cookie_name(at, name).then(|| PercentKey::Cookie(name.to_owned())),
+            Some(("COOKIE", name)) => return self.cookie_key(at, name).then(|| PercentKey::Cookie(name.to_owned())),
             Some(("HEADER", name)) => {
                 return self.field_name(spot, name).then(|| PercentKey::Header(name.to_owned()));
             }

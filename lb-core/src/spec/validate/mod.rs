@@ -13,6 +13,7 @@ mod listener;
 mod log;
 mod monitor;
 mod monitor_fields;
+mod persistence;
 mod pool;
 mod proxy_protocol;
 mod retry;
