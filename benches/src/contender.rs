@@ -97,6 +97,9 @@ impl Contender {
                 if !setting.scenario.http && module.is_none() {
                     cannot = Some("nginx has no stream module here (Debian: libnginx-mod-stream)".to_owned());
                 }
+                if setting.scenario.checked_every_s.is_some() {
+                    cannot = Some("nginx does not ask its members".to_owned());
+                }
                 let start = setting.folder.join("nginx-start.log").display().to_string();
                 let arguments = vec!["-p".to_owned(), folder, "-e".into(), start, "-c".into(), path];
                 (nginx(setting, module.as_deref()), arguments)
@@ -149,8 +152,12 @@ fn haproxy(setting: &Setting<'_>) -> String {
         "frontend vip\n  bind {}\n  default_backend pool\nbackend pool\n  balance {balance}\n",
         setting.listen
     );
+    let check = scenario.checked_every_s.map_or_else(String::new, |every_s| format!(" check inter {every_s}s"));
+    if !check.is_empty() {
+        text += "  option httpchk GET /b/128\n";
+    }
     for n in 0..scenario.members {
-        text += &format!("  server m{n} {}\n", member(n));
+        text += &format!("  server m{n} {}{check}\n", member(n));
     }
     text
 }
@@ -235,6 +242,11 @@ fn weir(setting: &Setting<'_>) -> String {
         listener["timeout_http_request"] = json!(10_000);
         listener["timeout_http_keep_alive"] = json!(50_000);
         listener["insert_headers"] = json!({"X-Forwarded-For": "true"});
+    }
+    if let Some(every_s) = scenario.checked_every_s {
+        listener["default_pool"]["healthmonitor"] = json!({
+            "type": "HTTP", "delay": every_s, "timeout": every_s, "max_retries": 3, "url_path": "/b/128",
+        });
     }
     let document = json!({"loadbalancer": {
         "name": "bench",

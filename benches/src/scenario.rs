@@ -86,6 +86,8 @@ pub struct Scenario {
     pub connections: usize,
     /// Idle keep-alive connections beside them.
     pub idle: usize,
+    /// Seconds between two health checks (HTTP) of each member; `None`: nobody asks them.
+    pub checked_every_s: Option<u32>,
 }
 
 impl Scenario {
@@ -101,6 +103,7 @@ impl Scenario {
             request,
             connections,
             idle: 0,
+            checked_every_s: None,
         }
     }
 
@@ -143,6 +146,9 @@ pub fn all() -> Vec<Scenario> {
             all.push(Scenario { group, members, algorithm, ..Scenario::http(&name, &what, 64, small()) });
         }
     }
+    let checked =
+        Scenario::http("members-1000-checked", "members-1000-rr, each asked over HTTP every 2 s", 64, small());
+    all.push(Scenario { group: "members-1000".to_owned(), members: 1000, checked_every_s: Some(2), ..checked });
     let idle = Scenario::http("idle-10k", "small-64 beside 10,000 idle connections; memory of each", 64, small());
     all.push(Scenario { idle: 10_000, ..idle });
     all
