@@ -135,6 +135,7 @@ impl Tree<'_> {
             provisioning_status: self.provisioning,
             operating_status: health.as_ref().map_or(operating_status, |health| health.operating_status),
             avoided: figures.is_some_and(|figures| figures.avoided),
+            resolution: figures.and_then(|figures| figures.resolution.clone()),
             health,
         }
     }

@@ -11,6 +11,7 @@ pub mod config;
 pub mod health;
 pub mod id;
 pub mod member;
+pub mod names;
 pub mod request;
 pub mod snapshot;
 pub mod spec;

@@ -12,6 +12,7 @@ pub mod health;
 pub mod http;
 pub mod instance;
 pub mod listener;
+pub mod names;
 pub mod observe;
 pub mod privilege;
 pub mod process;

@@ -11,6 +11,7 @@ use lb_core::config::{LoadBalancer, Member, Pool};
 use lb_core::health::{Administrative, Begin, Turn, agent_line};
 use lb_core::id::PoolId;
 use lb_core::member::MemberState;
+use lb_core::names::Addresses;
 use lb_core::snapshot::Snapshot;
 use lb_core::time::Millis;
 use lb_health::{AgentProber, Pinger, Prober, ProberError, Shared};
@@ -61,6 +62,8 @@ pub(super) struct Book {
     pub(super) out: HashSet<PoolId>,
     /// Those of them whose members all fell silent at once.
     pub(super) dark: HashSet<PoolId>,
+    /// What `config` asks of its members.
+    prepared: Arc<Prepared>,
 }
 
 /// What is due for a ward.
@@ -73,7 +76,7 @@ enum What {
 }
 
 /// Questions compiled for a document that is not in force yet.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Prepared(pub(super) Vec<Askers>);
 
 impl Minder {
@@ -107,8 +110,34 @@ impl Minder {
         Ok(Prepared(all))
     }
 
-    /// Minds the members of `snapshot` from now on. What is known of those that stay is kept.
-    pub fn adopt(&self, snapshot: &Snapshot, prepared: &Prepared) {
+    /// Minds the members of `snapshot`, another document, from now on. What is known of those that stay is kept.
+    /// `addresses`: where names led when it was compiled.
+    pub fn adopt(&self, snapshot: &Snapshot, prepared: &Arc<Prepared>, addresses: &Addresses) {
+        self.take_up(snapshot, prepared, addresses, words::OPERATOR);
+    }
+
+    /// The same document, with members where their names lead now.
+    pub fn follow(&self, before: &Snapshot, snapshot: &Snapshot, addresses: &Addresses) {
+        self.tell_moves(before, snapshot, addresses);
+        let prepared = Arc::clone(&self.lock().prepared);
+        self.take_up(snapshot, &prepared, addresses, words::DNS);
+    }
+
+    /// Names lead where they led, maybe for other reasons: members that are nowhere are told why.
+    pub fn explain(&self, addresses: &Addresses) {
+        let now = self.process.now();
+        let mut book = self.lock();
+        let Some(config) = book.config.clone() else { return };
+        for ward in &mut book.wards {
+            let fault = member_of(&config, ward).and_then(|(_, member)| addresses.fault(member));
+            // It is down already: nothing turns.
+            if let Some(fault) = fault {
+                ward.judgement.is_nowhere(fault, now);
+            }
+        }
+    }
+
+    fn take_up(&self, snapshot: &Snapshot, prepared: &Arc<Prepared>, addresses: &Addresses, by: &str) {
         let Some(config) = snapshot.config.clone() else { return };
         let now = self.process.now();
         let mut book = self.lock();
@@ -123,36 +152,45 @@ impl Minder {
                 continue;
             };
             for (member, slot) in pool.members.iter().zip(&slots.members) {
-                let mut ward = match known.remove(&name_of(&slot.state)) {
+                let (mut ward, before, mut turn) = match known.remove(&name_of(&slot.state)) {
                     Some(mut ward) => {
                         let before = ward.administrative;
-                        changes.push((wards.len(), before, ward.take_up(pool, member, now)));
-                        ward
+                        let turn = ward.take_up(pool, member, now);
+                        (ward, before, turn)
                     }
-                    None => Ward::new(pool, member, Arc::clone(&slot.state), now),
+                    None => {
+                        let ward = Ward::new(pool, member, Arc::clone(&slot.state), now);
+                        let before = ward.administrative;
+                        (ward, before, None)
+                    }
                 };
+                if let Some(fault) = addresses.fault(member) {
+                    turn = ward.judgement.is_nowhere(fault, now).or(turn);
+                }
+                changes.push((wards.len(), before, turn));
                 ward.backup = member.backup;
-                ward.arrange(pool, member, askers, &mut places, now);
+                ward.arrange((pool, member), slot.socket().map(|s| s.ip()), askers, &mut places, now);
                 wards.push(ward);
             }
         }
         book.place_of = wards.iter().enumerate().map(|(place, ward)| (name_of(&ward.state), place)).collect();
         book.wards = wards;
+        book.prepared = Arc::clone(prepared);
         let before = book.config.replace(Arc::clone(&config));
         book.schedule_all();
         for (place, before, turn) in changes {
-            self.tell_administrative(&mut book, place, before, words::OPERATOR);
+            self.tell_administrative(&mut book, place, before, by);
             if let Some(turn) = turn {
                 self.turned(&mut book, place, &turn);
             }
         }
         for ward in known.into_values() {
-            self.let_go(&book, &ward);
+            self.let_go(&book, &ward, by);
         }
         for place in 0..book.wards.len() {
             book.settle(place, now);
         }
-        self.survey_all(&mut book, before.as_deref(), prepared);
+        self.survey_all(&mut book, before.as_deref(), by);
         self.wake.notify_one();
     }
 
@@ -371,6 +409,7 @@ pub async fn mind(instance: Arc<Instance>) -> io::Result<()> {
         alarm.set(pause)?;
         tokio::select! {
             () = minder.wake.notified() => {}
+            () = instance.names.news() => instance.follow_names(),
             () = minder.process.suspects.named() => {}
             () = alarm.rings() => {}
         }

@@ -44,6 +44,7 @@ fn pools(instance: &Instance, snapshot: &Snapshot) -> Vec<PoolStats> {
         let mut stats = self::pool(slots, name_of(slots.id, &slots.label));
         let shares = Shares::of(slots);
         for ((slot, member), stats) in slots.members.iter().zip(&pool.members).zip(&mut stats.members) {
+            stats.resolution = instance.names.resolution(member, slot.socket());
             stats.health = Some(look.member(pool, member, &shares, slot));
         }
         let members = stats.members.iter().filter_map(|member| Some(member.health.as_ref()?.operating_status));
@@ -104,7 +105,8 @@ fn member(slot: &MemberSlot) -> MemberStats {
     MemberStats {
         name: if *slot.label == *id { String::new() } else { slot.label.to_string() },
         id,
-        address: slot.address.to_string(),
+        address: slot.socket().map_or_else(String::new, |socket| socket.to_string()),
+        resolution: None,
         weight: slot.weight,
         backup: slot.backup,
         admin_state_up: slot.admin_state_up,
