@@ -234,13 +234,11 @@ impl Minder {
         }
         let (asker, target, who) = (Arc::clone(&ask.asker), ask.target, ask.who);
         let (instance, permits) = (Arc::clone(instance), Arc::clone(&self.permits));
-        let state = Arc::clone(&book.wards[place].state);
+        let question = Question { instance, state: Arc::clone(&book.wards[place].state), who, is_ended: false };
         tokio::spawn(async move {
             let _permit = permits.acquire_owned().await;
             let heard = asker.ask(target).await;
-            if instance.minder.heard(&state, who, heard) {
-                instance.republish();
-            }
+            question.end(heard);
         });
     }
 
@@ -302,6 +300,37 @@ impl Minder {
             publish |= book.settle(place, now);
         }
         publish
+    }
+}
+
+/// A question under way. It ends whatever becomes of whoever asks: one that was never heard of again would leave its
+/// member without another.
+struct Question {
+    instance: Arc<Instance>,
+    state: Arc<MemberState>,
+    who: Who,
+    is_ended: bool,
+}
+
+impl Question {
+    fn end(mut self, heard: Heard) {
+        self.told(heard);
+    }
+
+    fn told(&mut self, heard: Heard) {
+        self.is_ended = true;
+        if self.instance.minder.heard(&self.state, self.who, heard) {
+            self.instance.republish();
+        }
+    }
+}
+
+impl Drop for Question {
+    /// Whoever asked panicked: our fault, which says nothing of the member.
+    fn drop(&mut self) {
+        if !self.is_ended {
+            self.told(Heard::nothing(self.who));
+        }
     }
 }
 
@@ -413,5 +442,46 @@ pub async fn mind(instance: Arc<Instance>) -> io::Result<()> {
             () = minder.process.suspects.named() => {}
             () = alarm.rings() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// A probe of ours that falls over is asked again, and its member stays up.
+    #[tokio::test]
+    async fn a_question_that_panics_is_our_fault_and_asked_again() {
+        let instance = Instance::new(Pinger::open_ahead());
+        let text = "loadbalancer: {vip_address: 127.0.0.1, pools: [{name: a, protocol: TCP, lb_algorithm: SOURCE_IP, \
+                    members: [{name: m, address: 127.0.0.1, protocol_port: 1}], healthmonitor: {type: TCP, delay: 0.1, \
+                    timeout: 0.1, max_retries: 1, max_retries_down: 1}, agent_check: {port: 2, delay: 0.1}}]}";
+        let config = lb_core::spec::read("test", text).unwrap();
+        let mut prepared = instance.minder.prepare(&config).unwrap();
+        let askers: Vec<_> = (0..2).map(|_| Arc::new(Asker::Panics(AtomicUsize::new(0)))).collect();
+        for ((_, asker), panics) in prepared.0[0].each.iter_mut().zip(&askers) {
+            *asker = Arc::clone(panics);
+        }
+        let snapshot = Snapshot::build(Arc::new(config), &Snapshot::empty(), 1);
+        instance.minder.adopt(&snapshot, &Arc::new(prepared), &Addresses::default());
+        tokio::spawn(mind(Arc::clone(&instance)));
+        let all_again = async {
+            let asked = |asker: &Arc<Asker>| match &**asker {
+                Asker::Panics(times) => times.load(Ordering::SeqCst),
+                _ => 0,
+            };
+            while !askers.iter().all(|asker| asked(asker) >= 3) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), all_again).await.expect("all to be asked again and again");
+        assert!(snapshot.pools[0].members[0].state.up());
+        let (config, now) = (snapshot.config.unwrap(), instance.process.now());
+        let (pool, slots) = (&config.pools[0], &snapshot.pools[0]);
+        let shares = crate::health::view::Shares::of(slots);
+        let health = instance.minder.look(now).member(pool, &pool.members[0], &shares, &slots.members[0]);
+        assert_eq!(health.monitors[0].last, "could not ask: operation canceled, 0 ms");
     }
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use lb_core::config::{Member, Pool};
-use lb_core::health::{Administrative, Bad, Judgement, ProbeResult, Schedule, Spread};
+use lb_core::health::{Administrative, Bad, Judgement, Outcome, ProbeResult, Schedule, Spread};
 use lb_core::id::{MemberId, MonitorId, PoolId};
 use lb_core::member::MemberState;
 use lb_core::time::Millis;
@@ -50,6 +50,8 @@ pub(super) enum Who {
 pub(super) enum Asker {
     Monitor(Prober),
     Agent(AgentProber),
+    #[cfg(test)]
+    Panics(std::sync::atomic::AtomicUsize),
 }
 
 /// What was heard.
@@ -59,9 +61,25 @@ pub(super) enum Heard {
     Line(Result<Box<[u8]>, Bad>),
 }
 
+impl Heard {
+    /// The question failed here.
+    pub(super) fn nothing(who: Who) -> Self {
+        let ours = Bad::Ours(libc::ECANCELED);
+        match who {
+            Who::Monitor(_) => Self::Result(ProbeResult { outcome: Outcome::Failed(ours), took_us: 0 }),
+            Who::Agent => Self::Line(Err(ours)),
+        }
+    }
+}
+
 impl Asker {
     pub(super) async fn ask(&self, target: Target) -> Heard {
         match self {
+            #[cfg(test)]
+            Self::Panics(times) => {
+                times.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                panic!("as told");
+            }
             Self::Monitor(prober) => Heard::Result(prober.ask(target).await),
             Self::Agent(prober) => Heard::Line(prober.ask(target).await),
         }

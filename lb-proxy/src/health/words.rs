@@ -7,7 +7,7 @@ use lb_core::health::{Administrative, Cause, Change};
 /// Who says where names lead.
 pub(super) const DNS: &str = "DNS";
 /// Who writes documents.
-pub(super) const OPERATOR: &str = "the operator";
+pub(super) use lb_control::events::OPERATOR;
 
 pub(super) fn member(pool: &Pool, member: &Member) -> Subject {
     let name = format!("{}/{}", pool.label(), member.label());
