@@ -100,9 +100,9 @@ fn addresses_are_found_along_aliases_with_the_least_ttl() {
 #[test]
 fn no_is_believed_as_long_as_the_zone_says() {
     let soa = Line::Soa(20, 7);
-    assert_eq!(said(Rcode::NXDOMAIN, &[soa.clone()]), Answer::NoSuchName { ttl_s: Some(7) });
+    assert_eq!(said(Rcode::NXDOMAIN, std::slice::from_ref(&soa)), Answer::NoSuchName { ttl_s: Some(7) });
     assert_eq!(said(Rcode::NXDOMAIN, &[]), Answer::NoSuchName { ttl_s: None });
-    assert_eq!(said(Rcode::NOERROR, &[soa.clone()]), Answer::NoAddress { ttl_s: Some(7) });
+    assert_eq!(said(Rcode::NOERROR, std::slice::from_ref(&soa)), Answer::NoAddress { ttl_s: Some(7) });
     assert_eq!(said(Rcode::NOERROR, &[Line::Aaaa(APP, 5)]), Answer::NoAddress { ttl_s: None });
     let nothing = [Line::Alias(APP, 30, "b.example.com"), soa];
     assert_eq!(said(Rcode::NOERROR, &nothing), Answer::NoAddress { ttl_s: Some(7) });
