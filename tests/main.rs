@@ -16,6 +16,7 @@ mod names;
 mod parked;
 mod probes;
 mod process;
+mod proxy_protocol;
 mod reload;
 mod tidy;
 mod words;

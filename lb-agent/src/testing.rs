@@ -35,6 +35,7 @@ pub(crate) fn document(name: &str, vip: &str, ports: &[u16]) -> LoadBalancer {
             tag: "weir".into(),
         },
         error_pages: std::collections::BTreeMap::new(),
+        proxy_protocol: None,
         tags: Vec::new(),
     };
     LoadBalancer {

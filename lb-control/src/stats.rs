@@ -62,6 +62,9 @@ pub struct ListenerStats {
     pub responses: [u64; 5],
     /// Answers made here (refusals), not by a member.
     pub refusals: u64,
+    /// Connections closed because their PROXY header was bad, missing or late.
+    #[serde(default)]
+    pub proxy_header_errors: u64,
 }
 
 /// One pool with its members.

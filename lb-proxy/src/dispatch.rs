@@ -16,6 +16,7 @@ use lb_core::snapshot::{MemberSlot, PoolIndex, PoolSnapshot};
 use crate::listener::Downstream;
 use crate::observe::record::{Ending, endings};
 use crate::upstream::connect::{ConnectFailure, connect};
+use crate::upstream::private::PrivateConnections;
 use crate::view::View;
 use crate::wire::Stream;
 use crate::worker::Worker;
@@ -130,8 +131,13 @@ impl Lease {
         self.view.idle(self.pool, self.member).distrust(worker.now());
     }
 
+    /// False for a while after [`Self::distrust`].
+    fn is_trusted(&self, worker: &Worker) -> bool {
+        self.view.idle(self.pool, self.member).is_trusted(worker.now())
+    }
+
     /// Keeps a connection for a later request.
-    pub fn keep(&self, stream: Stream, worker: &Worker) {
+    fn keep(&self, stream: Stream, worker: &Worker) {
         self.view.idle(self.pool, self.member).put(stream, worker.now());
     }
 }
@@ -180,6 +186,8 @@ pub struct Journey {
     last: Option<MemberIndex>,
     /// It left a member for another.
     pub redispatched: bool,
+    /// Connections that are its client's alone.
+    pub private: PrivateConnections,
 }
 
 impl Journey {
@@ -193,6 +201,36 @@ impl Journey {
             given_up: 0,
             last: None,
             redispatched: false,
+            private: PrivateConnections::default(),
+        }
+    }
+
+    /// The same, of a client with connections of its own.
+    pub fn with(self, private: PrivateConnections) -> Self {
+        Self { private, ..self }
+    }
+
+    /// Keeps a connection for a later request: of anybody, unless it began by saying whose it is.
+    pub fn keep(&mut self, reached: Reached, worker: &Worker) {
+        let Reached { lease, stream, .. } = reached;
+        match lease.pool().send_proxy {
+            None => lease.keep(stream, worker),
+            // A member that said more than it was asked for is not trusted with anybody's.
+            Some(_) if !lease.is_trusted(worker) => {}
+            Some(version) => self.private.put(lease.slot(), version, stream, worker),
+        }
+    }
+
+    /// A kept connection to the member of `lease`, if there is one that may be lent.
+    fn kept(&mut self, lease: &Lease, worker: &Worker, reuse: Reuse) -> Option<Stream> {
+        let repeatable = match reuse {
+            Reuse::Never => return None,
+            Reuse::IfFresh => false,
+            Reuse::Any => true,
+        };
+        match lease.pool().send_proxy {
+            None => lease.view.idle(lease.pool, lease.member).take(worker.now(), repeatable),
+            Some(version) => self.private.take(lease.slot(), version, worker.now(), repeatable),
         }
     }
 
@@ -217,9 +255,7 @@ impl Journey {
                 view.member_cell(self.pool, before).redispatches.inc();
             }
             let lease = Lease::new(Rc::clone(view), self.pool, member);
-            if reuse != Reuse::Never
-                && let Some(stream) = view.idle(self.pool, member).take(worker.now(), reuse == Reuse::Any)
-            {
+            if let Some(stream) = self.kept(&lease, worker, reuse) {
                 lease.cell().reuses.inc();
                 return Ok(Reached { lease, stream, reused: true });
             }

@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod monitor;
+pub mod proxy_protocol;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,7 +17,8 @@ use serde::{Deserialize, Serialize};
 pub use address::{HostName, MemberAddress};
 
 use crate::id::{ListenerId, LoadBalancerId, MemberId, PoolId};
-use monitor::{AgentCheck, HealthMonitor, Observation, OnMarkedDown};
+use monitor::{AgentCheck, HealthMonitor, Observation, OnMarkedDown, ProxyVersion};
+use proxy_protocol::ProxyProtocol;
 
 /// Most workers a document may ask for.
 pub const WORKERS_MAX: u16 = 64;
@@ -110,6 +112,21 @@ pub enum PoolProtocol {
     Http,
     /// TLS passed through untouched.
     Https,
+    /// What the listener speaks, each connection beginning with a PROXY header of version 1.
+    Proxy,
+    /// The same with version 2.
+    ProxyV2,
+}
+
+impl PoolProtocol {
+    /// The PROXY header that every connection to a member begins with, if one does.
+    pub fn proxy_version(self) -> Option<ProxyVersion> {
+        match self {
+            Self::Tcp | Self::Http | Self::Https => None,
+            Self::Proxy => Some(ProxyVersion::V1),
+            Self::ProxyV2 => Some(ProxyVersion::V2),
+        }
+    }
 }
 
 impl fmt::Display for PoolProtocol {
@@ -118,6 +135,8 @@ impl fmt::Display for PoolProtocol {
             Self::Tcp => "TCP",
             Self::Http => "HTTP",
             Self::Https => "HTTPS",
+            Self::Proxy => "PROXY",
+            Self::ProxyV2 => "PROXYV2",
         })
     }
 }
@@ -149,6 +168,9 @@ pub struct Listener {
     pub log: LogSettings,
     /// Bodies that replace the built-in page of a status.
     pub error_pages: BTreeMap<u16, String>,
+    /// Who may say, by a PROXY header, who its clients are; `None`: nobody. Extension.
+    #[serde(default)]
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// Labels; recorded, not interpreted.
     pub tags: Vec<String>,
 }
@@ -271,6 +293,13 @@ pub struct Pool {
 }
 
 impl Pool {
+    /// The PROXY header a probe of `member` begins with when its monitor does not name one: the pool's own. Somebody
+    /// who is asked elsewhere than where traffic goes expects none, as in HAProxy.
+    pub fn probe_header(&self, member: &Member) -> Option<ProxyVersion> {
+        let elsewhere = member.monitor_address.is_some() || member.monitor_port.is_some();
+        self.protocol.proxy_version().filter(|_| !elsewhere)
+    }
+
     /// Its name, or its id when it has none.
     pub fn label(&self) -> String {
         label(&self.name, self.id)

@@ -49,6 +49,8 @@ pub struct ListenerCell {
     pub responses: [Counter; 5],
     /// Answers made here.
     pub refusals: Counter,
+    /// Connections closed because their PROXY header was bad, missing or late.
+    pub proxy_header_errors: Counter,
 }
 
 /// What one worker counts for one member.

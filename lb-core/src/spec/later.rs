@@ -73,7 +73,7 @@ const KEYS: &[(&str, &[&str])] = &[
 
 const WORDS: &[(&str, &[&str])] = &[
     ("ListenerProtocol", &["TERMINATED_HTTPS", "UDP", "SCTP", "PROMETHEUS"]),
-    ("PoolProtocol", &["PROXY", "PROXYV2", "UDP", "SCTP"]),
+    ("PoolProtocol", &["UDP", "SCTP"]),
     ("LbAlgorithm", &["SOURCE_IP_PORT"]),
     ("MonitorType", &["UDP-CONNECT", "SCTP"]),
 ];

@@ -58,6 +58,8 @@ pub const RESOLVERS_MAX: usize = 8;
 pub const MEMBERS_MAX: usize = 4096;
 /// Most health monitors of one pool.
 pub const MONITORS_MAX: usize = 8;
+/// Most networks whose PROXY headers a listener reads.
+pub const TRUSTED_MAX: usize = 256;
 /// Most fields a monitor adds to its request.
 pub const HEADERS_MAX: usize = 64;
 /// Longest value of such a field, in characters.

@@ -20,6 +20,7 @@ use crate::dispatch::{Journey, Reached, Reuse};
 use crate::observe::queue::LINE_MAX;
 use crate::observe::record::{Ending, Times, endings};
 use crate::timer::{Deadlines, Patience, Side, Wait};
+use crate::upstream::proxy_header;
 use crate::wire::{self, Stream};
 use crate::worker::{Ticket, millis_between};
 
@@ -57,7 +58,8 @@ impl Session {
         self.prepare(&mut request, &mut buffer);
         let head = request.head;
         self.client_ends = !head.keep_alive;
-        let mut journey = self.listener().pool.map(|pool| Journey::new(pool, self.downstream.peer.ip()));
+        let private = std::mem::take(&mut self.private);
+        let mut journey = self.listener().pool.map(|pool| Journey::new(pool, self.downstream.peer.ip()).with(private));
         let mut course = Course { reached: None, connected_at: None, moves: 0 };
         let outcome = match &mut journey {
             None => Err(endings::NO_MEMBER),
@@ -87,8 +89,11 @@ impl Session {
             line: &request.sheet.line,
             head_in: head.len as u64,
         });
-        if let (Ok(_), Some(reached), true) = (outcome, course.reached, told.member_reusable.get()) {
-            reached.lease.keep(reached.stream, &self.downstream.worker);
+        if let Some(mut journey) = journey {
+            if let (Ok(_), Some(reached), true) = (outcome, course.reached, told.member_reusable.get()) {
+                journey.keep(reached, &self.downstream.worker);
+            }
+            self.private = journey.private;
         }
         after
     }
@@ -101,7 +106,7 @@ impl Session {
         let add = Additions {
             insert: self.listener().insert_headers,
             client: self.downstream.peer.ip(),
-            local: self.listener().address,
+            local: self.downstream.local(),
         };
         request::write(head, bytes, fields, &add, out);
         line.extend_from_slice(head.method_name.in_(bytes));
@@ -252,12 +257,14 @@ impl Session {
             told,
             buffers: &downstream.worker.buffers,
         };
+        let introduced = proxy_header::before(&request.sheet.out, reached, downstream);
+        let head = introduced.as_ref().map_or(&request.sheet.out, |sheet| &sheet.out);
         let member = &reached.stream;
         let mut answering = pin!(answer.pass(member, to));
         let ended = match held {
             Some(body) => {
                 let work = pin!(async {
-                    let mut parts = [IoSlice::new(&request.sheet.out), IoSlice::new(&buffer.filled()[..body])];
+                    let mut parts = [IoSlice::new(head), IoSlice::new(&buffer.filled()[..body])];
                     // A member may answer and close before it has read everything: the answer tells.
                     let _ = wire::write_all(member, &mut parts, to_member).await;
                     told.body_in.set(body as u64);
@@ -277,7 +284,7 @@ impl Session {
                     end_counted: &unread,
                 };
                 let client_side = pin!(async {
-                    match pump.run(from, member, buffer, &mut framing, &request.sheet.out).await {
+                    match pump.run(from, member, buffer, &mut framing, head).await {
                         Ok(()) => uploading.set(false),
                         // The member takes no more: its answer tells why.
                         Err(Broken::Sink(_)) => {}

@@ -47,6 +47,7 @@ struct Parked {
     served: u32,
     since: Millis,
     peer: SocketAddr,
+    destination: Option<Box<SocketAddr>>,
     view: Rc<View>,
     listener: Arc<ListenerSnapshot>,
     position: usize,
@@ -95,8 +96,8 @@ impl Parking {
     pub fn park(&self, downstream: Downstream, stream: Stream, served: u32, since: Millis) {
         let worker = Rc::clone(&downstream.worker);
         let socket = stream.into_socket();
-        let Downstream { view, listener, position, place, counted, peer, .. } = downstream;
-        let parked = Parked { socket, served, since, peer, view, listener, position, place, counted };
+        let Downstream { view, listener, position, place, counted, peer, destination, .. } = downstream;
+        let parked = Parked { socket, served, since, peer, destination, view, listener, position, place, counted };
         let set = match self.open(&worker) {
             Ok(set) => set,
             // Nothing is left to watch it with: a client between two requests is the one to part with.
@@ -186,7 +187,7 @@ async fn mind(worker: Rc<Worker>, watch: tokio::io::unix::AsyncFd<OwnedFd>) {
 /// A parked client did something.
 fn wake(worker: &Rc<Worker>, key: usize) {
     let Some(parked) = worker.parking.take(worker, key) else { return };
-    let Parked { socket, served, since, peer, view, listener, position, place, counted } = parked;
+    let Parked { socket, served, since, peer, destination, view, listener, position, place, counted } = parked;
     let stream = Stream::new(socket);
     if stream.peek() == Unread::End {
         return;
@@ -195,6 +196,7 @@ fn wake(worker: &Rc<Worker>, key: usize) {
     let accepted = clock::now().into_std();
     let ticket = worker.enter();
     let worker = Rc::clone(worker);
-    let downstream = Downstream { worker, view, listener, position, place, counted, peer, accepted, ticket };
+    let downstream =
+        Downstream { worker, view, listener, position, place, counted, peer, destination, accepted, ticket };
     tokio::task::spawn_local(clock::scoped(session::resume(downstream, stream, served, since)));
 }

@@ -81,6 +81,7 @@ fn listener(listener: &ListenerSnapshot, name: String) -> ListenerStats {
         request_errors: sum(|c| &c.request_errors),
         responses: std::array::from_fn(|class| listener.cells.sum(|c| c.responses[class].get())),
         refusals: sum(|c| &c.refusals),
+        proxy_header_errors: sum(|c| &c.proxy_header_errors),
     }
 }
 

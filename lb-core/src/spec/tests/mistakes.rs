@@ -160,7 +160,7 @@ fn of_a_listener() {
             ),
             (
                 "default_pool: {protocol: TCP, lb_algorithm: ROUND_ROBIN}",
-                "6:30 a listener of protocol HTTP cannot use a pool of protocol TCP | its pool may be: HTTP",
+                "6:30 a listener of protocol HTTP cannot use a pool of protocol TCP | its pool may be: HTTP, PROXY, PROXYV2",
             ),
         ],
     );
@@ -212,8 +212,12 @@ fn of_a_pool_and_its_members() {
                 "4:5 a shared pool needs a `name` or an `id` | give it a name, so that listeners can use it",
             ),
             (
-                "{name: a, protocol: PROXYV2, lb_algorithm: SOURCE_IP}",
-                "4:25 `PROXYV2` is not supported by this version yet | one of: TCP, HTTP, HTTPS",
+                "{name: a, protocol: PROXYV3, lb_algorithm: SOURCE_IP}",
+                "4:25 unknown word `PROXYV3` | did you mean `PROXYV2`?",
+            ),
+            (
+                "{name: a, protocol: SCTP, lb_algorithm: SOURCE_IP}",
+                "4:25 `SCTP` is not supported by this version yet | one of: TCP, HTTP, HTTPS, PROXY, PROXYV2",
             ),
             (
                 "{name: a, protocol: TCP, lb_algorithm: ROUNDROBIN}",

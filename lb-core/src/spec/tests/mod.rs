@@ -2,6 +2,7 @@
 
 mod mistakes;
 mod monitors;
+mod proxy_protocol;
 mod reference;
 mod robust;
 mod round_trip;

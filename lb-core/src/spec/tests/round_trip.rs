@@ -7,8 +7,10 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::round_trip_monitors::{agent_checks, marked_down, monitors, observations};
+use crate::config::proxy_protocol::ProxyProtocol;
 use crate::config::*;
 use crate::id::{ListenerId, LoadBalancerId, MemberId, PoolId};
+use crate::limits::cidr::Cidr;
 use crate::spec::{ERROR_PAGE_STATUSES, TIMEOUT_MS_MAX, example, read, write};
 
 fn same_again(config: &LoadBalancer) -> Result<(), TestCaseError> {
@@ -126,7 +128,8 @@ fn members() -> impl Strategy<Value = Member> {
 }
 
 fn pools() -> impl Strategy<Value = Pool> {
-    let protocols = vec![PoolProtocol::Tcp, PoolProtocol::Http, PoolProtocol::Https];
+    let protocols =
+        vec![PoolProtocol::Tcp, PoolProtocol::Http, PoolProtocol::Https, PoolProtocol::Proxy, PoolProtocol::ProxyV2];
     let algorithms = vec![LbAlgorithm::RoundRobin, LbAlgorithm::LeastConnections, LbAlgorithm::SourceIp];
     let identity = (any::<u128>(), words(), paragraphs(), prop::collection::vec(words(), 0..3));
     let rules = (prop::sample::select(protocols), prop::sample::select(algorithms), any::<bool>());
@@ -138,7 +141,9 @@ fn pools() -> impl Strategy<Value = Pool> {
         let (monitors, mut observation, slow_start_ms, agent_check, on_marked_down) = health;
         // Only what reads answers can look at them, and only what is asked can come back.
         observation = observation.filter(|_| !monitors.is_empty());
-        if let Some(observation) = observation.as_mut().filter(|_| protocol != PoolProtocol::Http) {
+        if let Some(observation) =
+            observation.as_mut().filter(|_| matches!(protocol, PoolProtocol::Tcp | PoolProtocol::Https))
+        {
             observation.layer = monitor::ObservedLayer::Connection;
         }
         Pool {
@@ -159,6 +164,15 @@ fn pools() -> impl Strategy<Value = Pool> {
     })
 }
 
+fn proxy_protocols() -> impl Strategy<Value = Option<ProxyProtocol>> {
+    let network = (addresses(), 0u8..=128).prop_map(|(address, len)| {
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        Cidr::new(address, len.min(most)).unwrap()
+    });
+    let written = (prop::collection::vec(network, 1..4), any::<bool>());
+    prop::option::of(written.prop_map(|(trusted, required)| ProxyProtocol { trusted, required }))
+}
+
 /// A listener whose pool is still a number to draw among those it may use.
 fn listeners() -> impl Strategy<Value = (Listener, usize)> {
     let protocols = vec![ListenerProtocol::Tcp, ListenerProtocol::Http, ListenerProtocol::Https];
@@ -167,11 +181,12 @@ fn listeners() -> impl Strategy<Value = (Listener, usize)> {
         let pages = prop::collection::btree_map(prop::sample::select(ERROR_PAGE_STATUSES.to_vec()), paragraphs(), 0..3);
         let identity = (any::<u128>(), words(), paragraphs(), prop::collection::vec(words(), 0..3));
         let limits = (1u16.., any::<bool>(), prop::option::of(1u32..), timeouts());
-        let extras = (any::<[bool; 3]>(), logs(http), pages, any::<usize>());
+        let extras = (any::<[bool; 3]>(), logs(http), pages, proxy_protocols(), any::<usize>());
         (identity, limits, extras).prop_map(move |(identity, limits, extras)| {
             let (id, name, description, tags) = identity;
             let (protocol_port, admin_state_up, connection_limit, timeouts) = limits;
-            let ([x_forwarded_for, x_forwarded_port, x_forwarded_proto], log, error_pages, draw) = extras;
+            let ([x_forwarded_for, x_forwarded_port, x_forwarded_proto], log, error_pages, proxy_protocol, draw) =
+                extras;
             let insert_headers = InsertHeaders { x_forwarded_for, x_forwarded_port, x_forwarded_proto };
             let listener = Listener {
                 id: ListenerId(Uuid::from_u128(id)),
@@ -186,6 +201,7 @@ fn listeners() -> impl Strategy<Value = (Listener, usize)> {
                 insert_headers: if http { insert_headers } else { InsertHeaders::default() },
                 log,
                 error_pages: if http { error_pages } else { BTreeMap::new() },
+                proxy_protocol,
                 tags,
             };
             (listener, draw)
@@ -240,7 +256,7 @@ fn make_legal(config: &mut LoadBalancer, listeners: Vec<(Listener, usize)>) {
         }
         let allowed = |pool: &&Pool| match listener.protocol {
             ListenerProtocol::Tcp => true,
-            ListenerProtocol::Http => pool.protocol == PoolProtocol::Http,
+            ListenerProtocol::Http => !matches!(pool.protocol, PoolProtocol::Tcp | PoolProtocol::Https),
             ListenerProtocol::Https => pool.protocol != PoolProtocol::Http,
         };
         let candidates: Vec<PoolId> = config.pools.iter().filter(allowed).map(|pool| pool.id).collect();

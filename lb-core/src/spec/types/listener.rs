@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::pool::DefaultPool;
-use super::{Line, NodeId, Pool, Text};
+use super::{Line, NodeId, Pool, ProxyProtocol, Text};
 use crate::id::{ListenerId, PoolId};
 use crate::spec::{ERROR_PAGE_LEN_MAX, ERROR_PAGE_STATUSES, TIMEOUT_MS_MAX};
 
@@ -71,6 +71,8 @@ pub(in crate::spec) struct Listener {
     pub(in crate::spec) log: Option<LogSetting>,
     /// Extension: bodies that replace the built-in page of a status (HTTP only).
     pub(in crate::spec) error_pages: Option<ErrorPages>,
+    /// Extension: who may say, by a PROXY header, who its clients are. Default: nobody.
+    pub(in crate::spec) proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// What a listener speaks to clients.

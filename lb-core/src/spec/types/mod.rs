@@ -8,6 +8,7 @@
 mod listener;
 mod monitor;
 mod pool;
+mod proxy_protocol;
 mod seconds;
 mod text;
 
@@ -17,6 +18,7 @@ pub(super) use monitor::{
     OnMarkedDown, ProxyVersion,
 };
 pub(super) use pool::{LbAlgorithm, Member, Pool, PoolProtocol};
+pub(super) use proxy_protocol::ProxyProtocol;
 pub(super) use seconds::Seconds;
 pub(super) use text::{Line, Text};
 

@@ -81,6 +81,10 @@ pub(in crate::spec) enum PoolProtocol {
     Http,
     /// TLS, passed through untouched.
     Https,
+    /// What the listener speaks, after a PROXY header of version 1 that tells who the client is.
+    Proxy,
+    /// The same with version 2.
+    ProxyV2,
 }
 
 /// How a pool chooses a member.

@@ -47,6 +47,7 @@ impl Border<'_> {
         let insert_headers = self.insert_headers(at, listener.insert_headers, protocol);
         let log = self.log(listener.log, protocol);
         let error_pages = self.error_pages(at, listener.error_pages, protocol);
+        let proxy_protocol = self.proxy_protocol(listener.proxy_protocol);
         Some(config::Listener {
             id,
             name,
@@ -60,6 +61,7 @@ impl Border<'_> {
             insert_headers,
             log,
             error_pages,
+            proxy_protocol,
             tags: lines(listener.tags),
         })
     }
@@ -136,8 +138,10 @@ impl Border<'_> {
             ListenerProtocol::Http => &[PoolProtocol::Http],
             ListenerProtocol::Https => &[PoolProtocol::Https, PoolProtocol::Tcp],
         };
-        if !allowed.contains(&pool) {
-            let words: Vec<String> = allowed.iter().map(PoolProtocol::to_string).collect();
+        // Those follow their listener.
+        let follow = [PoolProtocol::Proxy, PoolProtocol::ProxyV2];
+        if !allowed.contains(&pool) && !follow.contains(&pool) {
+            let words: Vec<String> = allowed.iter().chain(&follow).map(PoolProtocol::to_string).collect();
             let message = format!("a listener of protocol {listener} cannot use a pool of protocol {pool}");
             self.mistake(spot, message, format!("its pool may be: {}", words.join(", ")));
         }

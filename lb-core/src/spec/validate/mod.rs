@@ -10,6 +10,7 @@ mod log;
 mod monitor;
 mod monitor_fields;
 mod pool;
+mod proxy_protocol;
 mod unique;
 
 use std::net::{IpAddr, SocketAddr};

@@ -155,6 +155,8 @@ fn protocol(written: types::PoolProtocol) -> config::PoolProtocol {
         types::PoolProtocol::Tcp => config::PoolProtocol::Tcp,
         types::PoolProtocol::Http => config::PoolProtocol::Http,
         types::PoolProtocol::Https => config::PoolProtocol::Https,
+        types::PoolProtocol::Proxy => config::PoolProtocol::Proxy,
+        types::PoolProtocol::ProxyV2 => config::PoolProtocol::ProxyV2,
     }
 }
 

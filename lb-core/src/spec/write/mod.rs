@@ -48,6 +48,7 @@ fn listener(listener: &Listener) -> Value {
     }));
     put(&mut body, "default_pool_id", listener.default_pool);
     put(&mut body, "timeout_tunnel", timeouts.tunnel_ms);
+    put(&mut body, "proxy_protocol", listener.proxy_protocol.as_ref());
     if listener.protocol.is_http() {
         let headers = listener.insert_headers;
         let headers = json!({
