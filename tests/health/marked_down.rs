@@ -219,17 +219,20 @@ fn a_verdict_of_live_traffic_cuts_at_once_while_the_monitor_hangs() {
     m1.wait_requests(1);
     // A session looks around once, soon after it began to wait: this one has done so.
     pause_ms(100);
-    for _ in 0..3 {
+    for _ in 0..2 {
         assert_eq!(get(setup.vip, "/bad").status(), 500);
     }
+    // It may be under way still when its answer is judged, and is cut, too.
+    assert!(matches!(get(setup.vip, "/bad").status(), 500 | 503));
     let began = Instant::now();
     assert_eq!(client.answer().status(), 503);
     assert!(began.elapsed() < PATIENCE, "cut after {:?}", began.elapsed());
     let told = weir.control.event(MemberDown, "back/m1", 0).unwrap();
-    assert_eq!((told.by.as_str(), &told.effect[..23]), ("live traffic", "1 in flight are closed;"));
+    assert_eq!(told.by, "live traffic");
+    assert!(told.effect.contains(" in flight are closed; 0 of 1"), "{}", told.effect);
     weir_tests::wait::until_true(PATIENCE, "the monitor to ask", || health.connections() == 1);
     assert_eq!(weir.control.count(MemberDown), 1);
     assert!(weir.control.health_of("m1").monitors[0].last.is_empty(), "it has heard nothing yet");
-    let cut = weir.wait_log(4).into_iter().find(|line| line.contains(" 503 ")).unwrap();
-    assert!(cut.contains(" DH-- "), "{cut}");
+    let cut = weir.wait_log(4).into_iter().find(|line| line.contains("\"GET / HTTP/1.1\"")).unwrap();
+    assert!(cut.contains(" 503 ") && cut.contains(" DH-- "), "{cut}");
 }
