@@ -65,6 +65,15 @@ pub struct ListenerStats {
     /// Connections closed because their PROXY header was bad, missing or late.
     #[serde(default)]
     pub proxy_header_errors: u64,
+    /// TLS handshakes that led to a connection.
+    #[serde(default)]
+    pub tls_handshakes: u64,
+    /// Those of them that went on with an earlier session.
+    #[serde(default)]
+    pub tls_resumed: u64,
+    /// TLS handshakes that led to nothing.
+    #[serde(default)]
+    pub tls_failures: u64,
 }
 
 /// One pool with its members.

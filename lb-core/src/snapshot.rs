@@ -58,6 +58,8 @@ pub struct ListenerSnapshot {
     pub insert_headers: config::InsertHeaders,
     /// One line for each request or connection.
     pub log: LogSettings,
+    /// The value of `Strict-Transport-Security` in every answer.
+    pub strict_transport: Option<Arc<str>>,
     /// Bodies by status that replace the built-in ones.
     pub error_pages: Arc<std::collections::BTreeMap<u16, String>>,
     /// Who may say, by a PROXY header, who its clients are; `None`: nobody.
@@ -240,6 +242,7 @@ fn build_listener(
         timeouts: listener.timeouts,
         insert_headers: listener.insert_headers,
         log: listener.log.clone(),
+        strict_transport: listener.tls.as_ref().and_then(|tls| tls.hsts).map(|hsts| hsts.to_string().into()),
         error_pages: Arc::new(listener.error_pages.clone()),
         proxy_protocol: listener.proxy_protocol.as_ref().map(|written| Box::new(Senders::new(written))),
         admitted: old.map(|l| Arc::clone(&l.admitted)).unwrap_or_default(),

@@ -6,11 +6,12 @@
 pub mod address;
 pub mod monitor;
 pub mod proxy_protocol;
+pub mod tls;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +67,13 @@ impl LoadBalancer {
         SocketAddr::new(self.vip_address, listener.protocol_port)
     }
 
+    /// Every file or folder its TLS is made from.
+    pub fn tls_files(&self) -> impl Iterator<Item = &Path> {
+        let of_listeners = self.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+        let of_pools = self.pools.iter().filter_map(|pool| pool.tls.as_ref());
+        of_listeners.flat_map(tls::ListenerTls::files).chain(of_pools.flat_map(tls::PoolTls::files))
+    }
+
     /// Every address that must be listening while this document is served.
     pub fn sockets(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         let up = self.admin_state_up;
@@ -83,12 +91,23 @@ pub enum ListenerProtocol {
     Http,
     /// TLS passed through untouched: relayed like TCP.
     Https,
+    /// TLS ended here, HTTP inside it.
+    #[serde(rename = "TERMINATED_HTTPS")]
+    TerminatedHttps,
 }
 
 impl ListenerProtocol {
     /// True where requests are read one by one; false where bytes are relayed.
     pub fn is_http(self) -> bool {
-        self == Self::Http
+        matches!(self, Self::Http | Self::TerminatedHttps)
+    }
+
+    /// What `X-Forwarded-Proto` says of its requests.
+    pub fn scheme(self) -> &'static str {
+        match self {
+            Self::TerminatedHttps => "https",
+            Self::Tcp | Self::Http | Self::Https => "http",
+        }
     }
 }
 
@@ -98,6 +117,7 @@ impl fmt::Display for ListenerProtocol {
             Self::Tcp => "TCP",
             Self::Http => "HTTP",
             Self::Https => "HTTPS",
+            Self::TerminatedHttps => "TERMINATED_HTTPS",
         })
     }
 }
@@ -171,6 +191,9 @@ pub struct Listener {
     /// Who may say, by a PROXY header, who its clients are; `None`: nobody. Extension.
     #[serde(default)]
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// TLS, for `TERMINATED_HTTPS` and nothing else.
+    #[serde(default)]
+    pub tls: Option<tls::ListenerTls>,
     /// Labels; recorded, not interpreted.
     pub tags: Vec<String>,
 }
@@ -199,7 +222,8 @@ pub struct Timeouts {
     pub tunnel_ms: Option<u64>,
 }
 
-/// Octavia's `insert_headers`, for HTTP listeners.
+/// Octavia's `insert_headers`, for HTTP listeners. Those about the client's certificate are for `TERMINATED_HTTPS` only,
+/// and replace any that the client sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InsertHeaders {
     /// One more `X-Forwarded-For` line with the client's address.
@@ -208,6 +232,30 @@ pub struct InsertHeaders {
     pub x_forwarded_port: bool,
     /// `X-Forwarded-Proto` set to the listener's scheme, replacing any.
     pub x_forwarded_proto: bool,
+    /// `X-SSL-Client-Verify`: 0 for a certificate that is good, and for none; else what is wrong, as a number.
+    #[serde(default)]
+    pub x_ssl_client_verify: bool,
+    /// `X-SSL-Client-Has-Cert`: 1 if the client showed one, else 0.
+    #[serde(default)]
+    pub x_ssl_client_has_cert: bool,
+    /// `X-SSL-Client-DN`: its subject, like `/O=oslb/CN=client.example.com`.
+    #[serde(default)]
+    pub x_ssl_client_dn: bool,
+    /// `X-SSL-Client-CN`: the common name of its subject.
+    #[serde(default)]
+    pub x_ssl_client_cn: bool,
+    /// `X-SSL-Issuer`: who signed it, written like the subject.
+    #[serde(default)]
+    pub x_ssl_issuer: bool,
+    /// `X-SSL-Client-SHA1`: its fingerprint, 40 hexadecimal digits.
+    #[serde(default)]
+    pub x_ssl_client_sha1: bool,
+    /// `X-SSL-Client-Not-Before`: since when it is valid.
+    #[serde(default)]
+    pub x_ssl_client_not_before: bool,
+    /// `X-SSL-Client-Not-After`: until when it is valid.
+    #[serde(default)]
+    pub x_ssl_client_not_after: bool,
 }
 
 /// Where a listener's log lines go and what they look like. Extension `log`.
@@ -288,6 +336,9 @@ pub struct Pool {
     /// What becomes of connections when their member is marked down. Extension.
     #[serde(default)]
     pub on_marked_down: OnMarkedDown,
+    /// TLS to members.
+    #[serde(default)]
+    pub tls: Option<tls::PoolTls>,
     /// Labels; recorded, not interpreted.
     pub tags: Vec<String>,
 }

@@ -55,11 +55,16 @@ impl Session {
         let told = Told::default();
         // The buffer is there: the head was read into it.
         let mut buffer = self.buffer.take().unwrap_or_else(|| self.downstream.worker.buffers.lend());
-        self.prepare(&mut request, &mut buffer);
+        self.prepare(&mut request, &mut buffer, from);
         let head = request.head;
         self.client_ends = !head.keep_alive;
         let private = std::mem::take(&mut self.private);
-        let mut journey = self.listener().pool.map(|pool| Journey::new(pool, self.downstream.peer.ip()).with(private));
+        let told_of = from.told();
+        let asked_for = told_of.as_ref().and_then(|told| told.asked_for.as_deref());
+        let mut journey = self.listener().pool.map(|pool| {
+            let journey = Journey::new(pool, self.downstream.peer.ip()).with(private);
+            journey.asking_for(&self.downstream.view, asked_for)
+        });
         let mut course = Course { reached: None, connected_at: None, moves: 0 };
         let outcome = match &mut journey {
             None => Err(endings::NO_MEMBER),
@@ -99,13 +104,16 @@ impl Session {
     }
 
     /// Writes the head a member gets and the line the log gets; then the head is dealt with.
-    fn prepare(&self, request: &mut Request, buffer: &mut Buffer) {
+    fn prepare(&self, request: &mut Request, buffer: &mut Buffer, from: &Stream) {
         let head = &request.head;
         let bytes = &buffer.filled()[..head.len];
         let Sheet { fields, out, line } = &mut *request.sheet;
+        let told = from.told();
         let add = Additions {
+            told: told.as_deref(),
             insert: self.listener().insert_headers,
             client: self.downstream.peer.ip(),
+            scheme: self.listener().protocol.scheme(),
             local: self.downstream.local(),
         };
         request::write(head, bytes, fields, &add, out);
@@ -113,7 +121,11 @@ impl Session {
         line.push(b' ');
         let target = head.target.in_(bytes);
         line.extend_from_slice(&target[..target.len().min(LINE_MAX)]);
-        line.extend_from_slice(if head.minor_version == 0 { b" HTTP/1.0" } else { b" HTTP/1.1" });
+        line.extend_from_slice(match (from.is_disguised(), head.minor_version) {
+            (true, _) => b" HTTP/2.0",
+            (false, 0) => b" HTTP/1.0",
+            (false, _) => b" HTTP/1.1",
+        });
         buffer.consume(head.len);
     }
 
@@ -255,6 +267,7 @@ impl Session {
             body_patience: from_member,
             client: Patience::new(deadlines, Wait::ClientWrite, timeouts.client_data_ms),
             told,
+            strict_transport: downstream.listener.strict_transport.as_deref(),
             buffers: &downstream.worker.buffers,
         };
         let introduced = proxy_header::before(&request.sheet.out, reached, downstream);

@@ -309,7 +309,7 @@ impl Session {
         if Rc::ptr_eq(&current, &self.downstream.view) {
             return;
         }
-        match current.listener_of(&self.downstream.listener, &self.downstream.place) {
+        match current.listener_of(&self.downstream.listener, &self.downstream.held.place) {
             Some(position) => {
                 self.downstream.listener = Arc::clone(&current.snapshot.listeners[position]);
                 self.downstream.position = position;

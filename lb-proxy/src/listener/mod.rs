@@ -20,7 +20,7 @@ use crate::process::{Gate, Place, Process};
 use crate::view::View;
 use crate::wire::Stream;
 use crate::worker::{Ticket, Worker};
-use crate::{clock, http, tcp};
+use crate::{clock, http, tcp, tls};
 
 /// Pause after an accept that failed for want of descriptors or memory.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(10);
@@ -36,18 +36,25 @@ pub struct Downstream {
     pub listener: Arc<ListenerSnapshot>,
     /// The listener's position in the snapshot.
     pub position: usize,
-    /// Holds its place below the listener's limit.
-    pub place: Place,
+    /// What the connection holds while it is open.
+    pub held: Rc<Held>,
     /// Who came: the connection's other end, or whom a trusted one named in a PROXY header.
     pub peer: SocketAddr,
     /// Where the client connected to, if a PROXY header said.
     pub destination: Option<Box<SocketAddr>>,
     /// When.
     pub accepted: Instant,
-    /// Counts the connection while it is open.
-    pub counted: Counted,
     /// Its place in the worker's list.
     pub ticket: Ticket,
+}
+
+/// What a connection holds while it is open, whoever works for it.
+#[derive(Debug)]
+pub struct Held {
+    /// Its place below the listener's limit.
+    pub place: Place,
+    /// Counts it.
+    pub counted: Counted,
 }
 
 /// A connection in the figures of its listener and of the process, until it is dropped.
@@ -77,6 +84,21 @@ impl Downstream {
     /// Where the client connected to: this listener, or what a PROXY header said.
     pub fn local(&self) -> SocketAddr {
         self.destination.as_deref().copied().unwrap_or(self.listener.address)
+    }
+
+    /// One more piece of work for the same client, beginning now.
+    pub fn sibling(&self) -> Self {
+        Self {
+            worker: Rc::clone(&self.worker),
+            view: Rc::clone(&self.view),
+            listener: Arc::clone(&self.listener),
+            position: self.position,
+            held: Rc::clone(&self.held),
+            peer: self.peer,
+            destination: self.destination.clone(),
+            accepted: clock::now().into_std(),
+            ticket: self.worker.enter(),
+        }
     }
 
     /// Has `waker` woken when the worker begins to drain, or something else has changed.
@@ -143,8 +165,8 @@ fn begin(worker: &Rc<Worker>, address: SocketAddr, place: Place, stream: Stream,
     let ticket = worker.enter();
     let accepted = Instant::now();
     let (worker, destination) = (Rc::clone(worker), None);
-    let downstream =
-        Downstream { worker, view, listener, position, place, peer, destination, accepted, counted, ticket };
+    let held = Rc::new(Held { place, counted });
+    let downstream = Downstream { worker, view, listener, position, held, peer, destination, accepted, ticket };
     if is_trusted {
         tokio::task::spawn_local(clock::scoped(proxy_header::receive(downstream, stream)));
     } else {
@@ -154,7 +176,9 @@ fn begin(worker: &Rc<Worker>, address: SocketAddr, place: Place, stream: Stream,
 
 /// Hands a client to its session, now that it is known who it is. `first`: what it said already.
 fn serve(downstream: Downstream, stream: Stream, first: Option<Buffer>) {
-    if downstream.listener.protocol.is_http() {
+    if let Some(tls) = downstream.view.tls().listener(downstream.position).map(Arc::clone) {
+        tokio::task::spawn_local(clock::scoped(tls::handshake::serve(downstream, stream, tls, first)));
+    } else if downstream.listener.protocol.is_http() {
         tokio::task::spawn_local(clock::scoped(http::session::serve(downstream, stream, first)));
     } else {
         tokio::task::spawn_local(clock::scoped(tcp::session::serve(downstream, stream, first)));

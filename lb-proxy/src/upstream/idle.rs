@@ -71,15 +71,18 @@ impl IdleConnections {
     /// Lends the youngest that is still open. `repeatable`: the request could be sent again if the connection
     /// turns out to be dead after all.
     ///
+    /// `asked_for`: whom the client asked for, where connections are made for clients that ask for the same name.
+    ///
     /// A member that says more than it was asked for does so right behind its answer, and of a connection that was
     /// put here in this very turn the runtime has not been told yet. Such a one is left alone, unless turns have
     /// become so long that the kernel can be asked instead.
-    pub fn take(&self, now: Millis, repeatable: bool) -> Option<Stream> {
+    pub fn take(&self, now: Millis, repeatable: bool, asked_for: Option<&str>) -> Option<Stream> {
         let longest = if repeatable { KEPT_FOR_MS } else { FRESH_MS };
         let mut kept = self.kept.borrow_mut();
         let turn = turn();
         loop {
-            let place = kept.iter().rposition(|k| k.turn != turn || now.since(k.since) >= SETTLED_MS)?;
+            let settled = |k: &Kept| k.turn != turn || now.since(k.since) >= SETTLED_MS;
+            let place = kept.iter().rposition(|k| settled(k) && k.stream.was_made_for(asked_for))?;
             if now.since(kept[place].since) > longest {
                 // Those below are older still; housekeeping closes what is too old for everybody.
                 return None;

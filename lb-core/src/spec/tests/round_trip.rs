@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::round_trip_monitors::{agent_checks, marked_down, monitors, observations};
+use super::round_trip_tls::{certificate_headers, listener_tls, pool_tls};
 use crate::config::proxy_protocol::ProxyProtocol;
 use crate::config::*;
 use crate::id::{ListenerId, LoadBalancerId, MemberId, PoolId};
@@ -134,11 +135,11 @@ fn pools() -> impl Strategy<Value = Pool> {
     let identity = (any::<u128>(), words(), paragraphs(), prop::collection::vec(words(), 0..3));
     let rules = (prop::sample::select(protocols), prop::sample::select(algorithms), any::<bool>());
     let slow_start = prop_oneof![Just(0), 0..=crate::spec::SECONDS_MAX * 1000];
-    let health = (monitors(), observations(), slow_start, agent_checks(), marked_down());
+    let health = (monitors(), observations(), slow_start, agent_checks(), marked_down(), prop::option::of(pool_tls()));
     (identity, rules, prop::collection::vec(members(), 0..6), health).prop_map(|(identity, rules, members, health)| {
         let (id, name, description, tags) = identity;
         let (protocol, lb_algorithm, admin_state_up) = rules;
-        let (monitors, mut observation, slow_start_ms, agent_check, on_marked_down) = health;
+        let (monitors, mut observation, slow_start_ms, agent_check, on_marked_down, tls) = health;
         // Only what reads answers can look at them, and only what is asked can come back.
         observation = observation.filter(|_| !monitors.is_empty());
         if let Some(observation) =
@@ -159,6 +160,7 @@ fn pools() -> impl Strategy<Value = Pool> {
             slow_start_ms,
             agent_check,
             on_marked_down,
+            tls: tls.filter(|_| protocol != PoolProtocol::Https),
             tags,
         }
     })
@@ -173,21 +175,37 @@ fn proxy_protocols() -> impl Strategy<Value = Option<ProxyProtocol>> {
     prop::option::of(written.prop_map(|(trusted, required)| ProxyProtocol { trusted, required }))
 }
 
+/// What only a listener that ends TLS has.
+fn tls(protocol: ListenerProtocol) -> BoxedStrategy<(InsertHeaders, Option<tls::ListenerTls>)> {
+    match protocol {
+        ListenerProtocol::TerminatedHttps => (certificate_headers(), listener_tls().prop_map(Some)).boxed(),
+        _ => Just((InsertHeaders::default(), None)).boxed(),
+    }
+}
+
 /// A listener whose pool is still a number to draw among those it may use.
 fn listeners() -> impl Strategy<Value = (Listener, usize)> {
-    let protocols = vec![ListenerProtocol::Tcp, ListenerProtocol::Http, ListenerProtocol::Https];
+    let protocols =
+        vec![ListenerProtocol::Tcp, ListenerProtocol::Http, ListenerProtocol::Https, ListenerProtocol::TerminatedHttps];
     prop::sample::select(protocols).prop_flat_map(|protocol| {
         let http = protocol.is_http();
         let pages = prop::collection::btree_map(prop::sample::select(ERROR_PAGE_STATUSES.to_vec()), paragraphs(), 0..3);
         let identity = (any::<u128>(), words(), paragraphs(), prop::collection::vec(words(), 0..3));
         let limits = (1u16.., any::<bool>(), prop::option::of(1u32..), timeouts());
-        let extras = (any::<[bool; 3]>(), logs(http), pages, proxy_protocols(), any::<usize>());
+        let extras = (any::<[bool; 3]>(), logs(http), pages, proxy_protocols(), any::<usize>(), tls(protocol));
         (identity, limits, extras).prop_map(move |(identity, limits, extras)| {
             let (id, name, description, tags) = identity;
             let (protocol_port, admin_state_up, connection_limit, timeouts) = limits;
-            let ([x_forwarded_for, x_forwarded_port, x_forwarded_proto], log, error_pages, proxy_protocol, draw) =
-                extras;
-            let insert_headers = InsertHeaders { x_forwarded_for, x_forwarded_port, x_forwarded_proto };
+            let (
+                [x_forwarded_for, x_forwarded_port, x_forwarded_proto],
+                log,
+                error_pages,
+                proxy_protocol,
+                draw,
+                (certificate_headers, tls),
+            ) = extras;
+            let insert_headers =
+                InsertHeaders { x_forwarded_for, x_forwarded_port, x_forwarded_proto, ..certificate_headers };
             let listener = Listener {
                 id: ListenerId(Uuid::from_u128(id)),
                 name,
@@ -202,6 +220,7 @@ fn listeners() -> impl Strategy<Value = (Listener, usize)> {
                 log,
                 error_pages: if http { error_pages } else { BTreeMap::new() },
                 proxy_protocol,
+                tls,
                 tags,
             };
             (listener, draw)
@@ -256,7 +275,9 @@ fn make_legal(config: &mut LoadBalancer, listeners: Vec<(Listener, usize)>) {
         }
         let allowed = |pool: &&Pool| match listener.protocol {
             ListenerProtocol::Tcp => true,
-            ListenerProtocol::Http => !matches!(pool.protocol, PoolProtocol::Tcp | PoolProtocol::Https),
+            ListenerProtocol::Http | ListenerProtocol::TerminatedHttps => {
+                !matches!(pool.protocol, PoolProtocol::Tcp | PoolProtocol::Https)
+            }
             ListenerProtocol::Https => pool.protocol != PoolProtocol::Http,
         };
         let candidates: Vec<PoolId> = config.pools.iter().filter(allowed).map(|pool| pool.id).collect();

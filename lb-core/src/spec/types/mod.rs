@@ -11,6 +11,7 @@ mod pool;
 mod proxy_protocol;
 mod seconds;
 mod text;
+mod tls;
 
 pub(super) use listener::{ErrorPages, Flag, InsertHeaders, Listener, ListenerProtocol, LogFormat, LogSetting};
 pub(super) use monitor::{
@@ -21,6 +22,7 @@ pub(super) use pool::{LbAlgorithm, Member, Pool, PoolProtocol};
 pub(super) use proxy_protocol::ProxyProtocol;
 pub(super) use seconds::Seconds;
 pub(super) use text::{Line, Text};
+pub(super) use tls::{AlpnProtocol, ClientAuthentication, TlsVersion};
 
 use schemars::JsonSchema;
 use serde::Deserialize;

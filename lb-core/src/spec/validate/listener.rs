@@ -44,6 +44,7 @@ impl Border<'_> {
         let default_pool = self.default_pool(parent, &mut listener, Key { text: &key, doubled });
         let timeouts = timeouts(&listener);
         let connection_limit = self.connection_limit(at, listener.connection_limit);
+        let tls = self.listener_tls(&listener, protocol);
         let insert_headers = self.insert_headers(at, listener.insert_headers, protocol);
         let log = self.log(listener.log, protocol);
         let error_pages = self.error_pages(at, listener.error_pages, protocol);
@@ -62,6 +63,7 @@ impl Border<'_> {
             log,
             error_pages,
             proxy_protocol,
+            tls,
             tags: lines(listener.tags),
         })
     }
@@ -137,6 +139,7 @@ impl Border<'_> {
             ListenerProtocol::Tcp => &[PoolProtocol::Tcp, PoolProtocol::Http, PoolProtocol::Https],
             ListenerProtocol::Http => &[PoolProtocol::Http],
             ListenerProtocol::Https => &[PoolProtocol::Https, PoolProtocol::Tcp],
+            ListenerProtocol::TerminatedHttps => &[PoolProtocol::Http],
         };
         // Those follow their listener.
         let follow = [PoolProtocol::Proxy, PoolProtocol::ProxyV2];
@@ -166,11 +169,14 @@ impl Border<'_> {
         };
         self.only_http(at, "insert_headers", !self.tree.entries(headers.at).is_empty(), protocol);
         let is_set = |flag: Option<types::Flag>| flag.is_some_and(types::Flag::is_set);
-        config::InsertHeaders {
+        let mut insert = config::InsertHeaders {
             x_forwarded_for: is_set(headers.x_forwarded_for),
             x_forwarded_port: is_set(headers.x_forwarded_port),
             x_forwarded_proto: is_set(headers.x_forwarded_proto),
-        }
+            ..config::InsertHeaders::default()
+        };
+        self.certificate_headers(&headers, protocol, &mut insert);
+        insert
     }
 
     fn error_pages(
@@ -223,6 +229,7 @@ fn protocol(written: types::ListenerProtocol) -> ListenerProtocol {
         types::ListenerProtocol::Tcp => ListenerProtocol::Tcp,
         types::ListenerProtocol::Http => ListenerProtocol::Http,
         types::ListenerProtocol::Https => ListenerProtocol::Https,
+        types::ListenerProtocol::TerminatedHttps => ListenerProtocol::TerminatedHttps,
     }
 }
 

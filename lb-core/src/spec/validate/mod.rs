@@ -4,6 +4,8 @@
 //! that was never written. So a rule that lacks a value it needs is silent: its absence is reported already.
 
 mod address;
+mod cipher_suites;
+mod file;
 mod host;
 mod listener;
 mod log;
@@ -11,6 +13,7 @@ mod monitor;
 mod monitor_fields;
 mod pool;
 mod proxy_protocol;
+mod tls;
 mod unique;
 
 use std::net::{IpAddr, SocketAddr};

@@ -1,7 +1,7 @@
 //! `TLS-HELLO`: a handshake, completed and closed; and the handshake that `HTTPS` begins with. Real TLS 1.2 and 1.3.
 
 pub(crate) mod config;
-mod verifier;
+pub(crate) mod verifier;
 pub(crate) mod words;
 
 use std::io;
