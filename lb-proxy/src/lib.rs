@@ -13,6 +13,7 @@ pub mod http;
 pub mod http2;
 pub mod instance;
 pub mod listener;
+pub mod names;
 pub mod observe;
 pub mod persistence;
 pub mod privilege;
