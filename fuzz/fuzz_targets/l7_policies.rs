@@ -5,7 +5,6 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
-use lb_core::l7::change::Client;
 use lb_core::l7::{Asked, TlsFacts};
 use lb_core::snapshot::Snapshot;
 use lb_proxy::http::h1::request::{Additions, Malformed, Parts, parse, write};
@@ -56,7 +55,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
 
     // What is changed is still one request.
-    let changed = Changed { changes: policies.changes(decision), client: Client(client) };
+    let changed = Changed { changes: policies.changes(decision), client: &client };
     changed.drop_from_request(head, &mut table);
     let mut out = Vec::new();
     write(&request, head, &table, &add, Some(&changed), &mut out);

@@ -32,9 +32,6 @@ use crate::worker::Worker;
 /// for a server that is restarted. HAProxy's three pauses of a second each keep clients waiting for longer than
 /// most of them like to be told 503.
 const PAUSES_MS: [u64; RETRIES_MAX as usize] = [100, 300, 600];
-/// Times a request that a member took without answering may be sent once more to another, where the pool does not say
-/// more. Not more: it may be the request that fells them.
-const MOVES_AFTER_SENDING_MAX: u32 = 1;
 /// A member that answered this short while ago and refuses now may just be restarting, in milliseconds: when
 /// there is no other, it is waited for. One that has been gone for longer is not.
 const RESTART_MS: u64 = 3_000;
@@ -418,7 +415,7 @@ impl Journey {
                         }
                     }
                     cell.queue_timeouts.inc();
-                    self.queued.limit = limit_of(pool, whom);
+                    self.queued.limit = waiting::limit_of(pool, whom);
                     endings::QUEUE_TIMEOUT
                 }
                 Err(NoSlot::Full) => {
@@ -492,14 +489,12 @@ impl Journey {
         }
     }
 
-    /// The member took the request and then failed by `cause`, or would be found to have, before the client got a byte of
-    /// an answer: may it be sent once more? To another member if there is one, else to the same. A yes takes a retry out of
-    /// the budget and is followed by [`Self::move_on`].
+    /// The member took the request and then failed by `cause`, before the client got a byte of an answer: may it be sent once
+    /// more, to another member if there is one? A yes takes a retry out of the budget and is followed by [`Self::move_on`].
     pub fn may_move_on(&self, worker: &Worker, view: &View, cause: RetryOn) -> bool {
         let view = self.moved.as_deref().unwrap_or(view);
-        let by_itself = view.pool(self.pool).retry.is_none();
-        retry::is_wanted(view, self.pool, cause, self.retries)
-            && !(by_itself && self.moves >= MOVES_AFTER_SENDING_MAX)
+        retry::may_move_on(view, self.pool, self.moves)
+            && retry::is_wanted(view, self.pool, cause, self.retries)
             && retry::claim(worker, view, self.pool)
     }
 
@@ -590,18 +585,6 @@ impl Journey {
             self.tried = Tried::default();
         }
         Ok(())
-    }
-}
-
-/// What may be worked on at once by that member, or by all that take new work.
-fn limit_of(pool: &PoolSnapshot, whom: Option<MemberIndex>) -> u32 {
-    let limit = |slot: &MemberSlot| slot.state.slots.limit().unwrap_or(0);
-    match whom {
-        Some(member) => limit(pool.member(member)),
-        None => {
-            let working = pool.members.iter().filter(|slot| slot.takes_new_work() && slot.state.up());
-            working.fold(0, |sum, slot| sum.saturating_add(limit(slot)))
-        }
     }
 }
 

@@ -9,6 +9,10 @@ use crate::worker::Worker;
 /// Most attempts after the first, where the pool does not say (HAProxy: `retries 3`).
 pub const RETRIES_MAX: u32 = 3;
 
+/// Times a request that a member took without answering may be sent once more to another, where the pool does not say
+/// more. Not more: it may be the request that fells them.
+const MOVES_AFTER_SENDING_MAX: u32 = 1;
+
 /// Counts a request for the budget of its pool, if it has one.
 pub fn asked(worker: &Worker, view: &View, pool: PoolIndex) {
     if let Some(rules) = &view.pool(pool).retry {
@@ -23,6 +27,11 @@ pub fn is_wanted(view: &View, pool: PoolIndex, cause: RetryOn, retries: u32) -> 
         Some(rules) => rules.includes(cause) && retries < rules.attempts,
         None => matches!(cause, RetryOn::ConnectFailure | RetryOn::EmptyResponse) && retries < RETRIES_MAX,
     }
+}
+
+/// True if a request that so many members took may be given to one more.
+pub fn may_move_on(view: &View, pool: PoolIndex, moves: u32) -> bool {
+    view.pool(pool).retry.is_some() || moves < MOVES_AFTER_SENDING_MAX
 }
 
 /// Takes one retry out of the pool's budget; false if there is none left, which is counted.

@@ -38,7 +38,7 @@ struct Rewrite {
 }
 
 /// The value of a field: text, and what is known only when it is written.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Value(Box<[Piece]>);
 
 #[derive(Debug)]
@@ -79,12 +79,6 @@ impl Edits {
 
     fn drops(&self, name: &[u8]) -> bool {
         self.dropped.iter().any(|dropped| dropped.eq_ignore_ascii_case(name))
-    }
-}
-
-impl Default for Value {
-    fn default() -> Self {
-        Self(Box::default())
     }
 }
 
@@ -178,7 +172,7 @@ impl<'p> Changes<'p> {
         asked.drawn(percent).then_some((policy, pool))
     }
 
-    /// Every pool that may get copies.
+    /// True if nothing is changed.
     pub fn is_empty(self) -> bool {
         self.matched == 0
     }

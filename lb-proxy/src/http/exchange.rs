@@ -17,7 +17,7 @@ use super::body::{Broken, Pump};
 use super::h1::Framing;
 use super::h1::request::{self, Additions, Method, Parts, RequestHead};
 use super::mirror;
-use super::policy::Choice;
+use super::policy::{Choice, Mirror};
 use super::session::{After, Books, Request, Session};
 use lb_core::snapshot::PoolIndex;
 
@@ -74,7 +74,7 @@ impl Session {
         let told = Told::default();
         // The buffer is there: the head was read into it.
         let mut buffer = self.buffer.take().unwrap_or_else(|| self.downstream.worker.buffers.lend());
-        let choice = self.choose(&request, &buffer, from);
+        let (choice, mirror) = self.choose(&request, &buffer, from);
         let pool = choice.pool;
         let found = pool.map_or(Found::OFF, |pool| self.look_up(pool, &request, &buffer));
         self.prepare(&mut request, &mut buffer, &choice, from);
@@ -90,7 +90,7 @@ impl Session {
         let mut course = Course { reached: None, connected_at: None, found };
         let outcome = match &mut journey {
             Some(journey) => {
-                self.copy(&request, &choice, &buffer, asked_for);
+                self.copy(&request, mirror, &buffer, asked_for);
                 self.travel(&request, &choice, journey, &mut course, &mut buffer, &told, from, to).await
             }
             None => Err(endings::NO_MEMBER),
@@ -189,8 +189,8 @@ impl Session {
     }
 
     /// Has a copy of the request sent elsewhere, if a policy wants one and the request is all there.
-    fn copy(&self, request: &Request, choice: &Choice, buffer: &Buffer, asked_for: Option<&str>) {
-        let Some((policy, pool)) = choice.mirror else { return };
+    fn copy(&self, request: &Request, mirror: Option<Mirror>, buffer: &Buffer, asked_for: Option<&str>) {
+        let Some((policy, pool)) = mirror else { return };
         let policy = self.listener().policies.as_ref().and_then(|policies| policies.policies.get(policy));
         let (Some(policy), Some(body)) = (policy, held_body(&request.head, buffer)) else { return };
         let (cell, Downstream { worker, view, peer, .. }) = (self.policy_cell(policy), &self.downstream);
@@ -237,7 +237,7 @@ impl Session {
             };
             persistence::placed(&reached.lease, &course.found, worker.now());
             let way = Way { held, found: &course.found, choice, decline: &decline };
-            let attempt = self.attempt(request, &mut reached, way, buffer, told, from, to).await;
+            let attempt = self.attempt(request, &mut reached, &way, buffer, told, from, to).await;
             self.witness(&attempt, &reached);
             if repeatable && reached.reused && matches!(attempt, Attempt::Failed(Failed::Closed)) {
                 // The member closed an idle connection just then; it has not failed.
@@ -337,13 +337,13 @@ impl Session {
         &mut self,
         request: &Request,
         reached: &mut Reached,
-        way: Way<'_>,
+        way: &Way<'_>,
         buffer: &mut Buffer,
         told: &Told,
         from: &Stream,
         to: &Stream,
     ) -> Attempt {
-        let Way { held, found, choice, decline } = way;
+        let Way { held, found, choice, decline } = *way;
         let timeouts = self.listener().timeouts;
         let Self { timer, deadlines, downstream, last, .. } = self;
         let changed = downstream.changed(choice);

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::IoSlice;
+use std::net::SocketAddr;
 
 use lb_core::l7::change::Client;
 use lb_core::l7::policy::Action;
@@ -34,9 +35,10 @@ pub struct Choice {
     pub answered_here: bool,
     /// What the policies said.
     pub decision: Decision,
-    /// The policy that wants a copy of it, and the pool the copy goes to.
-    pub mirror: Option<(PolicyIndex, PoolIndex)>,
 }
+
+/// The policy that wants a copy of a request, and the pool the copy goes to.
+pub type Mirror = (PolicyIndex, PoolIndex);
 
 /// What policies change of a request or its answer, and the client that values may tell of.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +46,7 @@ pub struct Changed<'p> {
     /// Never empty.
     pub changes: Changes<'p>,
     /// Who asked.
-    pub client: Client,
+    pub client: &'p SocketAddr,
 }
 
 impl Changed<'_> {
@@ -79,7 +81,7 @@ impl Changed<'_> {
         for (name, value) in edits.added() {
             out.extend_from_slice(name);
             out.extend_from_slice(b": ");
-            value.write(self.client, out);
+            value.write(Client(*self.client), out);
             out.extend_from_slice(b"\r\n");
             fields += 1;
         }
@@ -95,14 +97,20 @@ fn drop_fields(edits: FieldEdits<'_>, head: &[u8], table: &mut [Field]) {
 
 impl Session {
     /// Asks the policies about a request whose head is still at the front of `buffer`.
-    pub fn choose(&self, request: &Request, buffer: &Buffer, from: &Stream) -> Choice {
+    pub fn choose(&self, request: &Request, buffer: &Buffer, from: &Stream) -> (Choice, Option<Mirror>) {
         match &self.listener().policies {
-            None => Choice { pool: self.listener().pool, ..Choice::default() },
+            None => (Choice { pool: self.listener().pool, ..Choice::default() }, None),
             Some(policies) => self.ask(policies, request, buffer, from.told().as_deref()),
         }
     }
 
-    fn ask(&self, policies: &ListenerPolicies, request: &Request, buffer: &Buffer, told: Option<&Told>) -> Choice {
+    fn ask(
+        &self,
+        policies: &ListenerPolicies,
+        request: &Request,
+        buffer: &Buffer,
+        told: Option<&Told>,
+    ) -> (Choice, Option<Mirror>) {
         let head = &buffer.filled()[..request.head.len];
         let parts = Parts { request: &request.head, head, table: &request.sheet.fields };
         let asked = Asked::new(&parts, self.downstream.peer.ip(), told.map_or_else(TlsFacts::default, facts), &draw);
@@ -114,7 +122,7 @@ impl Session {
             Some(Action::Reject | Action::ToUrl(..) | Action::ToPrefix(..)) => (None, true),
         };
         let mirror = policies.changes(decision).mirror(&asked);
-        Choice { pool, answered_here, decision, mirror }
+        (Choice { pool, answered_here, decision }, mirror)
     }
 
     /// This worker's figures of a policy.
@@ -194,7 +202,7 @@ impl Downstream {
             return None;
         }
         let changes = self.listener.policies.as_ref()?.changes(choice.decision);
-        Some(Changed { changes, client: Client(self.peer) })
+        Some(Changed { changes, client: &self.peer })
     }
 }
 
@@ -230,7 +238,6 @@ fn draw() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
     use std::sync::Arc;
 
     use lb_core::snapshot::Snapshot;
@@ -263,7 +270,7 @@ mod tests {
         let parts = Parts { request: &request, head, table: &table };
         let asked = Asked::new(&parts, peer.ip(), TlsFacts::default(), &|| 0);
         let decision = policies.decide(&asked, |_| ());
-        let changed = Changed { changes: policies.changes(decision), client: Client(peer) };
+        let changed = Changed { changes: policies.changes(decision), client: &peer };
         changed.drop_from_request(head, &mut table);
         let local = SocketAddr::from(([198, 51, 100, 1], 80));
         let add = Additions {

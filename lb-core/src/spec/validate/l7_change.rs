@@ -28,13 +28,13 @@ impl Border<'_> {
         let at = policy.at;
         let request = Edits {
             remove: self.removed(at, "remove_request_headers", policy.remove_request_headers.take(), Side::Request),
-            set: self.fields(policy.set_request_headers.take(), Side::Request, Deed::Set, inserted),
-            append: self.fields(policy.append_request_headers.take(), Side::Request, Deed::Append, inserted),
+            set: self.fields(policy.set_request_headers.as_ref(), Side::Request, Deed::Set, inserted),
+            append: self.fields(policy.append_request_headers.as_ref(), Side::Request, Deed::Append, inserted),
         };
         let response = Edits {
             remove: self.removed(at, "remove_response_headers", policy.remove_response_headers.take(), Side::Response),
-            set: self.fields(policy.set_response_headers.take(), Side::Response, Deed::Set, inserted),
-            append: self.fields(policy.append_response_headers.take(), Side::Response, Deed::Append, inserted),
+            set: self.fields(policy.set_response_headers.as_ref(), Side::Response, Deed::Set, inserted),
+            append: self.fields(policy.append_response_headers.as_ref(), Side::Response, Deed::Append, inserted),
         };
         let rewrite = policy.rewrite_path_prefix.take().and_then(|written| self.rewrite(written));
         Changes { request, response, rewrite }
@@ -63,12 +63,12 @@ impl Border<'_> {
     /// Fields ordered by name.
     fn fields(
         &mut self,
-        written: Option<types::Headers>,
+        written: Option<&types::Headers>,
         side: Side,
         deed: Deed,
         inserted: InsertHeaders,
     ) -> Vec<(String, String)> {
-        let Some(types::Headers { at }) = written else {
+        let Some(&types::Headers { at }) = written else {
             return Vec::new();
         };
         let mut fields: Vec<(String, String)> = Vec::new();
@@ -127,7 +127,7 @@ type Fault = (String, String);
 
 fn untouchable(name: &str, side: Side, deed: Deed) -> Option<Fault> {
     let is = |word: &&str| name.eq_ignore_ascii_case(word);
-    if FRAMING.iter().any(|word| is(&word)) {
+    if FRAMING.iter().any(is) {
         let message = format!("{} is not the operator's: it frames a message or is meant for one hop", shown(name));
         return Some((message, "leave it out".to_owned()));
     }

@@ -21,7 +21,7 @@ impl Border<'_> {
             Type::SourceIp => return self.source_networks(at, &value).map(Test::SourceIp),
             Type::Percent => {
                 let percent = self.percent(at, &value)?;
-                return Some(Test::Percent(percent, self.percent_key(at, key??)?));
+                return Some(Test::Percent(percent, self.percent_key(at, &key??)?));
             }
             _ => {}
         }
@@ -175,7 +175,7 @@ impl Border<'_> {
         percent
     }
 
-    fn percent_key(&mut self, at: NodeId, key: String) -> Option<PercentKey> {
+    fn percent_key(&mut self, at: NodeId, key: &str) -> Option<PercentKey> {
         let spot = self.tree.spot_of(at, "key");
         match key.split_once(':') {
             None if key.is_empty() => return Some(PercentKey::Draw),
@@ -186,7 +186,7 @@ impl Border<'_> {
             }
             _ => {}
         }
-        let message = format!("{} says not what keeps a client on its side", shown(&key));
+        let message = format!("{} says not what keeps a client on its side", shown(key));
         let help = "`SOURCE_IP`, `COOKIE:name` or `HEADER:name`; without a key each request is drawn anew".to_owned();
         self.mistake(spot, message, help);
         None
