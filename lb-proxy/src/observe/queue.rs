@@ -140,7 +140,9 @@ impl Batch {
         self.text.extend_from_slice(words.listener.as_bytes());
         self.text.extend_from_slice(words.pool.unwrap_or_default().as_bytes());
         self.text.extend_from_slice(words.member.unwrap_or_default().as_bytes());
-        self.text.extend_from_slice(words.policy.unwrap_or_default().as_bytes());
+        if let Some(policy) = words.policy {
+            self.text.extend_from_slice(policy.as_bytes());
+        }
         self.text.extend_from_slice(line);
         let lengths = Lengths {
             listener: words.listener.len() as u16,
