@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod monitor;
+pub mod persistence;
 pub mod proxy_protocol;
 pub mod tls;
 
@@ -19,12 +20,17 @@ pub use address::{HostName, MemberAddress};
 
 use crate::id::{ListenerId, LoadBalancerId, MemberId, PoolId};
 use monitor::{AgentCheck, HealthMonitor, Observation, OnMarkedDown, ProxyVersion};
+use persistence::SessionPersistence;
 use proxy_protocol::ProxyProtocol;
 
 /// Most workers a document may ask for.
 pub const WORKERS_MAX: u16 = 64;
 /// Highest weight of a member (Octavia and HAProxy: 256).
 pub const WEIGHT_MAX: u16 = 256;
+/// Highest limit of a member's requests or connections: Octavia's `connection_limit` goes as far.
+pub const MAX_CONNECTIONS_MAX: u32 = i32::MAX as u32;
+/// Highest limit of requests that wait in one pool.
+pub const MAX_QUEUE_MAX: u32 = i32::MAX as u32;
 
 /// One VIP with everything behind it: what one data plane serves.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -336,6 +342,15 @@ pub struct Pool {
     /// What becomes of connections when their member is marked down. Extension.
     #[serde(default)]
     pub on_marked_down: OnMarkedDown,
+    /// How it remembers its clients; `None`: it does not.
+    #[serde(default)]
+    pub session_persistence: Option<SessionPersistence>,
+    /// Requests or connections that may wait for a member with room; `None`: as many as clients may connect. Extension.
+    #[serde(default)]
+    pub max_queue: Option<u32>,
+    /// How long one may wait, in milliseconds, 0: for ever; `None`: its listener's `member_connect_ms`. Extension.
+    #[serde(default)]
+    pub timeout_queue_ms: Option<u64>,
     /// TLS to members.
     #[serde(default)]
     pub tls: Option<tls::PoolTls>,
@@ -392,6 +407,10 @@ pub struct Member {
     pub protocol_port: u16,
     /// Share of new work, 0..=256; 0: none.
     pub weight: u16,
+    /// Requests (HTTP) or connections (TCP) it works on at once, 1..=[`MAX_CONNECTIONS_MAX`]; `None`: no limit.
+    /// Extension.
+    #[serde(default)]
+    pub max_connections: Option<u32>,
     /// Used only when no other member can be.
     pub backup: bool,
     /// False: not used at all.

@@ -7,6 +7,7 @@
 
 mod listener;
 mod monitor;
+mod persistence;
 mod pool;
 mod proxy_protocol;
 mod seconds;
@@ -18,6 +19,7 @@ pub(super) use monitor::{
     AgentCheck, Codes, Headers, HealthMonitor, HttpMethod, HttpVersion, MonitorType, Observe, ObservedLayer,
     OnMarkedDown, ProxyVersion,
 };
+pub(super) use persistence::{CookieMode, InUrl, PersistenceType, SameSite, SessionPersistence};
 pub(super) use pool::{LbAlgorithm, Member, Pool, PoolProtocol};
 pub(super) use proxy_protocol::ProxyProtocol;
 pub(super) use seconds::Seconds;
