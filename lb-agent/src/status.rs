@@ -137,9 +137,9 @@ impl Tree<'_> {
             provisioning_status: self.provisioning,
             operating_status: health.as_ref().map_or(operating_status, |health| health.operating_status),
             avoided: figures.is_some_and(|figures| figures.avoided),
-            resolution: figures.and_then(|figures| figures.resolution.clone()),
             active_connections: figures.map_or(0, |figures| figures.active_connections),
             max_connections: figures.map_or(member.max_connections, |figures| figures.max_connections),
+            resolution: figures.and_then(|figures| figures.resolution.clone()),
             health,
         }
     }

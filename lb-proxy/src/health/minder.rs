@@ -62,10 +62,10 @@ pub(super) struct Book {
     pub(super) out: HashSet<PoolId>,
     /// Those of them whose members all fell silent at once.
     pub(super) dark: HashSet<PoolId>,
-    /// What `config` asks of its members.
-    prepared: Arc<Prepared>,
     /// A limit has changed since queues were last told.
     limits_changed: bool,
+    /// What `config` asks of its members.
+    prepared: Arc<Prepared>,
 }
 
 /// What is due for a ward.
@@ -456,14 +456,12 @@ pub async fn mind(instance: Arc<Instance>) -> io::Result<()> {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use lb_core::persistence::Secret;
-
     use super::*;
 
     /// A probe of ours that falls over is asked again, and its member stays up.
     #[tokio::test]
     async fn a_question_that_panics_is_our_fault_and_asked_again() {
-        let instance = Instance::new(Pinger::open_ahead(), Secret::default());
+        let instance = Instance::new(Pinger::open_ahead(), lb_core::persistence::Secret::default());
         let text = "loadbalancer: {vip_address: 127.0.0.1, pools: [{name: a, protocol: TCP, lb_algorithm: SOURCE_IP, \
                     members: [{name: m, address: 127.0.0.1, protocol_port: 1}], healthmonitor: {type: TCP, delay: 0.1, \
                     timeout: 0.1, max_retries: 1, max_retries_down: 1}, agent_check: {port: 2, delay: 0.1}}]}";

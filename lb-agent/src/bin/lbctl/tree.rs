@@ -262,6 +262,16 @@ mod tests {
     use lb_core::health::{Administrative, OperatingStatus, Operational};
 
     #[test]
+    fn a_queue_is_told_once_somebody_waited() {
+        assert_eq!(queue(&QueueStats::default()), "");
+        let mut known =
+            QueueStats { queued: 7, timeouts: 2, refused: 1, longest_wait_ms: 5_020, ..QueueStats::default() };
+        assert_eq!(queue(&known), "  nobody waits (longest wait 5.0 s; 7 queued, 2 timed out, 1 refused)");
+        (known.waiting, known.oldest_ms) = (3, 1_500);
+        assert!(queue(&known).starts_with("  3 waiting for 1.5 s ("));
+    }
+
+    #[test]
     fn a_member_by_name_shows_where_it_is_and_what_is_wrong_with_its_name() {
         let mut status = MemberStatus {
             id: "1".into(),
@@ -291,16 +301,6 @@ mod tests {
         assert_eq!(drawn(&status), format!("{line}   its name: NXDOMAIN; asks again in 4.2 s\n"));
         status.resolution = Some(Resolution::default());
         assert!(drawn(&status).contains("app.example.com:80 → nowhere  weight"), "{}", drawn(&status));
-    }
-
-    #[test]
-    fn a_queue_is_told_once_somebody_waited() {
-        assert_eq!(queue(&QueueStats::default()), "");
-        let mut known =
-            QueueStats { queued: 7, timeouts: 2, refused: 1, longest_wait_ms: 5_020, ..QueueStats::default() };
-        assert_eq!(queue(&known), "  nobody waits (longest wait 5.0 s; 7 queued, 2 timed out, 1 refused)");
-        (known.waiting, known.oldest_ms) = (3, 1_500);
-        assert!(queue(&known).starts_with("  3 waiting for 1.5 s ("));
     }
 
     #[test]
