@@ -145,7 +145,7 @@ impl PoolSnapshot {
     pub(crate) fn places(&self) -> Vec<Place> {
         let place = |slot: &MemberSlot| Place {
             state: Arc::clone(&slot.state),
-            admin_state_up: slot.admin_state_up,
+            admin_state_up: slot.placed && slot.admin_state_up,
             takes_new_work: slot.takes_new_work(),
             backup: slot.backup,
             effective_weight: slot.effective_weight,
@@ -218,8 +218,8 @@ impl Snapshot {
     pub fn build_at(config: Arc<LoadBalancer>, addresses: &Addresses, previous: &Self, workers: usize) -> Self {
         let old_pools: HashMap<PoolId, &PoolSnapshot> = previous.pools.iter().map(|p| (p.id, p)).collect();
         let secret = previous.secret.child("load balancer", config.id.0);
-        let build =
-            |pool: &config::Pool| build_pool(pool, addresses, old_pools.get(&pool.id).copied(), workers, &secret);
+        let carry = Carry { addresses, secret: &secret, workers };
+        let build = |pool: &config::Pool| build_pool(pool, old_pools.get(&pool.id).copied(), &carry);
         let pools: Box<[_]> = config.pools.iter().map(build).collect();
         let place_of: HashMap<PoolId, PoolIndex> = pools.iter().enumerate().map(|(i, p)| (p.id, i)).collect();
         let listeners = config
@@ -304,13 +304,16 @@ fn build_listener(
     }
 }
 
-fn build_pool(
-    pool: &config::Pool,
-    addresses: &Addresses,
-    old: Option<&PoolSnapshot>,
+/// What all pools are compiled with.
+struct Carry<'c> {
+    /// Where names lead.
+    addresses: &'c Addresses,
+    secret: &'c Secret,
     workers: usize,
-    secret: &Secret,
-) -> PoolSnapshot {
+}
+
+fn build_pool(pool: &config::Pool, old: Option<&PoolSnapshot>, carry: &Carry<'_>) -> PoolSnapshot {
+    let Carry { addresses, secret, workers } = *carry;
     let old_members: HashMap<MemberId, &MemberSlot> =
         old.iter().flat_map(|p| p.members.iter()).map(|m| (m.id, m)).collect();
     let members: Box<[MemberSlot]> = pool
@@ -370,10 +373,10 @@ fn build_member(
     // work in flight belong to the old place.
     let state = old.filter(|m| m.socket() == socket).map(|m| Arc::clone(&m.state));
     let state: Arc<MemberState> = state.unwrap_or_default();
-    state.slots.set_document(member.max_connections);
     if socket.is_none() {
         state.set_up(false);
     }
+    state.slots.set_document(member.max_connections);
     let (high, low) = member.id.0.as_u64_pair();
     MemberSlot {
         id: member.id,

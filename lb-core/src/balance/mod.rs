@@ -209,7 +209,7 @@ pub fn pick(pool: &PoolSnapshot, key: FlowKey, now: Millis, tried: &Tried) -> Pi
 /// of 0, or that it is a backup, is no hindrance: that only keeps new clients away.
 pub fn admits(pool: &PoolSnapshot, member: MemberIndex) -> bool {
     let slot = pool.member(member);
-    slot.admin_state_up && slot.state.up()
+    slot.placed && slot.admin_state_up && slot.state.up()
 }
 
 /// [`pick`] where members may be full. The best who could serve are the ones to wait for: a member that just failed,
