@@ -1,7 +1,6 @@
 //! From a request to a connection: choose a member, reach it, and when that fails choose again.
 
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -184,16 +183,8 @@ pub struct Journey {
 
 impl Journey {
     /// At its beginning.
-    pub fn new(pool: PoolIndex, source: IpAddr) -> Self {
-        Self {
-            pool,
-            key: FlowKey { source },
-            tried: Tried::default(),
-            retries: 0,
-            given_up: 0,
-            last: None,
-            redispatched: false,
-        }
+    pub fn new(pool: PoolIndex, key: FlowKey) -> Self {
+        Self { pool, key, tried: Tried::default(), retries: 0, given_up: 0, last: None, redispatched: false }
     }
 
     /// Chooses a member and gets a connection to it, trying others when that fails.

@@ -163,6 +163,25 @@ impl Stream {
         }
     }
 
+    /// Copies what waits, from the first byte on, and takes nothing: ready once that is more than the `seen` bytes of last
+    /// time, or no more will come. `room` is longer than `seen`.
+    fn poll_peek_more(&self, cx: &mut Context<'_>, room: &mut [u8], seen: usize) -> Poll<io::Result<usize>> {
+        loop {
+            let watch = match self.0.watched() {
+                Some(watch) => watch,
+                None => self.0.watch()?,
+            };
+            let mut known = ready!(watch.poll_read_ready(cx))?;
+            let ended = known.ready().is_read_closed();
+            match recv(self.0.get(), &mut *room, RecvFlags::PEEK).map(|(n, _)| n) {
+                Ok(n) if n > seen || n == 0 || ended => return Poll::Ready(Ok(n)),
+                Ok(_) | Err(Errno::WOULDBLOCK) => known.clear_ready(),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+
     /// Says that nothing more will be written.
     pub fn shutdown(&self) -> io::Result<()> {
         self.0.get().shutdown(Shutdown::Write)
@@ -195,6 +214,11 @@ async fn patiently<T>(patience: Patience<'_>, mut poll: impl FnMut(&mut Context<
 /// Reads once into `room`; 0 is the end of the stream. `room` is not empty.
 pub async fn read(from: &Stream, room: &mut [u8], patience: Patience<'_>) -> io::Result<usize> {
     patiently(patience, |cx| from.poll_read(cx, room)).await
+}
+
+/// As [`Stream::poll_peek_more`].
+pub async fn peek_more(from: &Stream, room: &mut [u8], seen: usize) -> io::Result<usize> {
+    poll_fn(|cx| from.poll_peek_more(cx, room, seen)).await
 }
 
 /// Waits until there is something to read (or the end, or an error), without holding memory for it.

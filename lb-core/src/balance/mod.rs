@@ -1,32 +1,38 @@
 //! Which member takes a request: one file per algorithm, all of the same shape.
 
+mod asks;
+mod cursor;
+mod first;
+mod flow;
+mod hash;
 mod least_connections;
+mod random;
 mod rotation;
-mod source_ip;
+mod static_rr;
 #[cfg(test)]
 mod tests;
 
-use std::net::IpAddr;
+use std::sync::Arc;
 
+pub use asks::Asks;
+pub use first::First;
+pub use flow::FlowKey;
+pub(crate) use flow::mix;
+pub use hash::{HashRule, Hashed, rdp_cookie};
 pub use least_connections::LeastConnections;
+pub use random::Random;
 pub use rotation::RoundRobin;
-pub use source_ip::SourceIp;
-pub(crate) use source_ip::mix;
+pub use static_rr::StaticRr;
 
-use crate::config::{LbAlgorithm, WEIGHT_MAX};
+use cursor::Look;
+
+use crate::config::{self, Hashing, LbAlgorithm, WEIGHT_MAX};
 use crate::snapshot::{MemberSlot, PoolSnapshot};
 use crate::time::Millis;
 
 /// Place of a member in its pool's table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberIndex(pub u16);
-
-/// What identifies a flow for algorithms that stick to something of the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlowKey {
-    /// Address the client came from.
-    pub source: IpAddr,
-}
 
 /// Weights are scaled by this, as in HAProxy, so that a few percent of a small weight are still something.
 pub const WEIGHT_SCALE: u32 = 16;
@@ -75,41 +81,60 @@ pub struct Group {
 #[derive(Debug)]
 enum Balancer {
     RoundRobin(RoundRobin),
+    StaticRr(StaticRr),
     LeastConnections(LeastConnections),
-    SourceIp(SourceIp),
+    First(First),
+    Random(Random),
+    /// What it hashes is kept for when it is compiled anew.
+    Hashed(Box<Hashed>, Arc<Hashing>),
 }
 
 impl Group {
-    /// Compiles the members at `indices` of `members`. `previous` is the group this one replaces: state that
-    /// still fits (the place in the rotation) is carried over.
+    /// Compiles the members at `indices` of `members`, in the order of the document. `previous` is the group this one
+    /// replaces: state that still fits (the place in the rotation) is carried over.
     pub(crate) fn build(
-        algorithm: LbAlgorithm,
+        pool: &config::Pool,
         members: &[MemberSlot],
         indices: Vec<MemberIndex>,
         previous: Option<&Self>,
     ) -> Self {
-        let balancer = match algorithm {
-            LbAlgorithm::RoundRobin => {
-                let rotation = RoundRobin::build(members, &indices);
-                Balancer::RoundRobin(match previous.map(|p| &p.balancer) {
-                    Some(Balancer::RoundRobin(old)) => rotation.continuing(old),
-                    _ => rotation,
-                })
+        let old = previous.map(|previous| &previous.balancer);
+        let balancer = match (pool.lb_algorithm, old) {
+            (LbAlgorithm::RoundRobin, Some(Balancer::RoundRobin(old))) => {
+                Balancer::RoundRobin(RoundRobin::build(members, &indices).continuing(old))
             }
-            LbAlgorithm::LeastConnections => Balancer::LeastConnections(LeastConnections::build(indices)),
-            LbAlgorithm::SourceIp => Balancer::SourceIp(SourceIp::build(members, &indices)),
+            (LbAlgorithm::StaticRr, Some(Balancer::StaticRr(old))) => {
+                Balancer::StaticRr(StaticRr::build(members, &indices).continuing(old))
+            }
+            (LbAlgorithm::StaticRr, _) => Balancer::StaticRr(StaticRr::build(members, &indices)),
+            (LbAlgorithm::LeastConnections, _) => Balancer::LeastConnections(LeastConnections::build(members, indices)),
+            (LbAlgorithm::First, _) => Balancer::First(First::build(indices)),
+            (LbAlgorithm::Random, _) => Balancer::Random(Random::build(members, indices)),
+            (algorithm, old) => match pool.hash.clone().or_else(|| Hashing::of(algorithm)) {
+                Some(hashing) => {
+                    let old = if let Some(Balancer::Hashed(old, _)) = old { Some(&**old) } else { None };
+                    Balancer::Hashed(Box::new(Hashed::build(&hashing, members, &indices, old)), Arc::new(hashing))
+                }
+                None => Balancer::RoundRobin(RoundRobin::build(members, &indices)),
+            },
         };
         Self { balancer }
     }
 
-    /// The same members with other shares: state is carried over as far as it makes sense.
+    /// The same members with other shares, or others of them up: state is carried over as far as it makes sense.
     pub(crate) fn rebuilt(&self, members: &[MemberSlot], indices: Vec<MemberIndex>) -> Self {
         let balancer = match &self.balancer {
             Balancer::RoundRobin(old) => Balancer::RoundRobin(RoundRobin::build(members, &indices).turned(old)),
+            Balancer::StaticRr(old) => Balancer::StaticRr(StaticRr::build(members, &indices).continuing(old)),
             Balancer::LeastConnections(old) => {
-                Balancer::LeastConnections(LeastConnections::build(indices).continuing(old))
+                Balancer::LeastConnections(LeastConnections::build(members, indices).continuing(old))
             }
-            Balancer::SourceIp(_) => Balancer::SourceIp(SourceIp::build(members, &indices)),
+            Balancer::First(_) => Balancer::First(First::build(indices)),
+            Balancer::Random(_) => Balancer::Random(Random::build(members, indices)),
+            Balancer::Hashed(old, hashing) => {
+                let new = Hashed::build(hashing, members, &indices, Some(old));
+                Balancer::Hashed(Box::new(new), Arc::clone(hashing))
+            }
         };
         Self { balancer }
     }
@@ -118,17 +143,39 @@ impl Group {
     pub(crate) fn again(&self) -> Self {
         let balancer = match &self.balancer {
             Balancer::RoundRobin(b) => Balancer::RoundRobin(b.clone()),
+            Balancer::StaticRr(b) => Balancer::StaticRr(b.clone()),
             Balancer::LeastConnections(b) => Balancer::LeastConnections(b.again()),
-            Balancer::SourceIp(b) => Balancer::SourceIp(b.clone()),
+            Balancer::First(b) => Balancer::First(b.clone()),
+            Balancer::Random(b) => Balancer::Random(b.clone()),
+            Balancer::Hashed(b, hashing) => Balancer::Hashed(b.clone(), Arc::clone(hashing)),
         };
         Self { balancer }
     }
 
-    fn pick(&self, members: &[MemberSlot], key: FlowKey, usable: impl Fn(MemberIndex) -> bool) -> Option<MemberIndex> {
+    /// True if it is to be compiled anew when a member comes up or goes down: HAProxy's tables are of those that are up.
+    /// Others pass over who is down.
+    pub(crate) fn heeds_up(&self) -> bool {
         match &self.balancer {
-            Balancer::RoundRobin(b) => b.pick(usable),
-            Balancer::LeastConnections(b) => b.pick(members, usable),
-            Balancer::SourceIp(b) => b.pick(key, usable),
+            Balancer::StaticRr(_) => true,
+            Balancer::Hashed(b, _) => b.heeds_up(),
+            Balancer::RoundRobin(_) | Balancer::LeastConnections(_) | Balancer::First(_) | Balancer::Random(_) => false,
+        }
+    }
+
+    fn pick(
+        &self,
+        pool: &PoolSnapshot,
+        key: &FlowKey,
+        look: Look,
+        usable: impl Fn(MemberIndex) -> bool,
+    ) -> Option<MemberIndex> {
+        match &self.balancer {
+            Balancer::RoundRobin(b) => b.pick(look, usable),
+            Balancer::StaticRr(b) => b.pick(look, usable),
+            Balancer::LeastConnections(b) => b.pick(&pool.members, look, usable),
+            Balancer::First(b) => b.pick(usable),
+            Balancer::Random(b) => b.pick(&pool.members, key, usable),
+            Balancer::Hashed(b, _) => b.pick(pool, key, look, usable),
         }
     }
 }
@@ -141,6 +188,16 @@ const CLAIMS_MAX: usize = 4;
 /// Members in `tried` come last, members that just failed before them, backups before both. A member that is
 /// judged down is never chosen. `None` only if the pool has no member that is up and may take traffic.
 pub fn pick(pool: &PoolSnapshot, key: FlowKey, now: Millis, tried: &Tried) -> Option<MemberIndex> {
+    choose(pool, &key, now, tried, Look::Take)
+}
+
+/// Whom [`pick`] would choose next. Nothing is claimed and nobody has its turn by it.
+pub fn preview(pool: &PoolSnapshot, key: FlowKey, now: Millis, tried: &Tried) -> Option<MemberIndex> {
+    choose(pool, &key, now, tried, Look::Peek)
+}
+
+#[inline(always)]
+fn choose(pool: &PoolSnapshot, key: &FlowKey, now: Millis, tried: &Tried, look: Look) -> Option<MemberIndex> {
     let groups = [&pool.ordinary, &pool.backups];
     for group in groups {
         let healthy = |i: MemberIndex| {
@@ -150,8 +207,10 @@ pub fn pick(pool: &PoolSnapshot, key: FlowKey, now: Millis, tried: &Tried) -> Op
         // Somebody else may claim the right to try a member between the look and the claim; then it is no
         // longer usable, and the next look finds another.
         for _ in 0..CLAIMS_MAX {
-            match group.pick(&pool.members, key, healthy) {
-                Some(member) if pool.member(member).state.fault.claim(now) => return Some(member),
+            match group.pick(pool, key, look, healthy) {
+                Some(member) if look == Look::Peek || pool.member(member).state.fault.claim(now) => {
+                    return Some(member);
+                }
                 Some(_) => {}
                 None => break,
             }
@@ -161,8 +220,8 @@ pub fn pick(pool: &PoolSnapshot, key: FlowKey, now: Millis, tried: &Tried) -> Op
     let untried = |i: MemberIndex| up(i) && !tried.contains(i);
     groups
         .iter()
-        .find_map(|group| group.pick(&pool.members, key, untried))
-        .or_else(|| groups.iter().find_map(|group| group.pick(&pool.members, key, up)))
+        .find_map(|group| group.pick(pool, key, look, untried))
+        .or_else(|| groups.iter().find_map(|group| group.pick(pool, key, look, up)))
 }
 
 /// True if another member than those in `tried` is ready to take a request at once.

@@ -74,7 +74,6 @@ const KEYS: &[(&str, &[&str])] = &[
 const WORDS: &[(&str, &[&str])] = &[
     ("ListenerProtocol", &["TERMINATED_HTTPS", "UDP", "SCTP", "PROMETHEUS"]),
     ("PoolProtocol", &["PROXY", "PROXYV2", "UDP", "SCTP"]),
-    ("LbAlgorithm", &["SOURCE_IP_PORT"]),
     ("MonitorType", &["UDP-CONNECT", "SCTP"]),
 ];
 

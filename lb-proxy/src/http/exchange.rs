@@ -7,12 +7,13 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Instant;
 
+use lb_core::balance::FlowKey;
 use lb_core::config::monitor::ObservedLayer;
 
 use super::answer::{Answer, Failed, Passed, Told};
 use super::body::{Broken, Pump};
 use super::h1::Framing;
-use super::h1::request::{self, Additions, Method, RequestHead};
+use super::h1::request::{self, Additions, Method, Parts, RequestHead};
 use super::session::{After, Books, Request, Session};
 use crate::buffer::{Buffer, Sheet};
 use crate::clock;
@@ -54,10 +55,10 @@ impl Session {
         let told = Told::default();
         // The buffer is there: the head was read into it.
         let mut buffer = self.buffer.take().unwrap_or_else(|| self.downstream.worker.buffers.lend());
-        self.prepare(&mut request, &mut buffer);
+        let key = self.prepare(&mut request, &mut buffer);
         let head = request.head;
         self.client_ends = !head.keep_alive;
-        let mut journey = self.listener().pool.map(|pool| Journey::new(pool, self.downstream.peer.ip()));
+        let mut journey = self.listener().pool.map(|pool| Journey::new(pool, key));
         let mut course = Course { reached: None, connected_at: None, moves: 0 };
         let outcome = match &mut journey {
             None => Err(endings::NO_MEMBER),
@@ -93,8 +94,9 @@ impl Session {
         after
     }
 
-    /// Writes the head a member gets and the line the log gets; then the head is dealt with.
-    fn prepare(&self, request: &mut Request, buffer: &mut Buffer) {
+    /// Writes the head a member gets and the line the log gets; then the head is dealt with. Returns what its pool
+    /// chooses a member by.
+    fn prepare(&self, request: &mut Request, buffer: &mut Buffer) -> FlowKey {
         let head = &request.head;
         let bytes = &buffer.filled()[..head.len];
         let Sheet { fields, out, line } = &mut *request.sheet;
@@ -104,12 +106,14 @@ impl Session {
             local: self.listener().address,
         };
         request::write(head, bytes, fields, &add, out);
+        let key = self.downstream.flow_of_request(&Parts { request: head, head: bytes, table: fields });
         line.extend_from_slice(head.method_name.in_(bytes));
         line.push(b' ');
         let target = head.target.in_(bytes);
         line.extend_from_slice(&target[..target.len().min(LINE_MAX)]);
         line.extend_from_slice(if head.minor_version == 0 { b" HTTP/1.0" } else { b" HTTP/1.1" });
         buffer.consume(head.len);
+        key
     }
 
     /// From member to member until the answer has been passed on or nothing more may be tried.

@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 
+use super::inspect;
 use super::relay::{Moved, Silence, relay};
 use crate::clock;
 use crate::dispatch::{Journey, Reached, Reuse};
@@ -13,7 +14,13 @@ use crate::worker::millis_between;
 
 /// Serves one client of a TCP (or passed-through HTTPS) listener.
 pub async fn serve(downstream: Downstream, client: Stream) {
-    let mut journey = downstream.listener.pool.map(|pool| Journey::new(pool, downstream.peer.ip()));
+    let (client, hash) = match downstream.first_bytes_rule() {
+        // Boxed: hardly any session does this, and each would be as large as one that does.
+        Some(rule) => Box::pin(inspect::hash(&downstream, rule, client)).await,
+        None => (client, None),
+    };
+    let key = downstream.flow_of_connection(hash);
+    let mut journey = downstream.listener.pool.map(|pool| Journey::new(pool, key));
     let connect_ms = downstream.listener.timeouts.member_connect_ms;
     let reached = match &mut journey {
         None => Err(endings::NO_MEMBER),

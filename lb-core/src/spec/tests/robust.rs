@@ -35,7 +35,7 @@ const RICH: &str = "loadbalancer:
       503: |
         some
         text
-  - {\"protocol\": TCP, \"protocol_port\": 81, default_pool: {protocol: TCP, lb_algorithm: SOURCE_IP}}
+  - {\"protocol\": TCP, \"protocol_port\": 81, default_pool: {protocol: TCP, lb_algorithm: SOURCE_IP, hash: {table: MAP, avalanche: true}}}
 ";
 
 /// Pieces that mean something to a reader of YAML or JSON.

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 use uuid::Uuid;
 
+use super::hashings::choices;
 use super::round_trip_monitors::{agent_checks, marked_down, monitors, observations};
 use crate::config::*;
 use crate::id::{ListenerId, LoadBalancerId, MemberId, PoolId};
@@ -67,8 +68,12 @@ fn limits() -> impl Strategy<Value = u64> {
 }
 
 fn timeouts() -> impl Strategy<Value = Timeouts> {
-    (limits(), limits(), limits(), limits(), limits(), prop::option::of(limits())).prop_map(
-        |(client_data_ms, member_connect_ms, member_data_ms, http_request_ms, http_keep_alive_ms, tunnel_ms)| {
+    let of_listener = (limits(), limits(), prop::option::of(limits()));
+    ((limits(), limits(), limits(), limits()), of_listener).prop_map(
+        |(
+            (client_data_ms, member_connect_ms, member_data_ms, tcp_inspect_ms),
+            (http_request_ms, http_keep_alive_ms, tunnel_ms),
+        )| {
             Timeouts {
                 client_data_ms,
                 member_connect_ms,
@@ -76,6 +81,7 @@ fn timeouts() -> impl Strategy<Value = Timeouts> {
                 http_request_ms,
                 http_keep_alive_ms,
                 tunnel_ms,
+                tcp_inspect_ms,
             }
         },
     )
@@ -116,15 +122,13 @@ fn members() -> impl Strategy<Value = Member> {
 }
 
 fn pools() -> impl Strategy<Value = Pool> {
-    let protocols = vec![PoolProtocol::Tcp, PoolProtocol::Http, PoolProtocol::Https];
-    let algorithms = vec![LbAlgorithm::RoundRobin, LbAlgorithm::LeastConnections, LbAlgorithm::SourceIp];
     let identity = (any::<u128>(), words(), paragraphs(), prop::collection::vec(words(), 0..3));
-    let rules = (prop::sample::select(protocols), prop::sample::select(algorithms), any::<bool>());
+    let rules = (choices(), any::<bool>());
     let slow_start = prop_oneof![Just(0), 0..=crate::spec::SECONDS_MAX * 1000];
     let health = (monitors(), observations(), slow_start, agent_checks(), marked_down());
     (identity, rules, prop::collection::vec(members(), 0..6), health).prop_map(|(identity, rules, members, health)| {
         let (id, name, description, tags) = identity;
-        let (protocol, lb_algorithm, admin_state_up) = rules;
+        let ((protocol, lb_algorithm, hash), admin_state_up) = rules;
         let (monitors, mut observation, slow_start_ms, agent_check, on_marked_down) = health;
         // Only what reads answers can look at them, and only what is asked can come back.
         observation = observation.filter(|_| !monitors.is_empty());
@@ -137,6 +141,7 @@ fn pools() -> impl Strategy<Value = Pool> {
             description,
             protocol,
             lb_algorithm,
+            hash,
             admin_state_up,
             members,
             monitors,
@@ -227,7 +232,7 @@ fn make_legal(config: &mut LoadBalancer, listeners: Vec<(Listener, usize)>) {
             continue;
         }
         let allowed = |pool: &&Pool| match listener.protocol {
-            ListenerProtocol::Tcp => true,
+            ListenerProtocol::Tcp => pool.protocol != PoolProtocol::Http || !pool.lb_algorithm.reads_requests(),
             ListenerProtocol::Http => pool.protocol == PoolProtocol::Http,
             ListenerProtocol::Https => pool.protocol != PoolProtocol::Http,
         };

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{AgentCheck, HealthMonitor, Line, NodeId, Observe, OnMarkedDown, Seconds, Text};
+use super::{AgentCheck, Hashing, HealthMonitor, LbAlgorithm, Line, NodeId, Observe, OnMarkedDown, Seconds, Text};
 use crate::config::WEIGHT_MAX;
 use crate::id::{MemberId, PoolId};
 use crate::spec::{MEMBERS_MAX, MONITORS_MAX};
@@ -27,6 +27,8 @@ pub(in crate::spec) struct Pool {
     /// How a member is chosen.
     #[schemars(with = "LbAlgorithm")]
     pub(in crate::spec) lb_algorithm: Option<LbAlgorithm>,
+    /// Extension: what is hashed, and how a member is found by it; for algorithms that hash.
+    pub(in crate::spec) hash: Option<Hashing>,
     /// False: no member of it is used. Default: true.
     pub(in crate::spec) admin_state_up: Option<bool>,
     /// The servers behind it.
@@ -81,18 +83,6 @@ pub(in crate::spec) enum PoolProtocol {
     Http,
     /// TLS, passed through untouched.
     Https,
-}
-
-/// How a pool chooses a member.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub(in crate::spec) enum LbAlgorithm {
-    /// In turn, by weight.
-    RoundRobin,
-    /// Fewest connections in flight for its weight.
-    LeastConnections,
-    /// By the client's address.
-    SourceIp,
 }
 
 /// One server: an address and a port with a weight.

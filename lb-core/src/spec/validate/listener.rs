@@ -104,7 +104,8 @@ impl Border<'_> {
         let pool = &self.pools[index];
         let id = pool.id;
         if let (Some(listener), Some(pool)) = (listener.protocol.map(protocol), pool.protocol) {
-            self.pair(listener, pool, spot);
+            self.pair(listener, pool, spot.clone());
+            self.reads_what_is_hashed(listener, index, spot);
         }
         Some(id)
     }
@@ -211,6 +212,7 @@ fn timeouts(listener: &types::Listener) -> config::Timeouts {
         http_request_ms: listener.timeout_http_request.unwrap_or(HTTP_REQUEST_MS),
         http_keep_alive_ms: listener.timeout_http_keep_alive.unwrap_or(client_data_ms),
         tunnel_ms: listener.timeout_tunnel,
+        tcp_inspect_ms: listener.timeout_tcp_inspect.unwrap_or(0),
     }
 }
 

@@ -4,6 +4,7 @@
 //! that was never written. So a rule that lacks a value it needs is silent: its absence is reported already.
 
 mod address;
+mod hashing;
 mod listener;
 mod log;
 mod monitor;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::hashing::algorithm;
 use super::monitor::on_marked_down;
 use super::unique::{Identity, Seen};
 use super::{Border, NodeId, line, lines, text, types};
@@ -16,6 +17,7 @@ pub(super) struct Pool {
     /// Written in `pools`; otherwise inside a listener.
     pub(super) shared: bool,
     pub(super) protocol: Option<config::PoolProtocol>,
+    pub(super) lb_algorithm: Option<config::LbAlgorithm>,
     /// Where its members listen, as far as known.
     pub(super) sockets: Vec<(NodeId, SocketAddr)>,
     /// `None` if something was wrong.
@@ -71,31 +73,35 @@ impl Border<'_> {
         let members = self.members(parent, written, &mut sockets);
         let protocol = pool.protocol.map(protocol);
         let lb_algorithm = pool.lb_algorithm.map(algorithm);
+        let hash = self.hashing(at, pool.hash.take(), lb_algorithm, protocol);
         let has_monitors = ["healthmonitor", "healthmonitors"].iter().any(|key| self.tree.is_lost(at, key))
             || pool.healthmonitor.is_some()
             || pool.healthmonitors.as_ref().is_some_and(|monitors| !monitors.is_empty());
         let monitors = self.monitors(&mut pool, parent);
         let observation = self.observation(at, pool.observe, has_monitors, protocol);
         let agent_check = self.agent_check(pool.agent_check);
-        let config = match (protocol, lb_algorithm, monitors) {
-            (Some(protocol), Some(lb_algorithm), Some(monitors)) if members.len() == count => Some(config::Pool {
-                id,
-                name: name.clone(),
-                description: text(pool.description),
-                protocol,
-                lb_algorithm,
-                admin_state_up: pool.admin_state_up.unwrap_or(true),
-                members,
-                monitors,
-                observation,
-                slow_start_ms: pool.slow_start.map_or(0, |slow| slow.ms),
-                agent_check,
-                on_marked_down: on_marked_down(pool.on_marked_down),
-                tags: lines(pool.tags),
-            }),
+        let config = match (protocol, lb_algorithm, hash, monitors) {
+            (Some(protocol), Some(lb_algorithm), Some(hash), Some(monitors)) if members.len() == count => {
+                Some(config::Pool {
+                    id,
+                    name: name.clone(),
+                    description: text(pool.description),
+                    protocol,
+                    lb_algorithm,
+                    hash,
+                    admin_state_up: pool.admin_state_up.unwrap_or(true),
+                    members,
+                    monitors,
+                    observation,
+                    slow_start_ms: pool.slow_start.map_or(0, |slow| slow.ms),
+                    agent_check,
+                    on_marked_down: on_marked_down(pool.on_marked_down),
+                    tags: lines(pool.tags),
+                })
+            }
             _ => None,
         };
-        self.pools.push(Pool { at, id, name, shared, protocol, sockets, config });
+        self.pools.push(Pool { at, id, name, shared, protocol, lb_algorithm, sockets, config });
         self.pools.len() - 1
     }
 
@@ -153,13 +159,5 @@ fn protocol(written: types::PoolProtocol) -> config::PoolProtocol {
         types::PoolProtocol::Tcp => config::PoolProtocol::Tcp,
         types::PoolProtocol::Http => config::PoolProtocol::Http,
         types::PoolProtocol::Https => config::PoolProtocol::Https,
-    }
-}
-
-fn algorithm(written: types::LbAlgorithm) -> config::LbAlgorithm {
-    match written {
-        types::LbAlgorithm::RoundRobin => config::LbAlgorithm::RoundRobin,
-        types::LbAlgorithm::LeastConnections => config::LbAlgorithm::LeastConnections,
-        types::LbAlgorithm::SourceIp => config::LbAlgorithm::SourceIp,
     }
 }

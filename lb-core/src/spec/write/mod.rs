@@ -1,5 +1,6 @@
 //! A configuration written back as a document of this floor, every default spelled out.
 
+mod hashing;
 mod monitor;
 
 use std::collections::BTreeMap;
@@ -42,6 +43,7 @@ fn listener(listener: &Listener) -> Value {
         "timeout_member_data": timeouts.member_data_ms,
         "timeout_http_request": timeouts.http_request_ms,
         "timeout_http_keep_alive": timeouts.http_keep_alive_ms,
+        "timeout_tcp_inspect": timeouts.tcp_inspect_ms,
         "log": log(&listener.log),
         "tags": listener.tags,
     }));
@@ -99,6 +101,7 @@ fn pool(pool: &Pool) -> Value {
             put(&mut body, "healthmonitors", Some(several.iter().map(monitor::monitor).collect::<Vec<_>>()));
         }
     }
+    put(&mut body, "hash", pool.hash.as_ref().map(hashing::hashing));
     put(&mut body, "observe", pool.observation.as_ref().map(monitor::observation));
     put(&mut body, "agent_check", pool.agent_check.as_ref().map(monitor::agent_check));
     Value::Object(body)
