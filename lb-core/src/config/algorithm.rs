@@ -129,7 +129,7 @@ pub enum HashKey {
         /// Its name, exact.
         parameter: String,
     },
-    /// The first value of the first field of that name.
+    /// The first value of the first field of that name; none if that is empty.
     Header {
         /// Its name, in any case.
         header: String,

@@ -50,7 +50,7 @@ impl HashRule {
             }
             Part::Parameter(name) => parameter(parts.target(), name).map(|value| self.of_text(value)),
             Part::Field { name, domain_only } => {
-                let value = parts.fields(name).map(first_value).find(|value| !value.is_empty())?;
+                let value = parts.field(name).map(first_value).filter(|value| !value.is_empty())?;
                 Some(self.of_text(if *domain_only { domain(value) } else { value }))
             }
             Part::RdpCookie(_) => None,
