@@ -48,6 +48,11 @@ impl Maglev {
         Self { table: filled(&made), members: made.into() }
     }
 
+    #[cfg(test)]
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.table, &other.table)
+    }
+
     pub(super) fn pick(&self, key: u64, usable: impl Fn(MemberIndex) -> bool) -> Option<MemberIndex> {
         if self.table.is_empty() {
             return None;

@@ -107,6 +107,16 @@ impl Hashed {
         self.bound.is_some() || matches!(self.table, Table::Map(_))
     }
 
+    /// True if nothing was laid out anew.
+    #[cfg(test)]
+    pub(super) fn shares_table_with(&self, other: &Self) -> bool {
+        match (&self.table, &other.table) {
+            (Table::Ring(one), Table::Ring(other)) => one.is(other),
+            (Table::Maglev(one, _), Table::Maglev(other, _)) => one.is(other),
+            _ => false,
+        }
+    }
+
     // Kept out of `pick`, whose other algorithms would pay for what this one prepares.
     #[inline(never)]
     pub(super) fn pick(

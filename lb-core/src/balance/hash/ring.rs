@@ -63,6 +63,11 @@ impl Ring {
         Self { points: points.into(), owners: owners.into(), members: made, cursor }
     }
 
+    #[cfg(test)]
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.points, &other.points)
+    }
+
     /// The next point's, for a request without a key.
     pub(super) fn in_turn(&self, look: Look, usable: impl Fn(MemberIndex) -> bool) -> Option<MemberIndex> {
         self.cursor.walk(&self.owners, self.owners.len(), look, usable)

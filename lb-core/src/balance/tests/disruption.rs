@@ -118,13 +118,24 @@ fn who_is_up_is_nobody_elses_business() {
 
 #[test]
 fn tables_are_taken_again_when_nothing_changed() {
-    // 4096 members and their 65537 places, a thousand times: only copies are that quick.
-    let members = vec![(1, false); 1000];
-    let config = Arc::new(config("lb_algorithm: SOURCE_IP, hash: {table: MAGLEV}", &members));
-    let mut snapshot = Snapshot::build(Arc::clone(&config), &Snapshot::empty(), 1);
-    let before = owners(&snapshot);
-    for _ in 0..20 {
-        snapshot = Snapshot::build(Arc::clone(&config), &snapshot, 1);
+    let shared = |algorithm: &str, change: &dyn Fn(&mut config::LoadBalancer)| {
+        let mut config = config(algorithm, &[(1, false), (2, false), (3, false)]);
+        let before = Snapshot::build(Arc::new(config.clone()), &Snapshot::empty(), 1);
+        change(&mut config);
+        let after = Snapshot::build(Arc::new(config), &before, 1);
+        match [&before, &after].map(|snapshot| &snapshot.pools[0].ordinary.balancer) {
+            [Balancer::Hashed(old, _), Balancer::Hashed(new, _)] => old.shares_table_with(new),
+            _ => panic!("two hashes"),
+        }
+    };
+    for algorithm in
+        ["lb_algorithm: SOURCE_IP, hash: {table: MAGLEV}", "lb_algorithm: SOURCE_IP, hash: {table: CONSISTENT}"]
+    {
+        assert!(shared(algorithm, &|_| ()), "{algorithm}: laid out for nothing");
+        assert!(!shared(algorithm, &|config| config.pools[0].members[0].weight = 7), "{algorithm}: an old table");
+        assert!(
+            !shared(algorithm, &|config| config.pools[0].members.swap(0, 2)),
+            "{algorithm}: members at other places"
+        );
     }
-    assert_eq!(owners(&snapshot), before);
 }

@@ -126,6 +126,7 @@ fn names_are_there_and_may_be_names() {
     let needs = "HEADER needs the name of what is hashed | give `hash: {header: …}`";
     assert_eq!(of("HEADER", ""), [needs]);
     assert_eq!(of("HEADER", ", hash: {domain_only: true}"), [needs]);
+    assert_eq!(of("HEADER", ", hash: {haeder: x}"), ["unknown key `haeder` | did you mean `header`?"]);
     assert_eq!(of("HEADER", ", hash: {header: 'a b'}"), ["`a b` is no name of a field | letters, digits and `-`"]);
     assert_eq!(of("HEADER", ", hash: {header: ''}"), ["this may not be empty | write a value or leave the key out"]);
     assert_eq!(

@@ -5,6 +5,7 @@ use crate::config::{
     HashFunction, HashKey, HashTable, Hashing, LbAlgorithm, ListenerProtocol, PoolProtocol, RDP_COOKIE,
 };
 use crate::spec::mistake::shown;
+use crate::spec::near::nearest;
 use crate::spec::tree::Spot;
 
 /// What a key of `hash` is for.
@@ -139,7 +140,12 @@ impl Border<'_> {
 
     fn hash_key(&mut self, pool: NodeId, hash: Option<&mut types::Hashing>, algorithm: LbAlgorithm) -> Option<HashKey> {
         let at = hash.as_ref().map(|hash| hash.at);
-        let lost = |key: &str| at.is_some_and(|at| self.tree.is_lost(at, key));
+        // Written, but with a mistake that is reported, in its value or in the key itself.
+        let lost = |key: &str| {
+            let entries = at.map_or(&[][..], |at| self.tree.entries(at));
+            let mut wrong = entries.iter().filter(|entry| self.tree.is_rejected(entry.value));
+            wrong.any(|entry| nearest(&entry.key, [key].into_iter()).is_some())
+        };
         let mut read = Hashing::of(algorithm).map(|hashing| hashing.key).or_else(|| required(algorithm))?;
         match &mut read {
             HashKey::Source | HashKey::SourcePort => {}
