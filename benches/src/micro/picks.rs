@@ -1,7 +1,7 @@
 //! Picks: a member for a request, by each algorithm, from few members to many; and what hashes make of a request.
 
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
@@ -94,14 +94,17 @@ fn pick((name, keys, load): Kind, members: u16) -> Scenario {
         let pool = pool(keys, members)?;
         if load == Load::Busy {
             for (i, slot) in pool.members.iter().enumerate() {
-                (0..=i % 3).for_each(|_| slot.state.enter());
+                for _ in 0..=i % 3 {
+                    slot.state.enter();
+                    pool.cells.of(0).active.inc();
+                }
             }
         }
         let (tried, now) = (Tried::default(), Millis(1_000));
         // Clients of one network, one after the other.
         let mut clients = (0..CALLS_ALL as u32).map(|i| {
-            let client = SocketAddr::from((Ipv4Addr::from(0xc633_6400 + i), 40_000 + i as u16));
-            FlowKey { draw: i.wrapping_mul(0x9e37_79b9), ..FlowKey::of(client) }
+            let source = Ipv4Addr::from(0xc633_6400 + i).into();
+            FlowKey { source, source_port: i as u16, hash: None, draw: i.wrapping_mul(0x9e37_79b9) }
         });
         Ok(Box::new(move || {
             let Some(key) = clients.next() else { return };

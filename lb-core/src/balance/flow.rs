@@ -23,6 +23,7 @@ impl FlowKey {
 }
 
 /// IPv4-mapped IPv6 addresses count as the IPv4 address they stand for.
+#[inline]
 pub(super) fn address_hash(address: IpAddr) -> u64 {
     match address.to_canonical() {
         IpAddr::V4(v4) => mix(u64::from(u32::from(v4))),
@@ -45,6 +46,7 @@ pub(super) fn folded(address: IpAddr) -> u32 {
 }
 
 /// The finaliser of SplitMix64: every input bit flips each output bit about half the time.
+#[inline]
 pub(crate) fn mix(mut x: u64) -> u64 {
     x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

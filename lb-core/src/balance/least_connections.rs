@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::MemberIndex;
-use super::cursor::Look;
 use crate::snapshot::MemberSlot;
 
 /// Members compared for one pick, in the order of the document.
@@ -53,10 +52,9 @@ impl LeastConnections {
             .continuing(self)
     }
 
-    pub(super) fn pick(
+    pub(super) fn pick<const TAKES: bool>(
         &self,
         members: &[MemberSlot],
-        look: Look,
         usable: impl Fn(MemberIndex) -> bool,
     ) -> Option<MemberIndex> {
         let count = self.indices.len();
@@ -64,67 +62,92 @@ impl LeastConnections {
             return None;
         }
         let start = self.start.load(Ordering::Relaxed) % count;
-        let mut best = self.least(members, start, &usable)?;
-        let mut next = best.place + 1;
-        if count > LOOKED_AT_MAX && best.load.in_flight > 0 {
-            best = self.least_of_weights(members, start, best, usable);
+        let (before, after) = self.indices.split_at(start);
+        // As many as are looked at, from the start on and then from the beginning.
+        let (first, more) = after.split_at(after.len().min(LOOKED_AT_MAX));
+        let (second, last) = before.split_at(before.len().min(LOOKED_AT_MAX - first.len()));
+        let mut best = least(members, first, start, None, &usable);
+        if !best.as_ref().is_some_and(Candidate::is_idle) {
+            best = least(members, second, 0, best, &usable);
+        }
+        let mut next = best.as_ref().map_or(0, |best| best.place + 1);
+        if count > LOOKED_AT_MAX && !best.as_ref().is_some_and(Candidate::is_idle) {
+            let rest = [(more, start + first.len()), (last, second.len())];
+            best = self.in_a_large_pool(members, start, best, rest, &usable);
             // Whoever is idle elsewhere is come across soon.
             next = start + LOOKED_AT_MAX;
         }
-        if look == Look::Take {
+        if TAKES && best.is_some() {
             self.start.store(next, Ordering::Relaxed);
         }
-        Some(self.indices[best.place])
+        best.map(|best| self.indices[best.place])
     }
 
-    fn least(&self, members: &[MemberSlot], start: usize, usable: impl Fn(MemberIndex) -> bool) -> Option<Candidate> {
-        let (before, after) = self.indices.split_at(start);
-        let in_turn = after.iter().zip(start..).chain(before.iter().zip(0..));
-        let mut best: Option<Candidate> = None;
-        for (looked_at, (index, place)) in in_turn.enumerate() {
-            if looked_at >= LOOKED_AT_MAX && best.is_some() {
-                break;
-            }
-            let load = Load::of(&members[usize::from(index.0)]);
-            // Whether it may be used is the dearer question: only those that would win are asked.
-            if best.as_ref().is_none_or(|best| load.in_flight == 0 || load.lighter_than(&best.load)) && usable(*index) {
-                let idle = load.in_flight == 0;
-                best = Some(Candidate { place, load });
-                if idle {
-                    break;
-                }
-            }
-        }
-        best
-    }
-
-    /// Somebody lighter than `best` among some of each weight: heavy members that stand together would else be looked
-    /// at only now and then.
-    fn least_of_weights(
+    /// Nobody is idle among the first: somebody lighter among some of each weight, for heavy members that stand together
+    /// would else be looked at only now and then. Or anybody of the rest, if nobody of the first was usable.
+    #[cold]
+    #[inline(never)]
+    fn in_a_large_pool(
         &self,
         members: &[MemberSlot],
         start: usize,
-        mut best: Candidate,
-        usable: impl Fn(MemberIndex) -> bool,
-    ) -> Candidate {
+        mut best: Option<Candidate>,
+        rest: [(&[MemberIndex], usize); 2],
+        usable: &dyn Fn(MemberIndex) -> bool,
+    ) -> Option<Candidate> {
         for places in &*self.weights {
             let (before, after) = places.split_at(start % places.len());
             for place in after.iter().chain(before).take(LOOKED_AT_OF_WEIGHT) {
                 let index = self.indices[usize::from(*place)];
                 let load = Load::of(&members[usize::from(index.0)]);
-                if load.lighter_than(&best.load) && usable(index) {
-                    best = Candidate { place: usize::from(*place), load };
+                if best.as_ref().is_none_or(|best| load.lighter_than(&best.load)) && usable(index) {
+                    best = Some(Candidate { place: usize::from(*place), load });
                 }
+            }
+        }
+        if best.is_none() {
+            for (indices, place) in rest {
+                best = least(members, indices, place, best, usable);
             }
         }
         best
     }
 }
 
+/// The first idle one of `indices`, else whoever of them and `best` has the least for its weight. `place` is that of the
+/// first of them.
+#[inline(always)]
+fn least(
+    members: &[MemberSlot],
+    indices: &[MemberIndex],
+    place: usize,
+    mut best: Option<Candidate>,
+    usable: impl Fn(MemberIndex) -> bool,
+) -> Option<Candidate> {
+    for (index, place) in indices.iter().zip(place..) {
+        let load = Load::of(&members[usize::from(index.0)]);
+        // Whether it may be used is the dearer question: only those that would win are asked.
+        if best.as_ref().is_none_or(|best| load.in_flight == 0 || load.lighter_than(&best.load)) && usable(*index) {
+            let idle = load.in_flight == 0;
+            best = Some(Candidate { place, load });
+            if idle {
+                break;
+            }
+        }
+    }
+    best
+}
+
 struct Candidate {
     /// Into `indices`.
     place: usize,
     load: Load,
+}
+
+impl Candidate {
+    fn is_idle(&self) -> bool {
+        self.load.in_flight == 0
+    }
 }
 
 struct Load {

@@ -24,7 +24,7 @@ pub use random::Random;
 pub use rotation::RoundRobin;
 pub use static_rr::StaticRr;
 
-use cursor::Look;
+use cursor::{PEEK, TAKE};
 
 use crate::config::{self, Hashing, LbAlgorithm, WEIGHT_MAX};
 use crate::snapshot::{MemberSlot, PoolSnapshot};
@@ -162,20 +162,37 @@ impl Group {
         }
     }
 
-    fn pick(
+    fn pick<const TAKES: bool>(
         &self,
         pool: &PoolSnapshot,
         key: &FlowKey,
-        look: Look,
         usable: impl Fn(MemberIndex) -> bool,
     ) -> Option<MemberIndex> {
         match &self.balancer {
-            Balancer::RoundRobin(b) => b.pick(look, usable),
-            Balancer::StaticRr(b) => b.pick(look, usable),
-            Balancer::LeastConnections(b) => b.pick(&pool.members, look, usable),
+            Balancer::RoundRobin(b) => b.pick::<TAKES>(usable),
+            Balancer::LeastConnections(b) => b.pick::<TAKES>(&pool.members, usable),
+            Balancer::Hashed(b, _) => b.pick::<TAKES>(pool, key, usable),
+            Balancer::StaticRr(_) | Balancer::First(_) | Balancer::Random(_) => {
+                self.pick_aside::<TAKES>(pool, key, &usable)
+            }
+        }
+    }
+
+    /// The same with one copy of the code: were all inlined into one place, none of them would be well.
+    #[inline(never)]
+    fn pick_aside<const TAKES: bool>(
+        &self,
+        pool: &PoolSnapshot,
+        key: &FlowKey,
+        usable: &dyn Fn(MemberIndex) -> bool,
+    ) -> Option<MemberIndex> {
+        match &self.balancer {
+            Balancer::RoundRobin(b) => b.pick::<TAKES>(usable),
+            Balancer::StaticRr(b) => b.pick::<TAKES>(usable),
+            Balancer::LeastConnections(b) => b.pick::<TAKES>(&pool.members, usable),
             Balancer::First(b) => b.pick(usable),
             Balancer::Random(b) => b.pick(&pool.members, key, usable),
-            Balancer::Hashed(b, _) => b.pick(pool, key, look, usable),
+            Balancer::Hashed(b, _) => b.pick::<TAKES>(pool, key, usable),
         }
     }
 }
@@ -188,16 +205,17 @@ const CLAIMS_MAX: usize = 4;
 /// Members in `tried` come last, members that just failed before them, backups before both. A member that is
 /// judged down is never chosen. `None` only if the pool has no member that is up and may take traffic.
 pub fn pick(pool: &PoolSnapshot, key: FlowKey, now: Millis, tried: &Tried) -> Option<MemberIndex> {
-    choose(pool, &key, now, tried, Look::Take)
+    choose::<TAKE>(pool, &key, now, tried)
 }
 
 /// Whom [`pick`] would choose next. Nothing is claimed and nobody has its turn by it.
 pub fn preview(pool: &PoolSnapshot, key: FlowKey, now: Millis, tried: &Tried) -> Option<MemberIndex> {
-    choose(pool, &key, now, tried, Look::Peek)
+    choose::<PEEK>(pool, &key, now, tried)
 }
 
+// One caller each: a call on the walk would be for nothing.
 #[inline(always)]
-fn choose(pool: &PoolSnapshot, key: &FlowKey, now: Millis, tried: &Tried, look: Look) -> Option<MemberIndex> {
+fn choose<const TAKES: bool>(pool: &PoolSnapshot, key: &FlowKey, now: Millis, tried: &Tried) -> Option<MemberIndex> {
     let groups = [&pool.ordinary, &pool.backups];
     for group in groups {
         let healthy = |i: MemberIndex| {
@@ -207,8 +225,8 @@ fn choose(pool: &PoolSnapshot, key: &FlowKey, now: Millis, tried: &Tried, look: 
         // Somebody else may claim the right to try a member between the look and the claim; then it is no
         // longer usable, and the next look finds another.
         for _ in 0..CLAIMS_MAX {
-            match group.pick(pool, key, look, healthy) {
-                Some(member) if look == Look::Peek || pool.member(member).state.fault.claim(now) => {
+            match group.pick::<TAKES>(pool, key, healthy) {
+                Some(member) if !TAKES || pool.member(member).state.fault.claim(now) => {
                     return Some(member);
                 }
                 Some(_) => {}
@@ -216,12 +234,20 @@ fn choose(pool: &PoolSnapshot, key: &FlowKey, now: Millis, tried: &Tried, look: 
             }
         }
     }
+    last_resort::<TAKES>(pool, key, tried)
+}
+
+/// Nobody is healthy: one that just failed, else one that was tried.
+#[cold]
+#[inline(never)]
+fn last_resort<const TAKES: bool>(pool: &PoolSnapshot, key: &FlowKey, tried: &Tried) -> Option<MemberIndex> {
+    let groups = [&pool.ordinary, &pool.backups];
     let up = |i: MemberIndex| pool.member(i).state.up();
     let untried = |i: MemberIndex| up(i) && !tried.contains(i);
     groups
         .iter()
-        .find_map(|group| group.pick(pool, key, look, untried))
-        .or_else(|| groups.iter().find_map(|group| group.pick(pool, key, look, up)))
+        .find_map(|group| group.pick_aside::<TAKES>(pool, key, &untried))
+        .or_else(|| groups.iter().find_map(|group| group.pick_aside::<TAKES>(pool, key, &up)))
 }
 
 /// True if another member than those in `tried` is ready to take a request at once.

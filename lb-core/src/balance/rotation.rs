@@ -12,7 +12,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::cursor::{Cursor, Look};
+use super::cursor::Cursor;
 use super::{MemberIndex, WEIGHT_SCALE};
 use crate::snapshot::MemberSlot;
 
@@ -50,8 +50,8 @@ impl RoundRobin {
         self
     }
 
-    pub(super) fn pick(&self, look: Look, usable: impl Fn(MemberIndex) -> bool) -> Option<MemberIndex> {
-        self.cursor.walk(&self.order, self.members * 2, look, usable)
+    pub(super) fn pick<const TAKES: bool>(&self, usable: impl Fn(MemberIndex) -> bool) -> Option<MemberIndex> {
+        self.cursor.walk::<TAKES>(&self.order, self.members * 2, usable)
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use super::MemberIndex;
-use super::cursor::{Cursor, Look};
+use super::cursor::Cursor;
 use super::rotation::gcd;
 use crate::snapshot::MemberSlot;
 
@@ -46,8 +46,8 @@ impl StaticRr {
         self
     }
 
-    pub(super) fn pick(&self, look: Look, usable: impl Fn(MemberIndex) -> bool) -> Option<MemberIndex> {
-        let in_turn = self.cursor.walk(&self.table, self.all.len() * 2, look, &usable);
+    pub(super) fn pick<const TAKES: bool>(&self, usable: impl Fn(MemberIndex) -> bool) -> Option<MemberIndex> {
+        let in_turn = self.cursor.walk::<TAKES>(&self.table, self.all.len() * 2, &usable);
         in_turn.or_else(|| self.all.iter().copied().find(|i| usable(*i)))
     }
 }

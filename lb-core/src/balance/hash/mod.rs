@@ -24,7 +24,6 @@ use rendezvous::Rendezvous;
 use ring::Ring;
 pub use rule::HashRule;
 
-use super::cursor::Look;
 use super::flow::{FlowKey, address_hash, folded, mix};
 use super::{MemberIndex, RoundRobin, StaticRr};
 use crate::config::{HashKey, HashTable, Hashing};
@@ -119,67 +118,85 @@ impl Hashed {
 
     // Kept out of `pick`, whose other algorithms would pay for what this one prepares.
     #[inline(never)]
-    pub(super) fn pick(
+    pub(super) fn pick<const TAKES: bool>(
         &self,
         pool: &PoolSnapshot,
         key: &FlowKey,
-        look: Look,
         usable: impl Fn(MemberIndex) -> bool,
     ) -> Option<MemberIndex> {
         if let Some(only) = self.only {
             return usable(only).then_some(only);
         }
-        let Some(bound) = &self.bound else { return self.find(key, look, usable, None) };
-        let places = bound.places(pool.cells.sum(|cell| cell.active.get()));
-        self.find(key, look, usable, Some(&|member| bound.has_place(places, &pool.members, member)))
-    }
-
-    fn find(
-        &self,
-        key: &FlowKey,
-        look: Look,
-        usable: impl Fn(MemberIndex) -> bool,
-        has_place: Option<&dyn Fn(MemberIndex) -> bool>,
-    ) -> Option<MemberIndex> {
-        // Whoever has a place comes first. When nobody has, figures are of different moments, and the key decides alone.
-        match (&self.table, self.hash(key)) {
-            (Table::Map(map), Some(hash)) => mapped(map, hash as u32, usable),
-            (Table::Map(map), None) => map.pick(look, usable),
-            (Table::Ring(ring), Some(hash)) => match has_place {
-                None => ring.nearest(hash as u32, usable, |_| true),
-                Some(has_place) => ring.nearest(hash as u32, usable, has_place),
+        if let Some(bound) = &self.bound {
+            return self.pick_bounded::<TAKES>(bound, pool, key, &usable);
+        }
+        match &self.table {
+            Table::Rendezvous(rendezvous, turns) => match self.seed(key) {
+                Some(seed) => rendezvous.pick(seed, usable),
+                None => turns.as_ref()?.pick::<TAKES>(usable),
             },
-            (Table::Ring(ring), None) => ring.in_turn(look, usable),
-            (Table::Maglev(maglev, _), Some(hash)) => match has_place {
-                None => maglev.pick(hash, usable),
-                Some(has_place) => {
-                    let roomy = maglev.pick(hash, |member| has_place(member) && usable(member));
-                    roomy.or_else(|| maglev.pick(hash, usable))
-                }
+            Table::Maglev(maglev, turns) => match self.seed(key) {
+                Some(seed) => maglev.pick(seed, usable),
+                None => turns.as_ref()?.pick::<TAKES>(usable),
             },
-            (Table::Rendezvous(rendezvous, _), Some(hash)) => match has_place {
-                None => rendezvous.pick(hash, usable),
-                Some(has_place) => {
-                    let roomy = rendezvous.pick(hash, |member| has_place(member) && usable(member));
-                    roomy.or_else(|| rendezvous.pick(hash, usable))
-                }
+            Table::Ring(ring) => match self.number(key) {
+                Some(number) => ring.nearest(number, usable),
+                None => ring.in_turn::<TAKES>(usable),
             },
-            (Table::Maglev(_, turns) | Table::Rendezvous(_, turns), None) => turns.as_ref()?.pick(look, usable),
+            Table::Map(map) => match self.number(key) {
+                Some(number) => mapped(map, number, usable),
+                None => map.pick::<TAKES>(usable),
+            },
         }
     }
 
-    /// The key: as HAProxy's tables take it a number of 32 bits, for tables of our own one spread over 64.
-    fn hash(&self, key: &FlowKey) -> Option<u64> {
-        let narrow = matches!(self.table, Table::Map(_) | Table::Ring(_));
-        let (number, stir) = match (self.key, narrow) {
-            (Key::Request, true) => return key.hash.map(u64::from),
-            (Key::Request, false) => return key.hash.map(|hash| mix(u64::from(hash))),
-            (Key::Source { .. }, false) => return Some(address_hash(key.source)),
-            (Key::SourcePort { .. }, false) => return Some(with_port(key)),
-            (Key::Source { avalanche }, true) => (folded(key.source), avalanche),
-            (Key::SourcePort { avalanche }, true) => ((with_port(key) >> 32) as u32, avalanche),
+    /// Whoever has a place comes first. When nobody has, figures are of different moments, and the key decides alone.
+    #[inline(never)]
+    fn pick_bounded<const TAKES: bool>(
+        &self,
+        bound: &Bound,
+        pool: &PoolSnapshot,
+        key: &FlowKey,
+        usable: &dyn Fn(MemberIndex) -> bool,
+    ) -> Option<MemberIndex> {
+        let places = bound.places(pool.cells.sum(|cell| cell.active.get()));
+        let roomy = |member| bound.has_place(places, &pool.members, member) && usable(member);
+        match &self.table {
+            Table::Rendezvous(rendezvous, turns) => match self.seed(key) {
+                Some(seed) => rendezvous.pick(seed, roomy).or_else(|| rendezvous.pick(seed, usable)),
+                None => turns.as_ref()?.pick::<TAKES>(usable),
+            },
+            Table::Maglev(maglev, turns) => match self.seed(key) {
+                Some(seed) => maglev.pick(seed, roomy).or_else(|| maglev.pick(seed, usable)),
+                None => turns.as_ref()?.pick::<TAKES>(usable),
+            },
+            Table::Ring(ring) => match self.number(key) {
+                Some(number) => ring.nearest_of(number, usable, roomy),
+                None => ring.in_turn::<TAKES>(usable),
+            },
+            // A document cannot say so.
+            Table::Map(map) => map.pick::<TAKES>(usable),
+        }
+    }
+
+    /// The key as HAProxy's tables take it.
+    fn number(&self, key: &FlowKey) -> Option<u32> {
+        let (number, stir) = match self.key {
+            Key::Request => return key.hash,
+            Key::Source { avalanche } => (folded(key.source), avalanche),
+            Key::SourcePort { avalanche } => ((with_port(key) >> 32) as u32, avalanche),
         };
-        Some(u64::from(if stir { avalanche(number) } else { number }))
+        Some(if stir { avalanche(number) } else { number })
+    }
+
+    /// The key as tables of our own take it: spread over 64 bits.
+    #[inline(always)]
+    fn seed(&self, key: &FlowKey) -> Option<u64> {
+        match self.key {
+            Key::Source { .. } => Some(address_hash(key.source)),
+            Key::SourcePort { .. } => Some(with_port(key)),
+            Key::Request => key.hash.map(|hash| mix(u64::from(hash))),
+        }
     }
 }
 

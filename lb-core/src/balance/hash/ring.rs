@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::super::MemberIndex;
-use super::super::cursor::{Cursor, Look};
+use super::super::cursor::Cursor;
 use super::functions::avalanche;
 use crate::snapshot::MemberSlot;
 
@@ -69,22 +69,30 @@ impl Ring {
     }
 
     /// The next point's, for a request without a key.
-    pub(super) fn in_turn(&self, look: Look, usable: impl Fn(MemberIndex) -> bool) -> Option<MemberIndex> {
-        self.cursor.walk(&self.owners, self.owners.len(), look, usable)
+    pub(super) fn in_turn<const TAKES: bool>(&self, usable: impl Fn(MemberIndex) -> bool) -> Option<MemberIndex> {
+        self.cursor.walk::<TAKES>(&self.owners, self.owners.len(), usable)
     }
 
-    /// The nearest point's whose owner is usable; of those it goes on to the first that `has_place`, clockwise.
-    pub(super) fn nearest(
+    /// The nearest point's whose owner is usable.
+    pub(super) fn nearest(&self, key: u32, usable: impl Fn(MemberIndex) -> bool) -> Option<MemberIndex> {
+        self.nearest_place(key, usable).map(|place| self.owners[place])
+    }
+
+    /// From there clockwise the first that is `roomy`; the nearest if nobody is.
+    pub(super) fn nearest_of(
         &self,
         key: u32,
         usable: impl Fn(MemberIndex) -> bool,
-        has_place: impl Fn(MemberIndex) -> bool,
+        roomy: impl Fn(MemberIndex) -> bool,
     ) -> Option<MemberIndex> {
-        let nearest = self.nearest_place(key, &usable)?;
+        let nearest = self.nearest_place(key, usable)?;
         let (before, after) = self.owners.split_at(nearest);
         let clockwise = after.iter().chain(before).copied();
-        let mut roomy = clockwise.filter(|member| has_place(*member) && usable(*member));
-        roomy.next().or_else(|| Some(self.owners[nearest]))
+        // Hardly ever far: most members have room. A ring may have a million points; who is left then is looked for.
+        let mut near = clockwise.take(PASSED_MAX + 4 * self.members.len());
+        near.find(|member| roomy(*member))
+            .or_else(|| self.members.iter().map(|made| made.member).find(|member| roomy(*member)))
+            .or(Some(self.owners[nearest]))
     }
 
     fn nearest_place(&self, key: u32, usable: impl Fn(MemberIndex) -> bool) -> Option<usize> {

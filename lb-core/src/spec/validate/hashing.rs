@@ -144,7 +144,7 @@ impl Border<'_> {
         let lost = |key: &str| {
             let entries = at.map_or(&[][..], |at| self.tree.entries(at));
             let mut wrong = entries.iter().filter(|entry| self.tree.is_rejected(entry.value));
-            wrong.any(|entry| nearest(&entry.key, [key].into_iter()).is_some())
+            wrong.any(|entry| nearest(&entry.key, [key]).is_some())
         };
         let mut read = Hashing::of(algorithm).map(|hashing| hashing.key).or_else(|| required(algorithm))?;
         match &mut read {
