@@ -89,6 +89,11 @@ fn hello(cookie: &str) -> Vec<u8> {
 
 /// Members that say who they are and then give back what they get.
 fn desktops(hash: &serde_json::Value, inspect_ms: u64) -> Stage {
+    desktops_behind(hash, inspect_ms, &serde_json::Value::Null)
+}
+
+/// The same behind whoever may say who its clients are.
+fn desktops_behind(hash: &serde_json::Value, inspect_ms: u64, proxy_protocol: &serde_json::Value) -> Stage {
     let member = |name: &str, at| {
         let greeting = name.as_bytes().to_owned();
         Member::script(name, at, move |conn| {
@@ -101,13 +106,14 @@ fn desktops(hash: &serde_json::Value, inspect_ms: u64) -> Stage {
             }
         })
     };
-    let mut stage = Stage::with(Mode::Tcp, 4, member, |setup| {
+    let stage = Stage::with(Mode::Tcp, 4, member, |setup| {
         *setup = setup.clone().algorithm("RDP_COOKIE").workers(2).pool_keys(json!({"hash": hash}));
     });
     let mut document = stage.setup.document(&stage.place.path("access.log"));
-    document["loadbalancer"]["listeners"][0]["timeout_tcp_inspect"] = json!(inspect_ms);
+    let listener = &mut document["loadbalancer"]["listeners"][0];
+    listener["timeout_tcp_inspect"] = json!(inspect_ms);
+    listener["proxy_protocol"] = proxy_protocol.clone();
     stage.weir.control.apply(&document);
-    stage.members.iter_mut().for_each(|member| assert!(member.name().len() == 2));
     stage
 }
 
@@ -132,6 +138,29 @@ fn remote_desktops_keep_their_member() {
         let whole = user(n);
         let pieces: Vec<&[u8]> = if n < 4 { whole.chunks(1).collect() } else { vec![&whole, b"and more"] };
         assert_eq!(greeted(stage.vip(), &pieces), *name, "user {n}");
+    }
+}
+
+/// What came with a PROXY header has been read by then; what comes later has not.
+#[test]
+fn a_cookie_behind_a_proxy_header_is_found_wherever_the_bytes_part() {
+    let stage = desktops_behind(&json!({}), 60_000, &json!({"trusted": ["127.0.0.0/8"]}));
+    let header = b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 3389\r\n";
+    for n in 0..6 {
+        let message = hello(&format!("Cookie: mstshash=user{n}\r\n"));
+        let greeted_over = |pieces: &[&[u8]]| {
+            let mut client = Client::connect(stage.vip());
+            client.send_pieces(pieces, Duration::from_millis(2));
+            let name = String::from_utf8(client.take(2)).unwrap();
+            assert_eq!(client.take(message.len()), message, "what was looked at did not arrive as it was");
+            name
+        };
+        let whole = greeted_over(&[&[&header[..], &message].concat()]);
+        for cut in [0, 1, 11, 20, message.len() - 9] {
+            let (one, other) = message.split_at(cut);
+            let name = greeted_over(&[&[&header[..], one].concat(), other]);
+            assert_eq!(name, whole, "user {n}, parted after {cut} bytes");
+        }
     }
 }
 

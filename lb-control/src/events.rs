@@ -90,6 +90,10 @@ pub enum EventKind {
     NetworkLost,
     /// The network is back.
     NetworkBack,
+    /// Certificates or keys were read anew: what is shown changed, or could not be changed.
+    Certificates,
+    /// A certificate is about to expire, or has.
+    CertificateExpiry,
     /// Another document is served.
     Document,
     /// A data plane began.

@@ -70,7 +70,11 @@ pub struct Setup {
     pub log_format: Option<&'static str>,
     /// More keys of the pool: monitors and what goes with them.
     pub pool: Value,
-    /// The same for HAProxy: lines of its backend.
+    /// More keys of the listener.
+    pub listener: Value,
+    /// The same for HAProxy: words behind its bind, and lines of its frontend below.
+    pub haproxy_bind: String,
+    /// For HAProxy: lines of its backend.
     pub haproxy_backend: String,
     /// And words behind each of its servers.
     pub haproxy_server: String,
@@ -92,6 +96,8 @@ impl Setup {
             workers: 1,
             log_format: None,
             pool: json!({}),
+            listener: json!({}),
+            haproxy_bind: String::new(),
             haproxy_backend: String::new(),
             haproxy_server: String::new(),
         }
@@ -168,6 +174,7 @@ impl Setup {
             },
         });
         merge(&mut listener["default_pool"], &self.pool);
+        merge(&mut listener, &self.listener);
         if self.forwarded_for {
             listener["insert_headers"] = json!({"X-Forwarded-For": "true"});
         }
@@ -196,8 +203,8 @@ impl Setup {
              defaults\n  mode {mode}\n  log global\n  option {log}\n  retries 3\n  option redispatch\n\
              \x20 timeout connect {}\n  timeout client {}\n  timeout server {}\n\
              \x20 timeout http-request {}\n  timeout http-keep-alive {}\n\
-             frontend front\n  bind {}\n  default_backend back\n",
-            self.workers, t.connect, t.client, t.member, t.request, t.keep_alive, self.vip,
+             frontend front\n  bind {} {}\n  default_backend back\n",
+            self.workers, t.connect, t.client, t.member, t.request, t.keep_alive, self.vip, self.haproxy_bind,
         );
         if let Some(limit) = self.connection_limit {
             writeln!(text, "  maxconn {limit}").unwrap();

@@ -21,6 +21,7 @@ use crate::dispatch::{Journey, Reached, Reuse};
 use crate::observe::queue::LINE_MAX;
 use crate::observe::record::{Ending, Times, endings};
 use crate::timer::{Deadlines, Patience, Side, Wait};
+use crate::upstream::proxy_header;
 use crate::wire::{self, Stream};
 use crate::worker::{Ticket, millis_between};
 
@@ -55,10 +56,16 @@ impl Session {
         let told = Told::default();
         // The buffer is there: the head was read into it.
         let mut buffer = self.buffer.take().unwrap_or_else(|| self.downstream.worker.buffers.lend());
-        let key = self.prepare(&mut request, &mut buffer);
+        let key = self.prepare(&mut request, &mut buffer, from);
         let head = request.head;
         self.client_ends = !head.keep_alive;
-        let mut journey = self.listener().pool.map(|pool| Journey::new(pool, key));
+        let private = std::mem::take(&mut self.private);
+        let told_of = from.told();
+        let asked_for = told_of.as_ref().and_then(|told| told.asked_for.as_deref());
+        let mut journey = self.listener().pool.map(|pool| {
+            let journey = Journey::new(pool, key).with(private);
+            journey.asking_for(&self.downstream.view, asked_for)
+        });
         let mut course = Course { reached: None, connected_at: None, moves: 0 };
         let outcome = match &mut journey {
             None => Err(endings::NO_MEMBER),
@@ -88,22 +95,28 @@ impl Session {
             line: &request.sheet.line,
             head_in: head.len as u64,
         });
-        if let (Ok(_), Some(reached), true) = (outcome, course.reached, told.member_reusable.get()) {
-            reached.lease.keep(reached.stream, &self.downstream.worker);
+        if let Some(mut journey) = journey {
+            if let (Ok(_), Some(reached), true) = (outcome, course.reached, told.member_reusable.get()) {
+                journey.keep(reached, &self.downstream.worker);
+            }
+            self.private = journey.private;
         }
         after
     }
 
     /// Writes the head a member gets and the line the log gets; then the head is dealt with. Returns what its pool
     /// chooses a member by.
-    fn prepare(&self, request: &mut Request, buffer: &mut Buffer) -> FlowKey {
+    fn prepare(&self, request: &mut Request, buffer: &mut Buffer, from: &Stream) -> FlowKey {
         let head = &request.head;
         let bytes = &buffer.filled()[..head.len];
         let Sheet { fields, out, line } = &mut *request.sheet;
+        let told = from.told();
         let add = Additions {
+            told: told.as_deref(),
             insert: self.listener().insert_headers,
             client: self.downstream.peer.ip(),
-            local: self.listener().address,
+            scheme: self.listener().protocol.scheme(),
+            local: self.downstream.local(),
         };
         request::write(head, bytes, fields, &add, out);
         let key = self.downstream.flow_of_request(&Parts { request: head, head: bytes, table: fields });
@@ -111,7 +124,11 @@ impl Session {
         line.push(b' ');
         let target = head.target.in_(bytes);
         line.extend_from_slice(&target[..target.len().min(LINE_MAX)]);
-        line.extend_from_slice(if head.minor_version == 0 { b" HTTP/1.0" } else { b" HTTP/1.1" });
+        line.extend_from_slice(match (from.is_disguised(), head.minor_version) {
+            (true, _) => b" HTTP/2.0",
+            (false, 0) => b" HTTP/1.0",
+            (false, _) => b" HTTP/1.1",
+        });
         buffer.consume(head.len);
         key
     }
@@ -254,14 +271,17 @@ impl Session {
             body_patience: from_member,
             client: Patience::new(deadlines, Wait::ClientWrite, timeouts.client_data_ms),
             told,
+            strict_transport: downstream.listener.strict_transport.as_deref(),
             buffers: &downstream.worker.buffers,
         };
+        let introduced = proxy_header::before(&request.sheet.out, reached, downstream);
+        let head = introduced.as_ref().map_or(&request.sheet.out, |sheet| &sheet.out);
         let member = &reached.stream;
         let mut answering = pin!(answer.pass(member, to));
         let ended = match held {
             Some(body) => {
                 let work = pin!(async {
-                    let mut parts = [IoSlice::new(&request.sheet.out), IoSlice::new(&buffer.filled()[..body])];
+                    let mut parts = [IoSlice::new(head), IoSlice::new(&buffer.filled()[..body])];
                     // A member may answer and close before it has read everything: the answer tells.
                     let _ = wire::write_all(member, &mut parts, to_member).await;
                     told.body_in.set(body as u64);
@@ -281,7 +301,7 @@ impl Session {
                     end_counted: &unread,
                 };
                 let client_side = pin!(async {
-                    match pump.run(from, member, buffer, &mut framing, &request.sheet.out).await {
+                    match pump.run(from, member, buffer, &mut framing, head).await {
                         Ok(()) => uploading.set(false),
                         // The member takes no more: its answer tells why.
                         Err(Broken::Sink(_)) => {}

@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,10 +18,9 @@ use rustix::event::{Timespec, epoll};
 use slab::Slab;
 
 use super::session;
-use crate::listener::{Counted, Downstream};
-use crate::process::Place;
+use crate::listener::{Downstream, Held};
 use crate::view::View;
-use crate::wire::{Stream, Unread};
+use crate::wire::{Rested, Stream, Unread};
 use crate::worker::Worker;
 use crate::{clock, sys};
 
@@ -43,15 +42,15 @@ pub struct Parking {
 
 #[derive(Debug)]
 struct Parked {
-    socket: TcpStream,
+    connection: Rested,
     served: u32,
     since: Millis,
     peer: SocketAddr,
+    destination: Option<Box<SocketAddr>>,
     view: Rc<View>,
     listener: Arc<ListenerSnapshot>,
     position: usize,
-    place: Place,
-    counted: Counted,
+    held: Rc<Held>,
 }
 
 impl Parked {
@@ -82,7 +81,7 @@ impl Parking {
     /// Has all take up `view`; those whose listener is gone keep the old one for a last request.
     pub fn renew(&self, view: &Rc<View>) {
         for (_, parked) in self.parked.borrow_mut().iter_mut() {
-            if let Some(position) = view.listener_of(&parked.listener, &parked.place) {
+            if let Some(position) = view.listener_of(&parked.listener, &parked.held.place) {
                 parked.listener = Arc::clone(&view.snapshot.listeners[position]);
                 parked.position = position;
                 parked.view = Rc::clone(view);
@@ -94,9 +93,9 @@ impl Parking {
     /// One that cannot be watched is parted with.
     pub fn park(&self, downstream: Downstream, stream: Stream, served: u32, since: Millis) {
         let worker = Rc::clone(&downstream.worker);
-        let socket = stream.into_socket();
-        let Downstream { view, listener, position, place, counted, peer, .. } = downstream;
-        let parked = Parked { socket, served, since, peer, view, listener, position, place, counted };
+        let Some(connection) = stream.rest() else { return };
+        let Downstream { view, listener, position, held, peer, destination, .. } = downstream;
+        let parked = Parked { connection, served, since, peer, destination, view, listener, position, held };
         let set = match self.open(&worker) {
             Ok(set) => set,
             // Nothing is left to watch it with: a client between two requests is the one to part with.
@@ -105,7 +104,8 @@ impl Parking {
         let mut all = self.parked.borrow_mut();
         let entry = all.vacant_entry();
         let data = epoll::EventData::new_u64(entry.key() as u64);
-        if epoll::add(&*set, &parked.socket, data, epoll::EventFlags::IN | epoll::EventFlags::RDHUP).is_ok() {
+        if epoll::add(&*set, parked.connection.socket(), data, epoll::EventFlags::IN | epoll::EventFlags::RDHUP).is_ok()
+        {
             entry.insert(parked);
             worker.process.worker(worker.index).parked.inc();
         }
@@ -127,7 +127,7 @@ impl Parking {
         let parked = self.parked.borrow_mut().try_remove(key)?;
         worker.process.worker(worker.index).parked.dec();
         if let Some(set) = &*self.set.borrow() {
-            let _ = epoll::delete(&**set, &parked.socket);
+            let _ = epoll::delete(&**set, parked.connection.socket());
         }
         Some(parked)
     }
@@ -186,8 +186,8 @@ async fn mind(worker: Rc<Worker>, watch: tokio::io::unix::AsyncFd<OwnedFd>) {
 /// A parked client did something.
 fn wake(worker: &Rc<Worker>, key: usize) {
     let Some(parked) = worker.parking.take(worker, key) else { return };
-    let Parked { socket, served, since, peer, view, listener, position, place, counted } = parked;
-    let stream = Stream::new(socket);
+    let Parked { connection, served, since, peer, destination, view, listener, position, held } = parked;
+    let stream = connection.wake();
     if stream.peek() == Unread::End {
         return;
     }
@@ -195,6 +195,6 @@ fn wake(worker: &Rc<Worker>, key: usize) {
     let accepted = clock::now().into_std();
     let ticket = worker.enter();
     let worker = Rc::clone(worker);
-    let downstream = Downstream { worker, view, listener, position, place, counted, peer, accepted, ticket };
+    let downstream = Downstream { worker, view, listener, position, held, peer, destination, accepted, ticket };
     tokio::task::spawn_local(clock::scoped(session::resume(downstream, stream, served, since)));
 }

@@ -20,6 +20,7 @@ use crate::dispatch::{Journey, Lease};
 use crate::listener::Downstream;
 use crate::observe::record::{Ending, Load, Record, Times, Words, endings};
 use crate::timer::{Deadlines, Patience, Timer, Wait};
+use crate::upstream::private::PrivateConnections;
 use crate::wire::{self, Stream, Unread};
 use crate::worker::millis_between;
 
@@ -70,6 +71,8 @@ pub struct Session {
     pub last: bool,
     /// The client said that this request is its last.
     pub client_ends: bool,
+    /// Connections to members that are this client's alone.
+    pub private: PrivateConnections,
     served: u32,
     /// Accepted, or done with the last request.
     idle_since: Instant,
@@ -109,9 +112,12 @@ enum Idle {
 }
 
 /// Serves one client until one side has had enough, or it has been silent for so long that it is parked.
-pub async fn serve(downstream: Downstream, stream: Stream) {
+/// `first`: what it said already.
+pub async fn serve(downstream: Downstream, stream: Stream, first: Option<Buffer>) {
     let idle_since = downstream.accepted;
-    Session::new(downstream, 0, idle_since).live(stream).await;
+    let mut session = Session::new(downstream, 0, idle_since);
+    session.buffer = first;
+    session.live(stream).await;
 }
 
 /// Goes on with a client that was parked after `served` requests, silent since `since`.
@@ -130,6 +136,7 @@ impl Session {
             buffer: None,
             last: false,
             client_ends: false,
+            private: PrivateConnections::default(),
             served,
             idle_since,
         }
@@ -158,7 +165,7 @@ impl Session {
         loop {
             // A client that has yet to ask for anything is not let out of sight.
             let at_most = (self.served > 0).then_some(PARK_AFTER);
-            let idle = self.idle(from, at_most).await;
+            let idle = if self.buffer.is_some() { Idle::Ready } else { self.idle(from, at_most).await };
             if idle == Idle::Silent && !self.patience_is_over() {
                 return After::Park;
             }
@@ -302,7 +309,7 @@ impl Session {
         if Rc::ptr_eq(&current, &self.downstream.view) {
             return;
         }
-        match current.listener_of(&self.downstream.listener, &self.downstream.place) {
+        match current.listener_of(&self.downstream.listener, &self.downstream.held.place) {
             Some(position) => {
                 self.downstream.listener = Arc::clone(&current.snapshot.listeners[position]);
                 self.downstream.position = position;

@@ -1,5 +1,6 @@
 //! Accepting: one task for each listening socket of a worker, holding the listener to its limit.
 
+mod proxy_header;
 pub mod sockets;
 
 use std::io;
@@ -14,11 +15,12 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use tokio::io::unix::AsyncFd;
 
+use crate::buffer::Buffer;
 use crate::process::{Gate, Place, Process};
 use crate::view::View;
 use crate::wire::Stream;
 use crate::worker::{Ticket, Worker};
-use crate::{clock, http, tcp};
+use crate::{clock, http, tcp, tls};
 
 /// Pause after an accept that failed for want of descriptors or memory.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(10);
@@ -34,16 +36,25 @@ pub struct Downstream {
     pub listener: Arc<ListenerSnapshot>,
     /// The listener's position in the snapshot.
     pub position: usize,
-    /// Holds its place below the listener's limit.
-    pub place: Place,
-    /// Who came.
+    /// What the connection holds while it is open.
+    pub held: Rc<Held>,
+    /// Who came: the connection's other end, or whom a trusted one named in a PROXY header.
     pub peer: SocketAddr,
+    /// Where the client connected to, if a PROXY header said.
+    pub destination: Option<Box<SocketAddr>>,
     /// When.
     pub accepted: Instant,
-    /// Counts the connection while it is open.
-    pub counted: Counted,
     /// Its place in the worker's list.
     pub ticket: Ticket,
+}
+
+/// What a connection holds while it is open, whoever works for it.
+#[derive(Debug)]
+pub struct Held {
+    /// Its place below the listener's limit.
+    pub place: Place,
+    /// Counts it.
+    pub counted: Counted,
 }
 
 /// A connection in the figures of its listener and of the process, until it is dropped.
@@ -70,6 +81,26 @@ impl Drop for Counted {
 }
 
 impl Downstream {
+    /// Where the client connected to: this listener, or what a PROXY header said.
+    pub fn local(&self) -> SocketAddr {
+        self.destination.as_deref().copied().unwrap_or(self.listener.address)
+    }
+
+    /// One more piece of work for the same client, beginning now.
+    pub fn sibling(&self) -> Self {
+        Self {
+            worker: Rc::clone(&self.worker),
+            view: Rc::clone(&self.view),
+            listener: Arc::clone(&self.listener),
+            position: self.position,
+            held: Rc::clone(&self.held),
+            peer: self.peer,
+            destination: self.destination.clone(),
+            accepted: clock::now().into_std(),
+            ticket: self.worker.enter(),
+        }
+    }
+
     /// Has `waker` woken when the worker begins to drain, or something else has changed.
     pub fn wake_on_change(&self, waker: &std::task::Waker) {
         self.ticket.wake_on_change(waker);
@@ -130,15 +161,27 @@ fn begin(worker: &Rc<Worker>, address: SocketAddr, place: Place, stream: Stream,
     let counted = Counted::new(listener.cells.of(worker.index), &worker.process);
     worker.process.worker(worker.index).connections.inc();
     worker.keep_house();
-    let is_http = listener.protocol.is_http();
+    let is_trusted = listener.proxy_protocol.as_ref().is_some_and(|senders| senders.trust(peer.ip()));
     let ticket = worker.enter();
     let accepted = Instant::now();
-    let worker = Rc::clone(worker);
-    let downstream = Downstream { worker, view, listener, position, place, peer, accepted, counted, ticket };
-    if is_http {
-        tokio::task::spawn_local(clock::scoped(http::session::serve(downstream, stream)));
+    let (worker, destination) = (Rc::clone(worker), None);
+    let held = Rc::new(Held { place, counted });
+    let downstream = Downstream { worker, view, listener, position, held, peer, destination, accepted, ticket };
+    if is_trusted {
+        tokio::task::spawn_local(clock::scoped(proxy_header::receive(downstream, stream)));
     } else {
-        tokio::task::spawn_local(clock::scoped(tcp::session::serve(downstream, stream)));
+        serve(downstream, stream, None);
+    }
+}
+
+/// Hands a client to its session, now that it is known who it is. `first`: what it said already.
+fn serve(downstream: Downstream, stream: Stream, first: Option<Buffer>) {
+    if let Some(tls) = downstream.view.tls().listener(downstream.position).map(Arc::clone) {
+        tokio::task::spawn_local(clock::scoped(tls::handshake::serve(downstream, stream, tls, first)));
+    } else if downstream.listener.protocol.is_http() {
+        tokio::task::spawn_local(clock::scoped(http::session::serve(downstream, stream, first)));
+    } else {
+        tokio::task::spawn_local(clock::scoped(tcp::session::serve(downstream, stream, first)));
     }
 }
 

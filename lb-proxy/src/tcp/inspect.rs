@@ -5,38 +5,49 @@ use std::time::Duration;
 use lb_core::balance::HashRule;
 use lb_core::balance::rdp_cookie::MESSAGE_MAX;
 
+use crate::buffer::Buffer;
 use crate::listener::Downstream;
 use crate::wire::{self, Stream};
 
 /// How long they are waited for unless the listener says. Clients that say what is looked for say it at once.
 const PATIENCE_MS: u64 = 5_000;
 
-/// What `rule` makes of them; `None` if they are something else, or do not come in time. The stream is as it was.
-pub async fn hash(downstream: &Downstream, rule: &HashRule, client: Stream) -> (Stream, Option<u32>) {
+/// What `rule` makes of them; `None` if they are something else, or do not come in time. `first` was read already, what
+/// follows is still in the stream.
+pub async fn hash(
+    downstream: &Downstream,
+    rule: &HashRule,
+    client: Stream,
+    first: Option<&Buffer>,
+) -> (Stream, Option<u32>) {
     let patience_ms = match downstream.listener.timeouts.tcp_inspect_ms {
         0 => PATIENCE_MS,
         ms => ms,
     };
-    let looked = tokio::time::timeout(Duration::from_millis(patience_ms), look(&client, rule)).await;
+    let first = first.map_or(&[][..], Buffer::filled);
+    let looked = tokio::time::timeout(Duration::from_millis(patience_ms), look(&client, rule, first)).await;
     match looked {
         Ok(hash) => (client, hash),
         // The runtime may have been told that there is nothing more to read. There is: what was looked at.
-        Err(_) => (Stream::new(client.into_socket()), None),
+        Err(_) => (client.afresh(), None),
     }
 }
 
-async fn look(client: &Stream, rule: &HashRule) -> Option<u32> {
+async fn look(client: &Stream, rule: &HashRule, first: &[u8]) -> Option<u32> {
     let mut bytes = [0; MESSAGE_MAX];
+    let taken = first.len().min(MESSAGE_MAX);
+    bytes[..taken].copy_from_slice(&first[..taken]);
     let mut seen = 0;
     loop {
-        let count = wire::peek_more(client, &mut bytes, seen).await.ok()?;
+        // So many bytes always decide.
+        if let Ok(decided) = rule.of_first_bytes(&bytes[..taken + seen]) {
+            return decided;
+        }
+        let count = wire::peek_more(client, &mut bytes[taken..], seen).await.ok()?;
         if count <= seen {
             // The client has sent all it will.
             return None;
         }
         seen = count;
-        if let Ok(decided) = rule.of_first_bytes(&bytes[..seen]) {
-            return decided;
-        }
     }
 }

@@ -149,18 +149,37 @@ fn algorithms_see_what_they_look_at() {
              or another algorithm"
         ]
     );
-    let relayed = "loadbalancer:\n  vip_address: 10.0.0.1\n  listeners:\n  - {protocol: TCP, protocol_port: 80, \
-                   default_pool: {protocol: HTTP, lb_algorithm: URI}}\n";
-    assert_eq!(
-        mistakes(relayed),
-        ["4:65 a listener of protocol TCP reads no requests, and its pool chooses by URI | use `protocol: HTTP` for \
-             the listener, or another pool"]
-    );
+    let behind = |listener: &str, pool: &str| -> Vec<String> {
+        let text = format!(
+            "loadbalancer:\n  vip_address: 10.0.0.1\n  listeners:\n  - {{protocol: {listener}, protocol_port: 80, \
+             default_pool: {{{pool}}}}}\n"
+        );
+        mistakes(&text).iter().map(|mistake| mistake.split_once(' ').unwrap().1.to_owned()).collect()
+    };
+    for (listener, protocol) in [("TCP", "HTTP"), ("TCP", "PROXY"), ("HTTPS", "PROXYV2")] {
+        let expected = format!(
+            "a listener of protocol {listener} reads no requests, and its pool chooses by URI | use `protocol: HTTP` \
+             for the listener, or another pool"
+        );
+        assert_eq!(behind(listener, &format!("protocol: {protocol}, lb_algorithm: URI")), [expected]);
+    }
+    for listener in ["HTTP", "HTTPS"] {
+        let expected = format!(
+            "a listener of protocol {listener} does not see the first bytes of remote desktops, and its pool chooses by \
+             RDP_COOKIE | use `protocol: TCP` for the listener, or another pool"
+        );
+        assert_eq!(behind(listener, "protocol: PROXY, lb_algorithm: RDP_COOKIE"), [expected]);
+    }
+    // One cause is one mistake.
+    let cannot = "a listener of protocol HTTPS cannot use a pool of protocol HTTP";
+    let found = behind("HTTPS", "protocol: HTTP, lb_algorithm: URI");
+    assert!(found.len() == 1 && found[0].starts_with(cannot), "{found:?}");
 }
 
 /// Every protocol with an algorithm it may have, and every hash that fits.
 pub(super) fn choices() -> impl Strategy<Value = (PoolProtocol, LbAlgorithm, Option<Hashing>)> {
-    let protocols = vec![PoolProtocol::Tcp, PoolProtocol::Http, PoolProtocol::Https];
+    let protocols =
+        vec![PoolProtocol::Tcp, PoolProtocol::Http, PoolProtocol::Https, PoolProtocol::Proxy, PoolProtocol::ProxyV2];
     let tables = vec![HashTable::Map, HashTable::Consistent, HashTable::Maglev, HashTable::Rendezvous];
     let functions =
         vec![HashFunction::Sdbm, HashFunction::Djb2, HashFunction::Wt6, HashFunction::Crc32, HashFunction::None];
@@ -175,8 +194,10 @@ pub(super) fn choices() -> impl Strategy<Value = (PoolProtocol, LbAlgorithm, Opt
     (both, part, how).prop_map(|((protocol, algorithm), (length, depth, [one, other], name), how)| {
         let (table, function, avalanche, balance_factor) = how;
         let protocol = match algorithm {
-            LbAlgorithm::RdpCookie => PoolProtocol::Tcp,
-            algorithm if algorithm.reads_requests() => PoolProtocol::Http,
+            LbAlgorithm::RdpCookie if matches!(protocol, PoolProtocol::Http | PoolProtocol::Https) => PoolProtocol::Tcp,
+            algorithm if algorithm.reads_requests() && matches!(protocol, PoolProtocol::Tcp | PoolProtocol::Https) => {
+                PoolProtocol::Http
+            }
             _ => protocol,
         };
         let key = match algorithm {

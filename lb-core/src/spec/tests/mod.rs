@@ -3,11 +3,14 @@
 mod hashings;
 mod mistakes;
 mod monitors;
+mod proxy_protocol;
 mod reference;
 mod robust;
 mod round_trip;
 mod round_trip_monitors;
+mod round_trip_tls;
 mod syntax;
+mod tls;
 
 use super::*;
 use crate::config::{LbAlgorithm, ListenerProtocol, LogFormat, LogTarget, PoolProtocol};
@@ -112,6 +115,9 @@ fn what_octavia_writes_without_meaning_it_is_accepted() {
     protocol_port: 80
     timeout_tcp_inspect: 0
     client_authentication: NONE
+    sni_container_refs: []
+    tls_versions: []
+    hsts_preload: false
     l7policies: []
     allowed_cidrs: null
     insert_headers: {}

@@ -74,6 +74,7 @@ fn the_schema_says_what_editors_need() {
         "AgentCheck",
         "Log",
         "InsertHeaders",
+        "ProxyProtocol",
     ] {
         let properties = schema["$defs"][def]["properties"].as_object().unwrap();
         for (key, property) in properties {

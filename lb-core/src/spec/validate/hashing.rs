@@ -99,27 +99,36 @@ impl Border<'_> {
     /// Reports an algorithm that looks at what the pool's members are not sent.
     fn protocol_fits(&mut self, pool: NodeId, algorithm: LbAlgorithm, protocol: PoolProtocol) {
         let spot = || self.tree.spot_of(pool, "lb_algorithm");
-        if algorithm.reads_requests() && protocol != PoolProtocol::Http {
+        let relays = matches!(protocol, PoolProtocol::Tcp | PoolProtocol::Https);
+        let other = matches!(protocol, PoolProtocol::Http | PoolProtocol::Https);
+        if algorithm.reads_requests() && relays {
             let message = format!("{algorithm} looks at requests, and a pool of protocol {protocol} gets none");
             self.mistake(spot(), message, "use `protocol: HTTP`, or SOURCE_IP".to_owned());
-        } else if algorithm == LbAlgorithm::RdpCookie && protocol != PoolProtocol::Tcp {
+        } else if algorithm == LbAlgorithm::RdpCookie && other {
             let message =
                 format!("RDP_COOKIE is for remote desktops, which a pool of protocol {protocol} does not serve");
             self.mistake(spot(), message, "use `protocol: TCP`, or another algorithm".to_owned());
         }
     }
 
-    /// Reports a listener that relays bytes to a pool that chooses by requests.
-    pub(super) fn reads_what_is_hashed(&mut self, listener: ListenerProtocol, pool: usize, spot: Spot) {
+    /// Reports a listener that does not see what its pool chooses by.
+    pub(super) fn sees_what_is_hashed(&mut self, listener: ListenerProtocol, pool: usize, spot: Spot) {
         let pool = &self.pools[pool];
-        if let Some(algorithm) = pool.lb_algorithm.filter(|algorithm| algorithm.reads_requests())
-            && pool.protocol == Some(PoolProtocol::Http)
-            && !listener.is_http()
-        {
-            let message =
-                format!("a listener of protocol {listener} reads no requests, and its pool chooses by {algorithm}");
-            self.mistake(spot, message, "use `protocol: HTTP` for the listener, or another pool".to_owned());
-        }
+        let (Some(algorithm), Some(protocol)) = (pool.lb_algorithm, pool.protocol) else { return };
+        let of_requests = !matches!(protocol, PoolProtocol::Tcp | PoolProtocol::Https);
+        let of_bytes = !matches!(protocol, PoolProtocol::Http | PoolProtocol::Https);
+        // What the pool itself cannot do is reported there.
+        let (sees, instead) = match algorithm {
+            LbAlgorithm::RdpCookie if of_bytes && listener != ListenerProtocol::Tcp => {
+                ("does not see the first bytes of remote desktops", "TCP")
+            }
+            algorithm if algorithm.reads_requests() && of_requests && !listener.is_http() => {
+                ("reads no requests", "HTTP")
+            }
+            _ => return,
+        };
+        let message = format!("a listener of protocol {listener} {sees}, and its pool chooses by {algorithm}");
+        self.mistake(spot, message, format!("use `protocol: {instead}` for the listener, or another pool"));
     }
 
     fn only_keys_of(&mut self, hash: NodeId, algorithm: LbAlgorithm, table: HashTable) {

@@ -44,9 +44,11 @@ impl Border<'_> {
         let default_pool = self.default_pool(parent, &mut listener, Key { text: &key, doubled });
         let timeouts = timeouts(&listener);
         let connection_limit = self.connection_limit(at, listener.connection_limit);
+        let tls = self.listener_tls(&listener, protocol);
         let insert_headers = self.insert_headers(at, listener.insert_headers, protocol);
         let log = self.log(listener.log, protocol);
         let error_pages = self.error_pages(at, listener.error_pages, protocol);
+        let proxy_protocol = self.proxy_protocol(listener.proxy_protocol);
         Some(config::Listener {
             id,
             name,
@@ -60,6 +62,8 @@ impl Border<'_> {
             insert_headers,
             log,
             error_pages,
+            proxy_protocol,
+            tls,
             tags: lines(listener.tags),
         })
     }
@@ -103,9 +107,10 @@ impl Border<'_> {
         };
         let pool = &self.pools[index];
         let id = pool.id;
-        if let (Some(listener), Some(pool)) = (listener.protocol.map(protocol), pool.protocol) {
-            self.pair(listener, pool, spot.clone());
-            self.reads_what_is_hashed(listener, index, spot);
+        if let (Some(listener), Some(pool)) = (listener.protocol.map(protocol), pool.protocol)
+            && self.pair(listener, pool, spot.clone())
+        {
+            self.sees_what_is_hashed(listener, index, spot);
         }
         Some(id)
     }
@@ -130,18 +135,23 @@ impl Border<'_> {
         Some((self.shared(spot.clone(), pool.id, name)?, spot))
     }
 
-    /// Octavia's table of what a listener may send to which pool.
-    fn pair(&mut self, listener: ListenerProtocol, pool: PoolProtocol, spot: Spot) {
+    /// Octavia's table of what a listener may send to which pool. False if it says no, which is reported.
+    fn pair(&mut self, listener: ListenerProtocol, pool: PoolProtocol, spot: Spot) -> bool {
         let allowed: &[PoolProtocol] = match listener {
             ListenerProtocol::Tcp => &[PoolProtocol::Tcp, PoolProtocol::Http, PoolProtocol::Https],
             ListenerProtocol::Http => &[PoolProtocol::Http],
             ListenerProtocol::Https => &[PoolProtocol::Https, PoolProtocol::Tcp],
+            ListenerProtocol::TerminatedHttps => &[PoolProtocol::Http],
         };
-        if !allowed.contains(&pool) {
-            let words: Vec<String> = allowed.iter().map(PoolProtocol::to_string).collect();
+        // Those follow their listener.
+        let follow = [PoolProtocol::Proxy, PoolProtocol::ProxyV2];
+        let fits = allowed.contains(&pool) || follow.contains(&pool);
+        if !fits {
+            let words: Vec<String> = allowed.iter().chain(&follow).map(PoolProtocol::to_string).collect();
             let message = format!("a listener of protocol {listener} cannot use a pool of protocol {pool}");
             self.mistake(spot, message, format!("its pool may be: {}", words.join(", ")));
         }
+        fits
     }
 
     fn connection_limit(&mut self, at: NodeId, written: Option<i64>) -> Option<u32> {
@@ -163,11 +173,14 @@ impl Border<'_> {
         };
         self.only_http(at, "insert_headers", !self.tree.entries(headers.at).is_empty(), protocol);
         let is_set = |flag: Option<types::Flag>| flag.is_some_and(types::Flag::is_set);
-        config::InsertHeaders {
+        let mut insert = config::InsertHeaders {
             x_forwarded_for: is_set(headers.x_forwarded_for),
             x_forwarded_port: is_set(headers.x_forwarded_port),
             x_forwarded_proto: is_set(headers.x_forwarded_proto),
-        }
+            ..config::InsertHeaders::default()
+        };
+        self.certificate_headers(&headers, protocol, &mut insert);
+        insert
     }
 
     fn error_pages(
@@ -221,6 +234,7 @@ fn protocol(written: types::ListenerProtocol) -> ListenerProtocol {
         types::ListenerProtocol::Tcp => ListenerProtocol::Tcp,
         types::ListenerProtocol::Http => ListenerProtocol::Http,
         types::ListenerProtocol::Https => ListenerProtocol::Https,
+        types::ListenerProtocol::TerminatedHttps => ListenerProtocol::TerminatedHttps,
     }
 }
 

@@ -1,0 +1,3 @@
+//! Which clients may do what: [`cidr`] says which addresses belong to a list of networks.
+
+pub mod cidr;
