@@ -7,6 +7,8 @@ mod connections;
 mod failures;
 mod headers;
 mod interim;
+mod persistence;
+mod queues;
 mod requests;
 mod scenario;
 mod strict;

@@ -18,6 +18,8 @@ enum Load {
     Idle,
     /// Nobody is idle: one to three requests on each.
     Busy,
+    /// Nobody has anything to do, and all have limits: the slot is taken and given back, too.
+    Limited,
 }
 
 pub(super) fn scenarios() -> Vec<Scenario> {
@@ -26,6 +28,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ("least-connections-idle", "lb_algorithm: LEAST_CONNECTIONS", Load::Idle),
         ("least-connections-busy", "lb_algorithm: LEAST_CONNECTIONS", Load::Busy),
         ("source-ip", "lb_algorithm: SOURCE_IP", Load::Idle),
+        ("round-robin-limited", "lb_algorithm: ROUND_ROBIN", Load::Limited),
     ];
     let sizes = [2, 8, 1000];
     let extensions = [
@@ -59,7 +62,7 @@ fn keys() -> Vec<Scenario> {
         .into_iter()
         .map(|(name, keys, members)| {
             Scenario::new(format!("key/{name}"), move || {
-                let pool = pool(keys, members)?;
+                let pool = pool(keys, members, 0)?;
                 Ok(Box::new(move || {
                     let hash = match &black_box(&pool).asks {
                         Asks::Request(rule) => rule.of_request(&Asked),
@@ -91,7 +94,8 @@ impl Parts for Asked {
 
 fn pick((name, keys, load): Kind, members: u16) -> Scenario {
     Scenario::new(format!("pick/{name}/{members}"), move || {
-        let pool = pool(keys, members)?;
+        let limit = if load == Load::Limited { 100 } else { 0 };
+        let pool = pool(keys, members, limit)?;
         if load == Load::Busy {
             for (i, slot) in pool.members.iter().enumerate() {
                 for _ in 0..=i % 3 {
@@ -108,17 +112,22 @@ fn pick((name, keys, load): Kind, members: u16) -> Scenario {
         });
         Ok(Box::new(move || {
             let Some(key) = clients.next() else { return };
-            black_box(balance::pick(black_box(&pool), key, now, black_box(&tried)));
+            let picked = black_box(balance::pick(black_box(&pool), key, now, black_box(&tried)));
+            if let (Load::Limited, Some(member)) = (load, picked.member()) {
+                let slots = &pool.member(member).state.slots;
+                let waited_for = slots.try_enter() && slots.leave();
+                black_box(waited_for);
+            }
         }))
     })
 }
 
 /// A pool of members of the same weight, compiled from a document as any other.
-fn pool(keys: &str, members: u16) -> anyhow::Result<PoolSnapshot> {
+fn pool(keys: &str, members: u16, limit: u32) -> anyhow::Result<PoolSnapshot> {
     let members: Vec<String> = (0..members)
         .map(|i| {
             let address = IpAddr::from([10, 0, (i >> 8) as u8, i as u8]);
-            format!("{{name: web-{i}, address: {address}, protocol_port: 80}}")
+            format!("{{name: web-{i}, address: {address}, protocol_port: 80, max_connections: {limit}}}")
         })
         .collect();
     let document = format!(

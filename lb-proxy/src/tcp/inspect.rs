@@ -17,20 +17,20 @@ const PATIENCE_MS: u64 = 5_000;
 pub async fn hash(
     downstream: &Downstream,
     rule: &HashRule,
-    client: Stream,
+    client: &mut Stream,
     first: Option<&Buffer>,
-) -> (Stream, Option<u32>) {
+) -> Option<u32> {
     let patience_ms = match downstream.listener.timeouts.tcp_inspect_ms {
         0 => PATIENCE_MS,
         ms => ms,
     };
     let first = first.map_or(&[][..], Buffer::filled);
-    let looked = tokio::time::timeout(Duration::from_millis(patience_ms), look(&client, rule, first)).await;
-    match looked {
-        Ok(hash) => (client, hash),
+    let looked = tokio::time::timeout(Duration::from_millis(patience_ms), look(client, rule, first)).await;
+    looked.unwrap_or_else(|_| {
         // The runtime may have been told that there is nothing more to read. There is: what was looked at.
-        Err(_) => (client.afresh(), None),
-    }
+        client.unwatch();
+        None
+    })
 }
 
 async fn look(client: &Stream, rule: &HashRule, first: &[u8]) -> Option<u32> {

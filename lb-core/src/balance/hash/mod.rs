@@ -106,6 +106,14 @@ impl Hashed {
         self.bound.is_some() || matches!(self.table, Table::Map(_))
     }
 
+    /// True if it chooses by a key of this flow; else the flow takes its turn.
+    pub(super) fn has_key(&self, key: &FlowKey) -> bool {
+        match self.key {
+            Key::Source { .. } | Key::SourcePort { .. } => true,
+            Key::Request => key.hash.is_some() || self.only.is_some(),
+        }
+    }
+
     /// True if nothing was laid out anew.
     #[cfg(test)]
     pub(super) fn shares_table_with(&self, other: &Self) -> bool {

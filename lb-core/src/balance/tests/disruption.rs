@@ -16,7 +16,7 @@ const KEYS: u32 = 1000;
 /// Names of whom keys go to.
 fn owners(snapshot: &Snapshot) -> Vec<String> {
     let pool = &snapshot.pools[0];
-    let owner = |client| pick(pool, key(client), Millis(1), &Tried::default()).unwrap();
+    let owner = |client| pick(pool, key(client), Millis(1), &Tried::default()).member().unwrap();
     (0..KEYS).map(|client| pool.member(owner(client)).label.to_string()).collect()
 }
 

@@ -23,7 +23,7 @@ fn shares_are_as_weights_say() {
             let pool = &snapshot.pools[0];
             let mut got = vec![0u32; weights.len()];
             for client in 0..20_000 {
-                let member = pick(pool, key(client), Millis(1), &Tried::default()).unwrap();
+                let member = pick(pool, key(client), Millis(1), &Tried::default()).member().unwrap();
                 got[usize::from(member.0)] += 1;
                 // They last: what looks at load sees it.
                 pool.member(member).state.enter();
@@ -48,7 +48,7 @@ fn nobody_gets_more_than_the_bound_of_a_hash() {
         let pool = &snapshot.pools[0];
         // A few keys that everybody asks for.
         for n in 0..1000u32 {
-            let member = pick(pool, key(n % 3), Millis(1), &Tried::default()).unwrap();
+            let member = pick(pool, key(n % 3), Millis(1), &Tried::default()).member().unwrap();
             pool.member(member).state.enter();
             pool.cells.of(0).active.inc();
             for (slot, weight) in pool.members.iter().zip(weights) {
@@ -76,14 +76,14 @@ fn least_connections_of_a_thousand_is_nearly_exact() {
         let flows = total * 3;
         let mut open = Vec::new();
         let begin = |open: &mut Vec<MemberIndex>| {
-            let member = pick(pool, key(0), Millis(1), &Tried::default()).unwrap();
+            let member = pick(pool, key(0), Millis(1), &Tried::default()).member().unwrap();
             pool.member(member).state.enter();
             open.push(member);
         };
         (0..flows).for_each(|_| begin(&mut open));
         for n in 0..u64::from(flows) * 4 {
             let member = open.swap_remove((mix(n) % open.len() as u64) as usize);
-            pool.member(member).state.leave();
+            let _ = pool.member(member).state.leave();
             begin(&mut open);
         }
         let line = |slot: &MemberSlot| f64::from(slot.state.in_flight()) / f64::from(slot.weight);
@@ -105,7 +105,7 @@ fn idle_members_of_a_large_pool_take_turns() {
     for slot in &pool.members {
         slot.state.enter();
     }
-    pool.members[250].state.leave();
+    let _ = pool.members[250].state.leave();
     let found = (0..300).position(|_| picks(pool, 1) == [250]).unwrap();
     assert!(found <= 10, "only the {found}th pick came across the idle one");
 }
@@ -116,7 +116,7 @@ fn random_keeps_lines_short() {
         let snapshot = snapshot(algorithm, &vec![(1, false); 200]);
         let pool = &snapshot.pools[0];
         for n in 0..2000 {
-            let member = pick(pool, key(mix(n) as u32), Millis(1), &Tried::default()).unwrap();
+            let member = pick(pool, key(mix(n) as u32), Millis(1), &Tried::default()).member().unwrap();
             pool.member(member).state.enter();
         }
         pool.members.iter().map(|slot| slot.state.in_flight()).max().unwrap()

@@ -11,8 +11,12 @@ proptest! {
         members in prop::collection::vec((0u16..5, any::<bool>()), 1..12),
         turns in prop::collection::vec((any::<u32>(), 0usize..12, 0u8..5), 1..60),
         without in any::<bool>(),
+        full in any::<bool>(),
     ) {
-        let mut snapshot = snapshot(algorithm, &members);
+        let mut snapshot = if full { limited(algorithm, &members) } else { snapshot(algorithm, &members) };
+        for slot in &snapshot.pools[0].members {
+            slot.state.slots.set_document(full.then_some(3));
+        }
         for (n, (client, at, what)) in turns.into_iter().enumerate() {
             let at = at % members.len();
             let state = &snapshot.pools[0].members[at].state;
@@ -37,7 +41,7 @@ proptest! {
             prop_assert_eq!(preview(pool, key, now, &tried), expected);
             let picked = pick(pool, key, now, &tried);
             prop_assert_eq!(picked, expected, "{} at turn {}", algorithm, n);
-            if let Some(picked) = picked {
+            if let Some(picked) = picked.member() {
                 pool.member(picked).state.enter();
                 pool.cells.of(0).active.inc();
             }

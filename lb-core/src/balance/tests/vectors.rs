@@ -53,7 +53,7 @@ fn chosen(keys: &str, weights: &[u16], count: u32, asked: impl Fn(u32) -> Asked)
         };
         let key = FlowKey { hash, ..FlowKey::of(client) };
         assert_eq!(preview(pool, key, Millis(1), &Tried::default()), preview(pool, key, Millis(1), &Tried::default()));
-        char::from(b'1' + pick(pool, key, Millis(1), &Tried::default()).unwrap().0 as u8)
+        char::from(b'1' + pick(pool, key, Millis(1), &Tried::default()).member().unwrap().0 as u8)
     };
     (1..=count).map(choose).collect()
 }

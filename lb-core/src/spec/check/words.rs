@@ -65,6 +65,7 @@ pub(super) fn title(def: &str) -> &str {
         "Member" => "a member",
         "Hashing" => "`hash`",
         "HealthMonitor" => "a health monitor",
+        "SessionPersistence" => "`session_persistence`",
         "Observe" => "`observe`",
         "AgentCheck" => "`agent_check`",
         "Log" => "`log`",

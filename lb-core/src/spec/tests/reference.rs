@@ -70,6 +70,7 @@ fn the_schema_says_what_editors_need() {
         "Hashing",
         "Member",
         "HealthMonitor",
+        "SessionPersistence",
         "Observe",
         "AgentCheck",
         "Log",

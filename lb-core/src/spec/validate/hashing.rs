@@ -84,7 +84,7 @@ impl Border<'_> {
         let mut written = written;
         let table = written.as_ref().and_then(|hash| hash.table).map_or(HashTable::DEFAULT, table);
         if let Some(hash) = &written {
-            self.only_keys_of(hash.at, algorithm, table);
+            self.only_hash_keys_of(hash.at, algorithm, table);
         }
         let key = self.hash_key(pool, written.as_mut(), algorithm)?;
         let mut hashing = Hashing::with(key, table);
@@ -131,7 +131,7 @@ impl Border<'_> {
         self.mistake(spot, message, format!("use `protocol: {instead}` for the listener, or another pool"));
     }
 
-    fn only_keys_of(&mut self, hash: NodeId, algorithm: LbAlgorithm, table: HashTable) {
+    fn only_hash_keys_of(&mut self, hash: NodeId, algorithm: LbAlgorithm, table: HashTable) {
         let lost_table = self.tree.is_lost(hash, "table");
         let entries = self.tree.entries(hash);
         let used =
