@@ -10,6 +10,7 @@ pub mod balance;
 pub mod config;
 pub mod health;
 pub mod id;
+pub mod limits;
 pub mod member;
 pub mod request;
 pub mod snapshot;

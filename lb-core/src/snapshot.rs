@@ -12,6 +12,8 @@ use crate::balance::{Group, MemberIndex, effective_weight};
 use crate::config::monitor::{Observation, OnMarkedDown};
 use crate::config::{self, ListenerProtocol, LoadBalancer, LogSettings};
 use crate::id::{ListenerId, MemberId, PoolId};
+use crate::limits::clients::Clients;
+use crate::limits::rules::Rules;
 use crate::member::{ListenerCell, MemberCell, MemberState, PerWorker, PoolCell};
 
 /// Place of a pool in [`Snapshot::pools`].
@@ -57,6 +59,10 @@ pub struct ListenerSnapshot {
     pub error_pages: Arc<std::collections::BTreeMap<u16, String>>,
     /// Connections open, of all workers: what the limit is held against.
     pub admitted: Arc<AtomicU32>,
+    /// Its other limits.
+    pub limits: Rules,
+    /// Who is there, when clients are held to limits of their own.
+    pub clients: Arc<Clients>,
     /// Figures, one writer each.
     pub cells: PerWorker<ListenerCell>,
 }
@@ -208,6 +214,8 @@ fn build_listener(
         log: listener.log.clone(),
         error_pages: Arc::new(listener.error_pages.clone()),
         admitted: old.map(|l| Arc::clone(&l.admitted)).unwrap_or_default(),
+        limits: Rules::new(&listener.limits),
+        clients: old.map(|l| Arc::clone(&l.clients)).unwrap_or_default(),
         cells: old.map_or_else(|| PerWorker::new(workers), |l| l.cells.grown(workers)),
     }
 }

@@ -3,6 +3,7 @@
 //! Values of these types exist only as the result of [`crate::spec::read`] (or of deserialising
 //! what was serialised from one), so nobody above re-checks them. Names and defaults are Octavia's.
 
+pub mod limits;
 pub mod monitor;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ListenerId, LoadBalancerId, MemberId, PoolId};
+use limits::ListenerLimits;
 use monitor::{AgentCheck, HealthMonitor, Observation, OnMarkedDown};
 
 /// Most workers a document may ask for.
@@ -143,6 +145,9 @@ pub struct Listener {
     pub log: LogSettings,
     /// Bodies that replace the built-in page of a status.
     pub error_pages: BTreeMap<u16, String>,
+    /// What it lets nobody exceed.
+    #[serde(default)]
+    pub limits: ListenerLimits,
     /// Labels; recorded, not interpreted.
     pub tags: Vec<String>,
 }

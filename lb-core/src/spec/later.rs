@@ -42,7 +42,6 @@ const KEYS: &[(&str, &[&str])] = &[
         "Listener",
         &[
             "l7policies",
-            "allowed_cidrs",
             "default_tls_container_ref",
             "sni_container_refs",
             "client_authentication",

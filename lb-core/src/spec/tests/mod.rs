@@ -1,10 +1,12 @@
 //! The first floor as a whole: a text in, a configuration or located mistakes out.
 
+mod limits;
 mod mistakes;
 mod monitors;
 mod reference;
 mod robust;
 mod round_trip;
+mod round_trip_limits;
 mod round_trip_monitors;
 mod syntax;
 

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 use uuid::Uuid;
 
+use super::round_trip_limits::listener_limits;
 use super::round_trip_monitors::{agent_checks, marked_down, monitors, observations};
 use crate::config::*;
 use crate::id::{ListenerId, LoadBalancerId, MemberId, PoolId};
@@ -157,11 +158,11 @@ fn listeners() -> impl Strategy<Value = (Listener, usize)> {
         let pages = prop::collection::btree_map(prop::sample::select(ERROR_PAGE_STATUSES.to_vec()), paragraphs(), 0..3);
         let identity = (any::<u128>(), words(), paragraphs(), prop::collection::vec(words(), 0..3));
         let limits = (1u16.., any::<bool>(), prop::option::of(1u32..), timeouts());
-        let extras = (any::<[bool; 3]>(), logs(http), pages, any::<usize>());
+        let extras = (any::<[bool; 3]>(), logs(http), pages, any::<usize>(), listener_limits(http));
         (identity, limits, extras).prop_map(move |(identity, limits, extras)| {
             let (id, name, description, tags) = identity;
             let (protocol_port, admin_state_up, connection_limit, timeouts) = limits;
-            let ([x_forwarded_for, x_forwarded_port, x_forwarded_proto], log, error_pages, draw) = extras;
+            let ([x_forwarded_for, x_forwarded_port, x_forwarded_proto], log, error_pages, draw, limits) = extras;
             let insert_headers = InsertHeaders { x_forwarded_for, x_forwarded_port, x_forwarded_proto };
             let listener = Listener {
                 id: ListenerId(Uuid::from_u128(id)),
@@ -176,6 +177,7 @@ fn listeners() -> impl Strategy<Value = (Listener, usize)> {
                 insert_headers: if http { insert_headers } else { InsertHeaders::default() },
                 log,
                 error_pages: if http { error_pages } else { BTreeMap::new() },
+                limits,
                 tags,
             };
             (listener, draw)
@@ -232,6 +234,8 @@ fn make_legal(config: &mut LoadBalancer, listeners: Vec<(Listener, usize)>) {
             ListenerProtocol::Https => pool.protocol != PoolProtocol::Http,
         };
         let candidates: Vec<PoolId> = config.pools.iter().filter(allowed).map(|pool| pool.id).collect();
+        // What no client of the VIP's kind can come from would be refused.
+        listener.limits.allowed_cidrs.retain(|network| network.is_ipv6() == vip.is_ipv6());
         listener.default_pool = candidates.get(draw % (candidates.len() + 1)).copied();
         config.listeners.push(listener);
     }

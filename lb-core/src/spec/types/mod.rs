@@ -5,12 +5,14 @@
 //! Every mapping carries `at`, the node it was written at, which `tree::Tree::value` puts there and the schema
 //! does not show; with it the border to `config` finds the place of any key.
 
+mod limits;
 mod listener;
 mod monitor;
 mod pool;
 mod seconds;
 mod text;
 
+pub(super) use limits::{ClientLimits, OnConnectionLimit};
 pub(super) use listener::{ErrorPages, Flag, InsertHeaders, Listener, ListenerProtocol, LogFormat, LogSetting};
 pub(super) use monitor::{
     AgentCheck, Codes, Headers, HealthMonitor, HttpMethod, HttpVersion, MonitorType, Observe, ObservedLayer,

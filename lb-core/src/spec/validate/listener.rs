@@ -44,6 +44,7 @@ impl Border<'_> {
         let default_pool = self.default_pool(parent, &mut listener, Key { text: &key, doubled });
         let timeouts = timeouts(&listener);
         let connection_limit = self.connection_limit(at, listener.connection_limit);
+        let limits = self.limits(&mut listener, protocol);
         let insert_headers = self.insert_headers(at, listener.insert_headers, protocol);
         let log = self.log(listener.log, protocol);
         let error_pages = self.error_pages(at, listener.error_pages, protocol);
@@ -60,6 +61,7 @@ impl Border<'_> {
             insert_headers,
             log,
             error_pages,
+            limits,
             tags: lines(listener.tags),
         })
     }
@@ -191,7 +193,7 @@ impl Border<'_> {
     }
 
     /// Reports a key that does nothing where requests are not read.
-    fn only_http(&mut self, at: NodeId, key: &str, used: bool, protocol: Option<ListenerProtocol>) {
+    pub(super) fn only_http(&mut self, at: NodeId, key: &str, used: bool, protocol: Option<ListenerProtocol>) {
         if let Some(protocol) = protocol
             && used
             && !protocol.is_http()

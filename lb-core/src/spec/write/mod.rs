@@ -1,5 +1,6 @@
 //! A configuration written back as a document of this floor, every default spelled out.
 
+mod limits;
 mod monitor;
 
 use std::collections::BTreeMap;
@@ -47,6 +48,7 @@ fn listener(listener: &Listener) -> Value {
     }));
     put(&mut body, "default_pool_id", listener.default_pool);
     put(&mut body, "timeout_tunnel", timeouts.tunnel_ms);
+    limits::put_all(&mut body, listener);
     if listener.protocol.is_http() {
         let headers = listener.insert_headers;
         let headers = json!({
