@@ -90,6 +90,8 @@ pub enum EventKind {
     NetworkLost,
     /// The network is back.
     NetworkBack,
+    /// A data plane ran short of descriptors or memory and turns the newest clients away, or has enough again.
+    Shortage,
     /// Another document is served.
     Document,
     /// A data plane began.

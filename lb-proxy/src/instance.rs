@@ -8,15 +8,17 @@ use std::time::{Duration, Instant};
 use lb_control::handoff::{HandoffStore, Sockets};
 use lb_control::instance::Applied;
 use lb_control::listen::ListenError;
-use lb_core::config::{LoadBalancer, WORKERS_MAX};
+use lb_core::config::{LoadBalancer, Pool, WORKERS_MAX};
 use lb_core::snapshot::Snapshot;
 use lb_core::spec::{self, Mistakes};
 use lb_health::Pinger;
 use tokio::sync::{Notify, oneshot};
 
 use crate::health::Minder;
-use crate::health::minder::{MonitorError, Prepared};
+use crate::health::minder::{MonitorError, Prepared, QUESTIONS_MAX};
 use crate::listener::sockets::SocketBook;
+use crate::memory::Memory;
+use crate::privilege;
 use crate::process::Process;
 use crate::worker::{self, Order, WorkerHandle};
 
@@ -54,9 +56,9 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Serves nothing yet. `pinger` was opened while root was still held, if it ever was.
-    pub fn new(pinger: Pinger) -> Arc<Self> {
-        let process = Arc::new(Process::new(usize::from(WORKERS_MAX)));
+    /// Serves nothing yet, within `memory`. `pinger` was opened while root was still held, if it ever was.
+    pub fn new(pinger: Pinger, memory: Memory) -> Arc<Self> {
+        let process = Arc::new(Process::new(usize::from(WORKERS_MAX), memory));
         Arc::new(Self {
             minder: Minder::new(Arc::clone(&process), pinger),
             process,
@@ -119,6 +121,7 @@ impl Instance {
         let addresses: Vec<_> = config.sockets().collect();
         let sockets = book.prepare(&addresses, wanted, workers.len())?;
         let changes = book.commit(sockets);
+        self.process.room.resize(privilege::descriptor_limit(), own_descriptors(&config, workers.len()));
         let mut snapshot = Snapshot::build(Arc::new(config), &self.process.snapshot.load(), workers.len());
         self.minder.adopt(&snapshot, prepared);
         if let Some(with_shares) = snapshot.rebuilt() {
@@ -226,6 +229,18 @@ pub fn workers_for(config: &LoadBalancer) -> usize {
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     config.workers.map_or(processors, usize::from).clamp(1, usize::from(WORKERS_MAX))
 }
+
+/// Descriptors that `config` takes before the first client comes: the process's own and those of operators and the agent that ask
+/// it; each worker's; listening sockets, kept, accepted on, handed on and with a client that waits; logs; and members' checks.
+fn own_descriptors(config: &LoadBalancer, workers: usize) -> u64 {
+    let asked = |pool: &Pool| pool.members.len() * (pool.monitors.len() + usize::from(pool.agent_check.is_some()));
+    let checks = config.pools.iter().map(asked).sum::<usize>().min(QUESTIONS_MAX);
+    let listeners = config.listeners.len();
+    (OWN_DESCRIPTORS + workers * WORKER_DESCRIPTORS + listeners * (4 * workers + 1) + checks) as u64
+}
+
+const OWN_DESCRIPTORS: usize = 64;
+const WORKER_DESCRIPTORS: usize = 8;
 
 /// A panic while the lock was held would have left plain values behind: they are still good.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

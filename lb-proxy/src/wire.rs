@@ -16,6 +16,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::SockRef;
 use tokio::io::unix::AsyncFdReadyGuard;
 
+use crate::sys;
 use crate::sys::socket::{Socket, Watch};
 use crate::timer::Patience;
 
@@ -89,6 +90,16 @@ impl Stream {
     fn poll_write_vectored(&self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let len = parts.iter().map(|part| part.len()).sum();
         self.poll_call(|watch| watch.poll_write_ready(cx), len, || rustix::io::writev(self.0.get(), parts))
+    }
+
+    /// Bytes that the other side has acknowledged since the connection began.
+    pub fn acknowledged(&self) -> io::Result<u64> {
+        sys::socket::acknowledged(self.0.get())
+    }
+
+    /// Writes what the kernel takes of `parts` now, without waiting.
+    pub fn write_now(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        Ok(rustix::io::writev(self.0.get(), parts)?)
     }
 
     /// Makes `call`, which moves `len` bytes at most, once the runtime does not know that it would have to wait. A

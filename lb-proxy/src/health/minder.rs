@@ -24,7 +24,7 @@ use crate::instance::Instance;
 use crate::process::Process;
 
 /// Questions under way at once; more wait for their turn. Each holds a descriptor.
-const QUESTIONS_MAX: usize = 1024;
+pub const QUESTIONS_MAX: usize = 1024;
 /// How long the minder sleeps when nothing is due.
 const FAR: Duration = Duration::from_secs(3600);
 

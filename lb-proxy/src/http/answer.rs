@@ -11,7 +11,7 @@ use super::h1::response::{self, BadAnswer, ConnectionWord, ResponseHead};
 use super::h1::{Framing, HEAD_MAX, head_end};
 use crate::buffer::{BUFFER_LEN, Buffer, Buffers, Sheet};
 use crate::clock;
-use crate::timer::Patience;
+use crate::timer::{Patience, Wait};
 use crate::wire::{self, Stream};
 
 /// Most interim answers to one request; more is an attack or a loop.
@@ -40,6 +40,8 @@ pub struct Told {
     pub body_in: Cell<u64>,
     /// The member's connection can take another request.
     pub member_reusable: Cell<bool>,
+    /// The client was too slow, in this.
+    pub too_slow: Cell<Option<Wait>>,
 }
 
 /// An answer that did not get through.

@@ -13,12 +13,14 @@ use super::answer::{Answer, Failed, Passed, Told};
 use super::body::{Broken, Pump};
 use super::h1::Framing;
 use super::h1::request::{self, Additions, Method, RequestHead};
+use super::refusal;
 use super::session::{After, Books, Request, Session};
 use crate::buffer::{Buffer, Sheet};
 use crate::clock;
 use crate::dispatch::{Journey, Reached, Reuse};
 use crate::observe::queue::LINE_MAX;
 use crate::observe::record::{Ending, Times, endings};
+use crate::pace::{Pace, Progress, TooLong};
 use crate::timer::{Deadlines, Patience, Side, Wait};
 use crate::wire::{self, Stream};
 use crate::worker::{Ticket, millis_between};
@@ -64,9 +66,10 @@ impl Session {
             Some(journey) => self.travel(&request, journey, &mut course, &mut buffer, &told, from, to).await,
         };
         self.buffer = Some(buffer);
+        let page = refusal::Answer { bodiless: head.method == Method::Head, ..Default::default() };
         let (ending, after) = match outcome {
             Ok(after) => (endings::SERVED, after),
-            Err(ending) => (ending, self.refuse(ending, head.method == Method::Head, &told, to).await),
+            Err(ending) => (ending, self.refuse(ending, page, &told, to).await),
         };
         let now = clock::now().into_std();
         let since_whole = |at: Option<Instant>, from: Instant| at.map_or(-1, |at| millis_between(from, at));
@@ -104,11 +107,7 @@ impl Session {
             local: self.listener().address,
         };
         request::write(head, bytes, fields, &add, out);
-        line.extend_from_slice(head.method_name.in_(bytes));
-        line.push(b' ');
-        let target = head.target.in_(bytes);
-        line.extend_from_slice(&target[..target.len().min(LINE_MAX)]);
-        line.extend_from_slice(if head.minor_version == 0 { b" HTTP/1.0" } else { b" HTTP/1.1" });
+        write_line(head, bytes, line);
         buffer.consume(head.len);
     }
 
@@ -212,6 +211,11 @@ impl Session {
             Attempt::Upload(_) => Err(endings::CLIENT_LEFT_BODY),
             Attempt::Cut if told.head_at.get().is_some() => Err(endings::MEMBER_DOWN_DATA),
             Attempt::Cut => Err(endings::MEMBER_DOWN),
+            Attempt::Silent(_) if told.too_slow.get().is_some() => {
+                self.downstream.view.listener_cell(self.listener()).limits().bodies_too_slow.inc();
+                let reading = told.too_slow.get() == Some(Wait::ClientRead);
+                Err(if reading { endings::BODY_TOO_SLOW } else { endings::ANSWER_TOO_SLOW })
+            }
             Attempt::Silent(side) => Err(match (side, told.head_at.get().is_some()) {
                 (Side::Client, true) => endings::CLIENT_TIMEOUT,
                 (Side::Client, false) => endings::BODY_TIMEOUT,
@@ -234,6 +238,21 @@ impl Session {
         to: &Stream,
     ) -> Attempt {
         let timeouts = self.listener().timeouts;
+        let rate = self.listener().limits.body_rate;
+        let sending = rate.map(|r| Pace::new(r, Progress::Came(&told.body_in), request.head.expects_continue));
+        let taking = rate.map(|r| Pace::new(r, Progress::Taken(to), false));
+        let judge = |wait| {
+            let pace = if wait == Wait::ClientRead { &sending } else { &taking };
+            let too_long = match (wait, pace) {
+                (Wait::ClientRead | Wait::ClientWrite, Some(pace)) => match pace.judge() {
+                    Ok(until) => return Some(until),
+                    Err(too_long) => too_long,
+                },
+                _ => TooLong::Silent,
+            };
+            told.too_slow.set((too_long == TooLong::Slow).then_some(wait));
+            None
+        };
         let Self { timer, deadlines, downstream, last, .. } = self;
         let deadlines: &Deadlines = deadlines;
         let (wants_more, last) = (request.head.keep_alive, *last);
@@ -248,7 +267,10 @@ impl Session {
             keep_client: &keep_client,
             head_patience: Patience { excused: Some(&uploading), ..from_member },
             body_patience: from_member,
-            client: Patience::new(deadlines, Wait::ClientWrite, timeouts.client_data_ms),
+            client: Patience {
+                pace: taking.as_ref(),
+                ..Patience::new(deadlines, Wait::ClientWrite, timeouts.client_data_ms)
+            },
             told,
             buffers: &downstream.worker.buffers,
         };
@@ -263,7 +285,7 @@ impl Session {
                     told.body_in.set(body as u64);
                     race(answering.as_mut(), pin!(watch(from, buffer, &downstream.ticket)), &uploading).await
                 });
-                reached.lease.unless_cut(downstream, pin!(timer.guard(deadlines, work))).await
+                reached.lease.unless_cut(downstream, pin!(timer.guard_judged(deadlines, work, judge))).await
             }
             None => {
                 let mut framing = downstream.worker.buffers.lend_sheet();
@@ -271,7 +293,10 @@ impl Session {
                 let pump = Pump {
                     framing: request.head.body,
                     chunked_out: true,
-                    source: Patience::new(deadlines, Wait::ClientRead, timeouts.client_data_ms),
+                    source: Patience {
+                        pace: sending.as_ref(),
+                        ..Patience::new(deadlines, Wait::ClientRead, timeouts.client_data_ms)
+                    },
                     sink: to_member,
                     passed: &told.body_in,
                     end_counted: &unread,
@@ -292,12 +317,21 @@ impl Session {
                     }
                 });
                 let work = pin!(race(answering.as_mut(), client_side, &uploading));
-                reached.lease.unless_cut(downstream, pin!(timer.guard(deadlines, work))).await
+                reached.lease.unless_cut(downstream, pin!(timer.guard_judged(deadlines, work, judge))).await
             }
         };
         deadlines.clear_all();
         ended.map_or(Attempt::Cut, |ended| ended.unwrap_or_else(Attempt::Silent))
     }
+}
+
+/// The request line as the log gets it.
+pub fn write_line(head: &RequestHead, bytes: &[u8], line: &mut Vec<u8>) {
+    line.extend_from_slice(head.method_name.in_(bytes));
+    line.push(b' ');
+    let target = head.target.in_(bytes);
+    line.extend_from_slice(&target[..target.len().min(LINE_MAX)]);
+    line.extend_from_slice(if head.minor_version == 0 { b" HTTP/1.0" } else { b" HTTP/1.1" });
 }
 
 /// Bytes of the body that are all in `buffer` already and so can be sent again; `None`: the body is streamed.

@@ -4,6 +4,7 @@
 //! One epoll set watches them all, and the runtime watches that set. Whoever speaks becomes a session again.
 
 use std::cell::RefCell;
+use std::cmp::Reverse;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
@@ -11,6 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lb_core::limits::clients::Guest;
 use lb_core::snapshot::ListenerSnapshot;
 use lb_core::time::Millis;
 use rustix::buffer::spare_capacity;
@@ -18,8 +20,10 @@ use rustix::event::{Timespec, epoll};
 use slab::Slab;
 
 use super::session;
+use crate::listener::door::Knock;
 use crate::listener::{Counted, Downstream};
 use crate::process::Place;
+use crate::room::Shortage;
 use crate::view::View;
 use crate::wire::{Stream, Unread};
 use crate::worker::Worker;
@@ -52,6 +56,7 @@ struct Parked {
     position: usize,
     place: Place,
     counted: Counted,
+    guest: Option<Guest>,
 }
 
 impl Parked {
@@ -95,8 +100,8 @@ impl Parking {
     pub fn park(&self, downstream: Downstream, stream: Stream, served: u32, since: Millis) {
         let worker = Rc::clone(&downstream.worker);
         let socket = stream.into_socket();
-        let Downstream { view, listener, position, place, counted, peer, .. } = downstream;
-        let parked = Parked { socket, served, since, peer, view, listener, position, place, counted };
+        let Downstream { view, listener, position, place, counted, guest, peer, .. } = downstream;
+        let parked = Parked { socket, served, since, peer, view, listener, position, place, counted, guest };
         let set = match self.open(&worker) {
             Ok(set) => set,
             // Nothing is left to watch it with: a client between two requests is the one to part with.
@@ -130,6 +135,22 @@ impl Parking {
             let _ = epoll::delete(&**set, &parked.socket);
         }
         Some(parked)
+    }
+
+    /// Closes the `most` that have been silent for the shortest time, because of `shortage`.
+    pub fn close_newest(&self, worker: &Worker, most: usize, shortage: Shortage) {
+        let mut newest: Vec<(Reverse<Millis>, usize)> =
+            self.parked.borrow().iter().map(|(key, parked)| (Reverse(parked.since), key)).collect();
+        if most < newest.len() {
+            newest.select_nth_unstable(most);
+            newest.truncate(most);
+        }
+        for (_, key) in newest {
+            let Some(parked) = self.take(worker, key) else { continue };
+            let began = worker.process.instant(parked.since);
+            let Parked { view, position, listener, peer, .. } = parked;
+            worker.note_shed(&Knock { view, position, listener, peer }, shortage, began);
+        }
     }
 
     /// Closes those whose time is over. Returns when to look again.
@@ -186,7 +207,7 @@ async fn mind(worker: Rc<Worker>, watch: tokio::io::unix::AsyncFd<OwnedFd>) {
 /// A parked client did something.
 fn wake(worker: &Rc<Worker>, key: usize) {
     let Some(parked) = worker.parking.take(worker, key) else { return };
-    let Parked { socket, served, since, peer, view, listener, position, place, counted } = parked;
+    let Parked { socket, served, since, peer, view, listener, position, place, counted, guest } = parked;
     let stream = Stream::new(socket);
     if stream.peek() == Unread::End {
         return;
@@ -194,7 +215,8 @@ fn wake(worker: &Rc<Worker>, key: usize) {
     worker.keep_house();
     let accepted = clock::now().into_std();
     let ticket = worker.enter();
+    ticket.waits();
     let worker = Rc::clone(worker);
-    let downstream = Downstream { worker, view, listener, position, place, counted, peer, accepted, ticket };
+    let downstream = Downstream { worker, view, listener, position, place, counted, guest, peer, accepted, ticket };
     tokio::task::spawn_local(clock::scoped(session::resume(downstream, stream, served, since)));
 }

@@ -13,6 +13,8 @@ use crate::worker::millis_between;
 
 /// Serves one client of a TCP (or passed-through HTTPS) listener.
 pub async fn serve(downstream: Downstream, client: Stream) {
+    // What it asks for is not known here: it is served from the beginning.
+    downstream.ticket.works();
     let mut journey = downstream.listener.pool.map(|pool| Journey::new(pool, downstream.peer.ip()));
     let connect_ms = downstream.listener.timeouts.member_connect_ms;
     let reached = match &mut journey {
