@@ -29,7 +29,7 @@ use crate::client::{Client, ClientError};
 use crate::events::{Event, Events};
 use crate::instance::{Failed, Refused};
 use crate::lines::Lines;
-use crate::stats::{MemberHealth, Stats};
+use crate::stats::{LimitStats, MemberHealth, ShortageStats, Stats};
 
 /// Where the agent listens unless it is told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/weir/agent.sock";
@@ -147,6 +147,9 @@ pub struct ListenerStatus {
     pub provisioning_status: ProvisioningStatus,
     /// Does it work?
     pub operating_status: OperatingStatus,
+    /// What its limits did since its data plane began.
+    #[serde(default)]
+    pub limits: LimitStats,
     /// Where its traffic goes.
     pub pools: Vec<PoolStatus>,
 }
@@ -233,6 +236,9 @@ pub struct InstanceStatus {
     pub last_exit: Option<String>,
     /// Why it is not as it should be, when it is not.
     pub fault: Option<String>,
+    /// What it ran short of, and whom it turned away for it.
+    #[serde(default)]
+    pub shortage: ShortageStats,
 }
 
 /// Is the agent well?

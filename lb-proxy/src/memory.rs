@@ -53,9 +53,9 @@ impl Memory {
         self.is_bounded().then_some(self.max)
     }
 
-    /// True if less than a sixteenth is left; once it was so, until an eighth is.
+    /// True if less than an eighth is left; once it was so, until a sixth is. What is under way when it becomes tight takes some, too.
     pub fn is_tight(&self, was: bool) -> bool {
-        let spare = if was { self.max / 8 } else { self.max / 16 };
+        let spare = if was { self.max / 6 } else { self.max / 8 };
         self.used().is_some_and(|used| used > self.max - spare)
     }
 
@@ -125,10 +125,10 @@ mod tests {
         };
         write("node/vip", "memory.max", "max\n");
         write("node", "memory.max", "1000000\n");
-        write("node", "memory.current", "995000\n");
+        write("node", "memory.current", "955000\n");
         write("node", "memory.stat", "anon 100\nfile 100000\nkernel 5\n");
         let memory = of_group(&groups, "3:cpu:/x\n0::/node/vip\n").expect("a bound");
-        assert_eq!((memory.max(), memory.used()), (Some(1_000_000), Some(895_000)));
+        assert_eq!((memory.max(), memory.used()), (Some(1_000_000), Some(855_000)));
         assert!(!memory.is_tight(false) && memory.is_tight(true));
         write("node", "memory.stat", "anon 100\nfile 10000\n");
         assert!(memory.is_tight(false));

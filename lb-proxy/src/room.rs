@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use crate::memory::Memory;
 
 /// Memory is looked at no more often than this, in milliseconds.
-const LOOK_MS: u64 = 50;
+const LOOK_MS: u64 = 10;
 
 /// What the process is short of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -70,7 +70,9 @@ pub struct Setup {
     pub log_format: Option<&'static str>,
     /// More keys of the pool: monitors and what goes with them.
     pub pool: Value,
-    /// The same for HAProxy: lines of its backend.
+    /// More keys of the listener.
+    pub listener: Value,
+    /// For HAProxy: lines of its backend.
     pub haproxy_backend: String,
     /// And words behind each of its servers.
     pub haproxy_server: String,
@@ -92,6 +94,7 @@ impl Setup {
             workers: 1,
             log_format: None,
             pool: json!({}),
+            listener: json!({}),
             haproxy_backend: String::new(),
             haproxy_server: String::new(),
         }
@@ -168,6 +171,7 @@ impl Setup {
             },
         });
         merge(&mut listener["default_pool"], &self.pool);
+        merge(&mut listener, &self.listener);
         if self.forwarded_for {
             listener["insert_headers"] = json!({"X-Forwarded-For": "true"});
         }

@@ -4,6 +4,7 @@ pub mod answer;
 pub mod body;
 pub mod exchange;
 pub mod h1;
+pub mod head;
 pub mod parked;
 pub mod refusal;
 pub mod session;

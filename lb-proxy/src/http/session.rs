@@ -7,15 +7,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use lb_core::config::limits::HeadLimits;
 use lb_core::snapshot::ListenerSnapshot;
 use lb_core::time::Millis;
 
 use super::answer::Told;
 use super::exchange::write_line;
-use super::h1::request::Method;
-use super::h1::request::{self, Malformed, RequestHead};
-use super::h1::{Framing, head_end};
+use super::h1::Framing;
+use super::h1::request::{Malformed, Method, RequestHead};
+use super::head::{HeadFailure, Search, read_head};
 use super::refusal::{self, Answer};
 use crate::buffer::{Buffer, Buffers, LentSheet};
 use crate::clock;
@@ -27,8 +26,6 @@ use crate::timer::{Deadlines, Patience, Timer, Wait};
 use crate::wire::{self, Stream, Unread};
 use crate::worker::millis_between;
 
-/// Empty lines that are skipped before a request (RFC 9112 section 2.2 asks for at least one).
-const BLANK_LINES_MAX: usize = 4;
 /// After a last answer, what the client still sends is read and thrown away for this long, so that it gets to
 /// see the answer before its connection is reset.
 const LINGER_FOR: Duration = Duration::from_millis(5_000);
@@ -548,79 +545,4 @@ pub struct Books<'a> {
 
 fn refusing(bad: Malformed) -> Ending {
     Ending { flags: *b"PR", status: bad.status(), reason: bad.reason() }
-}
-
-enum HeadFailure {
-    Malformed(Malformed),
-    Left,
-}
-
-/// How far a head that is still coming has been looked at.
-#[derive(Default)]
-struct Search {
-    searched: usize,
-    judged: usize,
-    blank_lines: usize,
-}
-
-async fn read_head(
-    from: &Stream,
-    buffer: &mut Buffer,
-    sheet: &mut LentSheet,
-    search: &mut Search,
-    limits: HeadLimits,
-    patience: Patience<'_>,
-) -> Result<RequestHead, HeadFailure> {
-    loop {
-        if let Some(head) = search.look(buffer, sheet, limits).map_err(HeadFailure::Malformed)? {
-            return Ok(head);
-        }
-        buffer.make_room();
-        match wire::read(from, buffer.room(), patience).await {
-            Ok(n) if n > 0 => buffer.fill(n),
-            _ => return Err(HeadFailure::Left),
-        }
-    }
-}
-
-impl Search {
-    /// Parses the head if it is whole; judges its beginning if it is not.
-    fn look(
-        &mut self,
-        buffer: &mut Buffer,
-        sheet: &mut LentSheet,
-        limits: HeadLimits,
-    ) -> Result<Option<RequestHead>, Malformed> {
-        while buffer.filled().starts_with(b"\r\n") {
-            buffer.consume(2);
-            self.blank_lines += 1;
-            if self.blank_lines > BLANK_LINES_MAX {
-                return Err(Malformed::Syntax);
-            }
-        }
-        if let Some(len) = head_end(buffer.filled(), self.searched) {
-            if len > usize::from(limits.size) {
-                return Err(Malformed::TooLarge);
-            }
-            let head = request::parse(&buffer.filled()[..len], &mut sheet.fields)?;
-            if head.target.len() > usize::from(limits.target) {
-                return Err(Malformed::TargetTooLong);
-            }
-            if sheet.fields.len() > usize::from(limits.fields) {
-                return Err(Malformed::TooLarge);
-            }
-            return Ok(Some(head));
-        }
-        self.searched = buffer.len();
-        // Judged again each time its length has doubled: a head that drips costs linear work in all.
-        if self.searched > 2 * self.judged {
-            request::check_beginning(buffer.filled())?;
-            self.judged = self.searched;
-        }
-        if self.searched >= usize::from(limits.size) {
-            let one_line = memchr::memchr(b'\n', buffer.filled()).is_none();
-            return Err(if one_line { Malformed::TargetTooLong } else { Malformed::TooLarge });
-        }
-        Ok(None)
-    }
 }

@@ -161,11 +161,10 @@ fn begin(worker: &Rc<Worker>, knock: Knock, place: Place, stream: Stream) {
     let counted = Counted::new(knock.listener.cells.of(worker.index));
     worker.process.worker(worker.index).connections.inc();
     worker.keep_house();
-    let is_http = knock.listener.protocol.is_http();
     let ticket = worker.enter();
     let accepted = Instant::now();
     let Knock { view, position, listener, peer } = knock;
-    let mut downstream = Downstream {
+    let downstream = Downstream {
         worker: Rc::clone(worker),
         view,
         listener,
@@ -177,10 +176,15 @@ fn begin(worker: &Rc<Worker>, knock: Knock, place: Place, stream: Stream) {
         guest: None,
         ticket,
     };
+    serve(downstream, stream);
+}
+
+/// Hands a client to its session, now that it is known who it is, unless it is turned away.
+fn serve(mut downstream: Downstream, stream: Stream) {
     if let Err(reason) = door::admit(&mut downstream) {
-        return door::turn_away(worker, &downstream.knock(), stream, reason);
+        return door::turn_away(&downstream.worker, &downstream.knock(), stream, reason);
     }
-    if is_http {
+    if downstream.listener.protocol.is_http() {
         tokio::task::spawn_local(clock::scoped(http::session::serve(downstream, stream)));
     } else {
         tokio::task::spawn_local(clock::scoped(tcp::session::serve(downstream, stream)));
