@@ -53,10 +53,12 @@ impl Memory {
         self.is_bounded().then_some(self.max)
     }
 
-    /// True if less than an eighth is left; once it was so, until a sixth is. What is under way when it becomes tight takes some, too.
-    pub fn is_tight(&self, was: bool) -> bool {
-        let spare = if was { self.max / 6 } else { self.max / 8 };
-        self.used().is_some_and(|used| used > self.max - spare)
+    /// Bytes left before memory is called tight, which is while less than an eighth of it is left, and once it was so, until a sixth
+    /// is: what is under way takes some, too. May be negative.
+    pub fn left(&self, was_tight: bool) -> i64 {
+        let spare = if was_tight { self.max / 6 } else { self.max / 8 };
+        let used = self.used().unwrap_or(0);
+        i64::try_from(self.max - spare).unwrap_or(i64::MAX).saturating_sub_unsigned(used)
     }
 
     /// Bytes taken, without what the kernel would give back at once.
@@ -109,10 +111,10 @@ mod tests {
         let before = memory.used().expect("a figure");
         let much = vec![1u8; 32 << 20];
         assert!(memory.used().expect("a figure") >= before + (much.len() as u64) / 2);
-        assert!(!memory.is_tight(false));
+        assert!(memory.left(false) > 0);
         let little = Memory::bounded_by(Some(before / 2)).expect("procfs");
-        assert!(little.is_tight(false) && little.is_tight(true));
-        assert!(!Memory::unbounded().is_tight(false));
+        assert!(little.left(false) < 0 && little.left(true) < little.left(false));
+        assert!(Memory::unbounded().left(false) > 0);
     }
 
     #[test]
@@ -129,9 +131,9 @@ mod tests {
         write("node", "memory.stat", "anon 100\nfile 100000\nkernel 5\n");
         let memory = of_group(&groups, "3:cpu:/x\n0::/node/vip\n").expect("a bound");
         assert_eq!((memory.max(), memory.used()), (Some(1_000_000), Some(855_000)));
-        assert!(!memory.is_tight(false) && memory.is_tight(true));
+        assert_eq!((memory.left(false), memory.left(true)), (875_000 - 855_000, 833_334 - 855_000));
         write("node", "memory.stat", "anon 100\nfile 10000\n");
-        assert!(memory.is_tight(false));
+        assert!(memory.left(false) < 0);
         assert!(of_group(&groups, "0::/\n").is_none() && of_group(&groups, "").is_none());
         let _ = std::fs::remove_dir_all(&groups);
     }

@@ -4,16 +4,15 @@
 //! less what it needs for itself: then members, checks, the control socket and logs always find one. While memory is near its
 //! bound nobody is taken at all. Counts are changed by all workers; the bounds by the control thread and by whoever looks at memory.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use lb_control::stats::ShortageStats;
-use lb_core::time::Millis;
 use tokio::sync::Notify;
 
 use crate::memory::Memory;
 
-/// Memory is looked at no more often than this, in milliseconds.
-const LOOK_MS: u64 = 10;
+/// What a client that has just come takes at most before it has sent a whole head, in bytes: its session, its first buffer.
+const NEWCOMER: i64 = 16 * 1024;
 
 /// What the process is short of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +30,8 @@ pub struct Room {
     most: AtomicU32,
     tight: AtomicBool,
     memory: Memory,
-    looked_at_ms: AtomicU64,
+    /// Newcomers there is memory for, before it has to be looked at again.
+    credit: AtomicI64,
     /// Connections closed before they asked for anything, by what was short.
     shed: [AtomicU64; 2],
     /// Times a descriptor was asked of the kernel in vain.
@@ -49,7 +49,7 @@ impl Room {
             most: AtomicU32::new(u32::MAX),
             tight: AtomicBool::new(false),
             memory,
-            looked_at_ms: AtomicU64::new(0),
+            credit: AtomicI64::new(0),
             shed: Default::default(),
             refused: AtomicU64::new(0),
             short: Default::default(),
@@ -64,7 +64,21 @@ impl Room {
 
     /// One more connection, if it may be.
     pub fn enter(&self) -> bool {
-        !self.tight.load(Ordering::Relaxed) && try_enter(&self.taken, Some(self.most.load(Ordering::Relaxed)))
+        self.has_memory() && try_enter(&self.taken, Some(self.most.load(Ordering::Relaxed)))
+    }
+
+    /// True if memory has a bound.
+    pub fn is_bounded(&self) -> bool {
+        self.memory.is_bounded()
+    }
+
+    /// True if there is memory for a client that takes its first. Costs a look for every so many of them, the fewer the nearer
+    /// the bound is: however fast they come, they do not take more than there is.
+    pub fn has_memory(&self) -> bool {
+        if !self.memory.is_bounded() || self.credit.fetch_sub(1, Ordering::Relaxed) > 0 {
+            return true;
+        }
+        !self.look()
     }
 
     /// One less.
@@ -85,21 +99,19 @@ impl Room {
         (self.taken() >= self.most.load(Ordering::Relaxed)).then_some(Shortage::Descriptors)
     }
 
-    /// Looks at memory, unless somebody just did. True if there is too little.
-    pub fn look(&self, now: Millis) -> bool {
-        let before = self.looked_at_ms.load(Ordering::Relaxed);
-        if !self.memory.is_bounded() || now.0 < before + LOOK_MS {
-            return self.tight.load(Ordering::Relaxed);
+    /// Looks at memory. True if there is too little.
+    pub fn look(&self) -> bool {
+        if !self.memory.is_bounded() {
+            return false;
         }
-        let mine = self.looked_at_ms.compare_exchange(before, now.0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        if mine {
-            let tight = self.memory.is_tight(self.tight.load(Ordering::Relaxed));
-            self.tight.store(tight, Ordering::SeqCst);
-            if tight {
-                self.tell(Shortage::Memory);
-            }
+        let left = self.memory.left(self.tight.load(Ordering::Relaxed));
+        self.credit.store(left / NEWCOMER, Ordering::Relaxed);
+        let tight = left < NEWCOMER;
+        self.tight.store(tight, Ordering::SeqCst);
+        if tight {
+            self.tell(Shortage::Memory);
         }
-        self.tight.load(Ordering::Relaxed)
+        tight
     }
 
     /// `n` connections were closed because of it.

@@ -27,8 +27,17 @@ impl Shortage {
 impl Worker {
     /// Closes some of those who have not asked for anything, if the process is short of something.
     pub fn make_room(&self) {
-        if let Some(shortage) = self.process.room.shortage() {
-            self.make_room_for(shortage);
+        match self.process.room.shortage() {
+            // What those who were closed had is counted until it is given back.
+            Some(Shortage::Memory) => {
+                self.buffers.trim();
+                crate::sys::trim_heap();
+                if self.process.room.look() {
+                    self.make_room_for(Shortage::Memory);
+                }
+            }
+            Some(shortage) => self.make_room_for(shortage),
+            None => {}
         }
     }
 
@@ -64,18 +73,17 @@ impl Worker {
         }
     }
 
-    /// Looks whether memory is short, unless somebody just did.
-    pub fn look_at_memory(&self) {
-        self.process.room.look(self.now());
+    /// Looks whether memory is short, and closes some of those who wait if it is. True if it is.
+    pub fn look_at_memory(&self) -> bool {
+        let short = self.process.room.look();
+        if short {
+            self.make_room();
+        }
+        short
     }
 
-    /// Forgets what is known of clients that are gone; closes some who wait if memory is short. True while clients are known.
+    /// Forgets what is known of clients that are gone. True while clients are known.
     pub fn tidy_limits(&self) -> bool {
-        if self.process.room.look(self.now()) {
-            self.make_room();
-            self.buffers.trim();
-            crate::sys::trim_heap();
-        }
         let view = self.view();
         let limited = view.snapshot.listeners.iter().filter(|listener| listener.limits.clients.is_some());
         let Nanos(now) = self.process.nanos();

@@ -41,6 +41,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Kept connections are looked over this often while there are any.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
+/// While memory is short.
+const HOUSEKEEPING_WHILE_SHORT: Duration = Duration::from_millis(100);
+
 /// Exit status when a data thread failed (EX_SOFTWARE).
 const EXIT_WORKER_LOST: i32 = 70;
 /// So many sessions at once are a storm, after which memory is worth giving back.
@@ -317,8 +320,10 @@ impl Worker {
         }
         let worker = Rc::clone(self);
         tokio::task::spawn_local(async move {
+            let mut pause = HOUSEKEEPING;
             loop {
-                tokio::time::sleep(HOUSEKEEPING).await;
+                tokio::time::sleep(pause).await;
+                pause = if worker.look_at_memory() { HOUSEKEEPING_WHILE_SHORT } else { HOUSEKEEPING };
                 let idle_left = worker.view().expire_idle(worker.now());
                 worker.buffers.tidy();
                 worker.trim_after_storm();
@@ -406,6 +411,11 @@ impl Ticket {
     pub fn waits(&self) {
         let entry = &mut self.worker.sessions.borrow_mut()[self.key];
         (entry.phase, entry.order) = (Phase::Idle, self.worker.next_order());
+    }
+
+    /// The session has to end unless it has sent a whole request already.
+    pub fn must_end(&self, shortage: Shortage) {
+        self.worker.sessions.borrow_mut()[self.key].phase = Phase::Shed(shortage);
     }
 
     /// What it has to end for, if it has to.

@@ -304,10 +304,16 @@ impl Session {
         let until = [allowed, at_most].into_iter().flatten().min().map(|d| self.idle_since + d);
         self.deadlines.set_at(Wait::ClientRead, until.map(tokio::time::Instant::from_std));
         let (downstream, last, buffer) = (&self.downstream, self.last, &mut self.buffer);
+        let new = self.served == 0;
         let waiting = std::pin::pin!(poll_fn(|cx| {
             match poll_first_bytes(from, cx, &downstream.worker.buffers) {
                 Poll::Ready(Some(first)) => {
                     *buffer = Some(first);
+                    let room = &downstream.worker.process.room;
+                    if new && room.is_bounded() && !room.has_memory() {
+                        // Served if that is a whole request already; no memory is held for one that drips.
+                        downstream.ticket.must_end(Shortage::Memory);
+                    }
                     Poll::Ready(Idle::Ready)
                 }
                 Poll::Ready(None) => Poll::Ready(Idle::Part),

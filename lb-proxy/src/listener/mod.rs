@@ -107,7 +107,6 @@ pub async fn accept(worker: Rc<Worker>, address: SocketAddr, socket: AsyncFd<Tcp
             door::turn_away(&worker, &knock, stream, Reason::NotAllowed);
             continue;
         }
-        worker.look_at_memory();
         match Place::take(&worker.process, &gate_of(&knock.listener)) {
             Ok(place) => begin(&worker, knock, place, stream),
             Err(Full::Listener) if knock.listener.limits.on_connection_limit == OnConnectionLimit::Refuse => {
@@ -149,7 +148,7 @@ async fn wait_for_place(worker: Rc<Worker>, address: SocketAddr, stream: Stream,
         match tokio::time::timeout(ROOM_PAUSE, waiting).await {
             Ok(Some(place)) => break place,
             Ok(None) => return,
-            Err(_) => worker.look_at_memory(),
+            Err(_) => {}
         }
     };
     // The place was taken a moment ago, in the same turn: the listener is the one it was taken of.
