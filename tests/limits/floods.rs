@@ -58,7 +58,6 @@ fn served(outcome: &Outcome) {
 /// What a flood borrowed goes back when it is over, and was little: a table, and whoever was there at once.
 fn no_memory_taken(stage: &Stage, before: u64) {
     let grown = stage.weir.process.pss_kb().saturating_sub(before);
-    println!("{grown} kB more right after the flood");
     assert!(grown < 16_384, "{grown} kB right after the flood");
     until_true(PATIENCE, "its memory to be given back", || stage.weir.process.pss_kb().saturating_sub(before) < 2048);
 }

@@ -164,7 +164,6 @@ fn thousands_of_headless_clients_weigh_little() {
     }
     assert!(began.elapsed() < Duration::from_secs(10), "twenty others took {:?}", began.elapsed());
     let headless = stage.weir.process.pss_kb().saturating_sub(before);
-    println!("{count} clients: {silent} kB silent, {headless} kB with a byte of a head");
     assert!(silent < 4 * count as u64, "{silent} kB for {count} silent clients");
     assert!(headless < 16 * count as u64, "{headless} kB for {count} beginnings of heads");
     drop(clients);
