@@ -15,6 +15,7 @@ mod mended_changes;
 mod parked;
 mod probes;
 mod process;
+mod proxy_protocol;
 mod reload;
 mod tidy;
 mod words;

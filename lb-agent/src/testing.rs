@@ -35,6 +35,8 @@ pub(crate) fn document(name: &str, vip: &str, ports: &[u16]) -> LoadBalancer {
             tag: "weir".into(),
         },
         error_pages: std::collections::BTreeMap::new(),
+        proxy_protocol: None,
+        tls: None,
         tags: Vec::new(),
     };
     LoadBalancer {
@@ -72,6 +74,7 @@ pub(crate) fn document(name: &str, vip: &str, ports: &[u16]) -> LoadBalancer {
             slow_start_ms: 0,
             agent_check: None,
             on_marked_down: lb_core::config::monitor::OnMarkedDown::KeepSessions,
+            tls: None,
             tags: Vec::new(),
         }],
     }

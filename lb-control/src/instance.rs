@@ -4,14 +4,19 @@
 //! |---|---|
 //! | `GET /v1/document` | [`DocumentReply`]: what it serves, ids and defaults filled in |
 //! | `PUT /v1/document` (YAML or JSON) | 200 [`Applied`] once every worker serves it; 422 [`Refused`] and nothing changed; 409 [`Failed`] when a port cannot be bound |
+//! | `PUT /v1/files` ([`GivenFiles`]) | 204: keys and certificates that the next document or the next reading is made with, because the data plane may not read them itself |
+//! | `POST /v1/tls` | 200 once all certificates and keys were read anew and are shown; 409 [`Failed`] and the old ones are still shown |
 //! | `GET /v1/stats` | [`crate::stats::Stats`] |
 //! | `GET /v1/events?row=R&after=N&wait_ms=MS` | [`crate::events::Events`]: those after number N of row R, waiting for one for MS at most (60000) when there is none yet |
 //! | `GET /v1/health` | [`Health`] |
 //! | `POST /v1/drain` | 202: as SIGTERM |
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use hyper::body::Bytes;
 use hyper::{Method, StatusCode};
 use lb_core::config::LoadBalancer;
@@ -55,6 +60,22 @@ pub struct Refused {
     pub mistakes: Vec<Mistake>,
     /// All mistakes drawn with the lines they stand in.
     pub rendered: String,
+}
+
+/// Files by path, their bytes in base64.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenFiles(pub BTreeMap<PathBuf, String>);
+
+impl GivenFiles {
+    /// From bytes.
+    pub fn new(files: impl IntoIterator<Item = (PathBuf, Vec<u8>)>) -> Self {
+        Self(files.into_iter().map(|(path, bytes)| (path, BASE64_STANDARD.encode(bytes))).collect())
+    }
+
+    /// To bytes.
+    pub fn decode(self) -> Result<Vec<(PathBuf, Vec<u8>)>, base64::DecodeError> {
+        self.0.into_iter().map(|(path, text)| Ok((path, BASE64_STANDARD.decode(text)?))).collect()
+    }
 }
 
 /// A request could not be carried out although its document is sound.
@@ -132,6 +153,26 @@ impl InstanceClient {
         }
     }
 
+    /// Gives it files it may not read itself, in place of all that were given before.
+    pub async fn give(&self, files: &GivenFiles) -> Result<(), ClientError> {
+        let body = serde_json::to_vec(files).unwrap_or_default();
+        self.tell(Method::PUT, "/v1/files", body.into()).await
+    }
+
+    /// Has it read certificates and keys anew and show them.
+    pub async fn renew_tls(&self) -> Result<(), ApplyError> {
+        let uri = "/v1/tls";
+        let (status, body) = self.client.send(Method::POST, uri, Bytes::new()).await?;
+        let what = format!("POST {uri}");
+        match status {
+            StatusCode::CONFLICT => Err(ApplyError::Failed(self.read(&what, &body)?)),
+            status if status.is_success() => Ok(()),
+            status => {
+                Err(ApplyError::Client(ClientError::Status { path: self.client.path().to_owned(), what, status, body }))
+            }
+        }
+    }
+
     /// Its figures.
     pub async fn stats(&self) -> Result<Stats, ClientError> {
         self.client.get("/v1/stats").await
@@ -151,12 +192,16 @@ impl InstanceClient {
 
     /// Lets it end: it accepts nothing new and goes when its sessions have.
     pub async fn drain(&self) -> Result<(), ClientError> {
-        let uri = "/v1/drain";
-        let (status, body) = self.client.send(Method::POST, uri, Bytes::new()).await?;
+        self.tell(Method::POST, "/v1/drain", Bytes::new()).await
+    }
+
+    async fn tell(&self, method: Method, uri: &str, body: Bytes) -> Result<(), ClientError> {
+        let what = format!("{method} {uri}");
+        let (status, body) = self.client.send(method, uri, body).await?;
         if status.is_success() {
             return Ok(());
         }
-        let (path, what) = (self.client.path().to_owned(), format!("POST {uri}"));
+        let path = self.client.path().to_owned();
         Err(ClientError::Status { path, what, status, body })
     }
 

@@ -109,6 +109,18 @@ pub struct ListenerStats {
     pub responses: [u64; 5],
     /// Answers made here (refusals), not by a member.
     pub refusals: u64,
+    /// Connections closed because their PROXY header was bad, missing or late.
+    #[serde(default)]
+    pub proxy_header_errors: u64,
+    /// TLS handshakes that led to a connection.
+    #[serde(default)]
+    pub tls_handshakes: u64,
+    /// Those of them that went on with an earlier session.
+    #[serde(default)]
+    pub tls_resumed: u64,
+    /// TLS handshakes that led to nothing.
+    #[serde(default)]
+    pub tls_failures: u64,
     /// What its limits did.
     #[serde(default)]
     pub limits: LimitStats,

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use crate::balance::{Group, MemberIndex, effective_weight};
-use crate::config::monitor::{Observation, OnMarkedDown};
+use crate::config::monitor::{Observation, OnMarkedDown, ProxyVersion};
 use crate::config::{self, ListenerProtocol, LoadBalancer, LogSettings};
 use crate::id::{ListenerId, MemberId, PoolId};
 use crate::limits::clients::Clients;
 use crate::limits::rules::Rules;
 use crate::member::{ListenerCell, MemberCell, MemberState, PerWorker, PoolCell};
+use crate::proxy_protocol::Senders;
 
 /// Place of a pool in [`Snapshot::pools`].
 pub type PoolIndex = usize;
@@ -55,8 +56,12 @@ pub struct ListenerSnapshot {
     pub insert_headers: config::InsertHeaders,
     /// One line for each request or connection.
     pub log: LogSettings,
+    /// The value of `Strict-Transport-Security` in every answer.
+    pub strict_transport: Option<Arc<str>>,
     /// Bodies by status that replace the built-in ones.
     pub error_pages: Arc<std::collections::BTreeMap<u16, String>>,
+    /// Who may say, by a PROXY header, who its clients are; `None`: nobody.
+    pub proxy_protocol: Option<Box<Senders>>,
     /// Connections open, of all workers: what the limit is held against.
     pub admitted: Arc<AtomicU32>,
     /// Its other limits.
@@ -84,6 +89,8 @@ pub struct PoolSnapshot {
     pub observation: Option<Observation>,
     /// Connections to a member that is marked down are closed.
     pub cuts_sessions: bool,
+    /// The PROXY header that every connection to a member begins with, if one does.
+    pub send_proxy: Option<ProxyVersion>,
     /// Figures, one writer each.
     pub cells: PerWorker<PoolCell>,
 }
@@ -111,8 +118,8 @@ impl PoolSnapshot {
             (self.ordinary.again(), self.backups.again())
         };
         let (label, cells) = (Arc::clone(&self.label), self.cells.clone());
-        let (observation, cuts_sessions) = (self.observation, self.cuts_sessions);
-        Self { id: self.id, label, members, ordinary, backups, observation, cuts_sessions, cells }
+        let (observation, cuts_sessions, send_proxy) = (self.observation, self.cuts_sessions, self.send_proxy);
+        Self { id: self.id, label, members, ordinary, backups, observation, cuts_sessions, send_proxy, cells }
     }
 }
 
@@ -212,7 +219,9 @@ fn build_listener(
         timeouts: listener.timeouts,
         insert_headers: listener.insert_headers,
         log: listener.log.clone(),
+        strict_transport: listener.tls.as_ref().and_then(|tls| tls.hsts).map(|hsts| hsts.to_string().into()),
         error_pages: Arc::new(listener.error_pages.clone()),
+        proxy_protocol: listener.proxy_protocol.as_ref().map(|written| Box::new(Senders::new(written))),
         admitted: old.map(|l| Arc::clone(&l.admitted)).unwrap_or_default(),
         limits: Rules::new(&listener.limits),
         clients: old.map(|l| Arc::clone(&l.clients)).unwrap_or_default(),
@@ -242,6 +251,7 @@ fn build_pool(pool: &config::Pool, old: Option<&PoolSnapshot>, workers: usize) -
         members,
         observation,
         cuts_sessions,
+        send_proxy: pool.protocol.proxy_version(),
         cells,
     }
 }

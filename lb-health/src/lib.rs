@@ -17,3 +17,10 @@ pub use probe::agent::AgentProber;
 pub use probe::ping::Pinger;
 pub use prober::{Prober, ProberError, Target};
 pub use shared::Shared;
+
+/// What asking and carrying traffic over TLS have in common.
+pub mod tls {
+    pub use crate::probe::tls::config::system as system_authorities;
+    pub use crate::probe::tls::verifier::Unverified;
+    pub use crate::probe::tls::words::of as words;
+}

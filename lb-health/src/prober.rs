@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use lb_core::config::monitor::{HealthMonitor, Probe, ProxyVersion};
 use lb_core::health::{Bad, Good, Outcome, ProbeResult, Step};
+use lb_core::proxy_protocol::{Ends, Written};
 use tokio::time::{Instant, timeout_at};
 
 use crate::probe::http::Http;
 use crate::probe::mysql::Mysql;
 use crate::probe::ping::Pinger;
 use crate::probe::tls::Tls;
-use crate::probe::{http, mysql, proxy_header, tcp, tls};
+use crate::probe::{http, mysql, tcp, tls};
 use crate::shared::Shared;
 use crate::wire::{Wire, connect};
 
@@ -24,6 +25,8 @@ pub struct Target {
     pub address: SocketAddr,
     /// Our own address on the connection; `None`: the kernel's choice.
     pub source: Option<IpAddr>,
+    /// The PROXY header that a connection to it begins with when the monitor does not name one: its pool's.
+    pub send_proxy: Option<ProxyVersion>,
 }
 
 /// Why a monitor cannot be asked with: always the operator's to mend.
@@ -99,26 +102,30 @@ impl Prober {
     }
 
     async fn put(&self, target: &Target, step: &mut Step) -> Result<Good, Bad> {
+        let send_proxy = self.send_proxy.or(target.send_proxy);
         match &self.question {
             Question::Ping(pinger) => {
                 *step = Step::Answer;
                 pinger.ask(target).await
             }
-            Question::Tcp => tcp::ask(target, self.send_proxy, step).await,
+            Question::Tcp => tcp::ask(target, send_proxy, step).await,
             Question::Http(http) => {
                 let plain = connect(target, step).await?;
-                let before = match self.send_proxy {
-                    Some(version) => proxy_header::render(version, plain.local()?, target.address),
-                    None => Vec::new(),
+                let before = match send_proxy {
+                    Some(version) => {
+                        let ends = Ends { source: plain.local()?, destination: target.address };
+                        Some(Written::local(version, ends))
+                    }
+                    None => None,
                 };
-                http::ask(http, Wire::Plain(plain), target.address, &before, step).await
+                http::ask(http, Wire::Plain(plain), target.address, before.as_deref().unwrap_or_default(), step).await
             }
             Question::Https(http, tls) => {
-                let wire = tls::open(tls, target, self.send_proxy, step).await?;
+                let wire = tls::open(tls, target, send_proxy, step).await?;
                 http::ask(http, wire, target.address, &[], step).await
             }
-            Question::TlsHello(tls) => tls::ask(tls, target, self.send_proxy, step).await,
-            Question::Mysql(mysql) => mysql::ask(mysql, target, self.send_proxy, step).await,
+            Question::TlsHello(tls) => tls::ask(tls, target, send_proxy, step).await,
+            Question::Mysql(mysql) => mysql::ask(mysql, target, send_proxy, step).await,
         }
     }
 }

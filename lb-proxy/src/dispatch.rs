@@ -15,7 +15,9 @@ use lb_core::snapshot::{MemberSlot, PoolIndex, PoolSnapshot};
 
 use crate::listener::Downstream;
 use crate::observe::record::{Ending, endings};
-use crate::upstream::connect::{ConnectFailure, connect};
+use crate::tls::member::MemberTls;
+use crate::upstream::connect::{ConnectFailure, Purpose, connect};
+use crate::upstream::private::PrivateConnections;
 use crate::view::View;
 use crate::wire::Stream;
 use crate::worker::Worker;
@@ -120,6 +122,11 @@ impl Lease {
         self.view.member(self.pool, self.member)
     }
 
+    /// How its members are spoken to, if it is TLS.
+    pub fn tls(&self) -> Option<&MemberTls> {
+        self.view.tls().pool(self.pool).map(|tls| &**tls)
+    }
+
     /// This worker's figures of it.
     pub fn cell(&self) -> &MemberCell {
         self.view.member_cell(self.pool, self.member)
@@ -130,8 +137,13 @@ impl Lease {
         self.view.idle(self.pool, self.member).distrust(worker.now());
     }
 
+    /// False for a while after [`Self::distrust`].
+    fn is_trusted(&self, worker: &Worker) -> bool {
+        self.view.idle(self.pool, self.member).is_trusted(worker.now())
+    }
+
     /// Keeps a connection for a later request.
-    pub fn keep(&self, stream: Stream, worker: &Worker) {
+    fn keep(&self, stream: Stream, worker: &Worker) {
         self.view.idle(self.pool, self.member).put(stream, worker.now());
     }
 }
@@ -176,10 +188,14 @@ pub struct Journey {
     retries: u32,
     /// Attempts that were not waited for.
     given_up: u32,
+    /// The name the client asked for in its handshake, if members are asked for it too.
+    asked_for: Option<Box<str>>,
     /// The member it was last on.
     last: Option<MemberIndex>,
     /// It left a member for another.
     pub redispatched: bool,
+    /// Connections that are its client's alone.
+    pub private: PrivateConnections,
 }
 
 impl Journey {
@@ -191,9 +207,49 @@ impl Journey {
             tried: Tried::default(),
             retries: 0,
             given_up: 0,
+            asked_for: None,
             last: None,
             redispatched: false,
+            private: PrivateConnections::default(),
         }
+    }
+
+    /// The same, of a client with connections of its own.
+    pub fn with(self, private: PrivateConnections) -> Self {
+        Self { private, ..self }
+    }
+
+    /// Keeps a connection for a later request: of anybody, unless it began by saying whose it is.
+    pub fn keep(&mut self, reached: Reached, worker: &Worker) {
+        let Reached { lease, stream, .. } = reached;
+        match lease.pool().send_proxy {
+            None => lease.keep(stream, worker),
+            // A member that said more than it was asked for is not trusted with anybody's.
+            Some(_) if !lease.is_trusted(worker) => {}
+            Some(version) => self.private.put(lease.slot(), version, stream, worker),
+        }
+    }
+
+    /// A kept connection to the member of `lease`, if there is one that may be lent.
+    fn kept(&mut self, lease: &Lease, worker: &Worker, reuse: Reuse) -> Option<Stream> {
+        let repeatable = match reuse {
+            Reuse::Never => return None,
+            Reuse::IfFresh => false,
+            Reuse::Any => true,
+        };
+        match lease.pool().send_proxy {
+            None => {
+                let idle = lease.view.idle(lease.pool, lease.member);
+                idle.take(worker.now(), repeatable, self.asked_for.as_deref())
+            }
+            Some(version) => self.private.take(lease.slot(), version, worker.now(), repeatable),
+        }
+    }
+
+    /// The same, for a client that asked for `name` in its own handshake.
+    pub fn asking_for(self, view: &View, name: Option<&str>) -> Self {
+        let matters = view.tls().pool(self.pool).is_some_and(|tls| tls.depends_on_client());
+        Self { asked_for: name.filter(|_| matters).map(Into::into), ..self }
     }
 
     /// Chooses a member and gets a connection to it, trying others when that fails.
@@ -217,9 +273,7 @@ impl Journey {
                 view.member_cell(self.pool, before).redispatches.inc();
             }
             let lease = Lease::new(Rc::clone(view), self.pool, member);
-            if reuse != Reuse::Never
-                && let Some(stream) = view.idle(self.pool, member).take(worker.now(), reuse == Reuse::Any)
-            {
+            if let Some(stream) = self.kept(&lease, worker, reuse) {
                 lease.cell().reuses.inc();
                 return Ok(Reached { lease, stream, reused: true });
             }
@@ -249,7 +303,8 @@ impl Journey {
     }
 
     async fn connect(&self, worker: &Worker, lease: Lease, timeout_ms: u64) -> Result<Reached, ConnectFailure> {
-        match connect(worker, &lease, timeout_ms, &self.tried).await {
+        let purpose = Purpose { tried: &self.tried, asked_for: self.asked_for.as_deref(), timeout_ms };
+        match connect(worker, &lease, purpose).await {
             Ok(stream) => {
                 lease.cell().connects.inc();
                 if lease.pool().observation.is_some_and(|o| o.layer == ObservedLayer::Connection) {
@@ -303,6 +358,7 @@ impl Journey {
         let ending = match failure {
             ConnectFailure::Refused(_) => endings::MEMBER_REFUSED,
             ConnectFailure::TimedOut => endings::CONNECT_TIMEOUT,
+            ConnectFailure::Tls(reason) => Ending { reason, ..endings::MEMBER_REFUSED },
             ConnectFailure::Ours(_) => return Err(endings::NO_RESOURCES),
             ConnectFailure::GivenUp => {
                 // Not an attempt that failed: one that was not waited for.

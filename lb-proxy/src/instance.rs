@@ -2,9 +2,11 @@
 
 use std::io;
 use std::num::NonZero;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use lb_control::events::{Event, EventKind, Subject};
 use lb_control::handoff::{HandoffStore, Sockets};
 use lb_control::instance::Applied;
 use lb_control::listen::ListenError;
@@ -20,6 +22,7 @@ use crate::listener::sockets::SocketBook;
 use crate::memory::Memory;
 use crate::privilege;
 use crate::process::Process;
+use crate::tls::table::{Compiler, TlsError, TlsTable};
 use crate::worker::{self, Order, WorkerHandle};
 
 /// Why a sound document could not be put in force. Nothing has changed then.
@@ -37,9 +40,19 @@ pub enum ApplyError {
     /// A monitor cannot ask: its authorities cannot be read, for one.
     #[error(transparent)]
     Monitor(#[from] MonitorError),
+    /// A certificate, a key or an authority is no good.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A data thread is gone.
     #[error("a data thread has ended; the data plane must be restarted")]
     WorkerLost,
+}
+
+/// TLS as it is in force, and what makes the next.
+#[derive(Debug, Default)]
+struct Tls {
+    compiler: Compiler,
+    table: Arc<TlsTable>,
 }
 
 /// See the module.
@@ -50,6 +63,7 @@ pub struct Instance {
     /// Knows how its members fare.
     pub minder: Minder,
     workers: Mutex<Vec<WorkerHandle>>,
+    tls: Mutex<Tls>,
     sockets: Mutex<SocketBook>,
     applying: tokio::sync::Mutex<()>,
     drain_wanted: Notify,
@@ -63,6 +77,7 @@ impl Instance {
             minder: Minder::new(Arc::clone(&process), pinger),
             process,
             workers: Mutex::default(),
+            tls: Mutex::default(),
             sockets: Mutex::default(),
             applying: tokio::sync::Mutex::default(),
             drain_wanted: Notify::new(),
@@ -77,6 +92,8 @@ impl Instance {
         let prepared = book.prepare(&wanted, workers, workers)?;
         book.commit(prepared);
         book.forget_holders();
+        // Keys may be for root alone to read.
+        lock(&self.tls).compiler.compile(config)?;
         Ok(())
     }
 
@@ -90,7 +107,8 @@ impl Instance {
         let began = Instant::now();
         let wanted = workers_for(&config);
         let prepared = self.minder.prepare(&config)?;
-        let published = self.publish(config, wanted, &prepared);
+        let tls = self.compile_tls(&config)?;
+        let published = self.publish(config, wanted, &prepared, &tls);
         // An offer is for the document that follows it; a port nobody accepts on must not stay open.
         self.forget_offers();
         let (orders, generation) = published?;
@@ -102,11 +120,19 @@ impl Instance {
         Ok(Applied { generation, took_us: began.elapsed().as_micros() as u64 })
     }
 
+    fn compile_tls(&self, config: &LoadBalancer) -> Result<Arc<TlsTable>, TlsError> {
+        let compiler = &mut lock(&self.tls).compiler;
+        let compiled = compiler.compile(config);
+        compiler.files.forget();
+        compiled.map(Arc::new)
+    }
+
     fn publish(
         &self,
         config: LoadBalancer,
         wanted: usize,
         prepared: &Prepared,
+        tls: &Arc<TlsTable>,
     ) -> Result<(Vec<oneshot::Receiver<()>>, u64), ApplyError> {
         let mut book = lock(&self.sockets);
         let mut workers = lock(&self.workers);
@@ -129,25 +155,69 @@ impl Instance {
         }
         let sinks: Vec<_> = snapshot.listeners.iter().map(|l| self.process.log.register(&l.log)).collect();
         let generation = snapshot.generation;
+        lock(&self.tls).table = Arc::clone(tls);
         self.process.snapshot.store(Arc::new(snapshot));
         let mut waiting = Vec::with_capacity(workers.len());
         for (worker, changes) in workers.iter().zip(changes) {
             let (done, wait) = oneshot::channel();
-            let order = Order::Refresh { open: changes.open, close: changes.close, sinks: sinks.clone(), done };
+            let (sinks, tls) = (sinks.clone(), Arc::clone(tls));
+            let order = Order::Refresh { open: changes.open, close: changes.close, sinks, tls, done };
             worker.orders.send(order).map_err(|_| ApplyError::WorkerLost)?;
             waiting.push(wait);
         }
         Ok((waiting, generation))
     }
 
+    /// Takes keys and certificates that somebody else has read.
+    pub fn give_files(&self, files: impl IntoIterator<Item = (PathBuf, Vec<u8>)>) {
+        lock(&self.tls).compiler.files.give(files.into_iter().collect());
+    }
+
+    /// Reads all certificates and keys anew and shows them from the next handshake on. When one is no good, all stay as
+    /// they are.
+    pub fn renew_tls(&self) -> Result<(), TlsError> {
+        let Some(config) = self.process.snapshot.load().config.clone() else { return Ok(()) };
+        let mut tls = lock(&self.tls);
+        let compiled = tls.compiler.compile(&config);
+        tls.compiler.files.forget();
+        match compiled {
+            Ok(table) => {
+                tls.table = Arc::new(table);
+                self.tell_certificates(&config, "read anew", "");
+            }
+            Err(error) => {
+                self.tell_certificates(&config, "unchanged", &error.to_string());
+                return Err(error);
+            }
+        }
+        drop(tls);
+        self.refresh_workers();
+        Ok(())
+    }
+
+    fn tell_certificates(&self, config: &LoadBalancer, new: &str, reason: &str) {
+        let (id, name) = (config.id.to_string(), config.name.clone());
+        let subject = Subject { kind: "loadbalancer".to_owned(), id, name };
+        let (new, reason) = (format!("certificates {new}"), reason.to_owned());
+        self.minder.timeline.tell(Event { new, reason, ..Event::new(EventKind::Certificates, subject) });
+    }
+
     /// Puts the same document in force with the shares its members have now.
     pub fn republish(&self) {
         let Some(snapshot) = self.process.snapshot.load().rebuilt() else { return };
-        let sinks: Vec<_> = snapshot.listeners.iter().map(|l| self.process.log.register(&l.log)).collect();
         self.process.snapshot.store(Arc::new(snapshot));
+        self.refresh_workers();
+    }
+
+    /// Has every worker take up what is in force.
+    fn refresh_workers(&self) {
+        let snapshot = self.process.snapshot.load();
+        let sinks: Vec<_> = snapshot.listeners.iter().map(|l| self.process.log.register(&l.log)).collect();
+        let table = Arc::clone(&lock(&self.tls).table);
         for worker in lock(&self.workers).iter() {
             let (done, _) = oneshot::channel();
-            let order = Order::Refresh { open: Vec::new(), close: Vec::new(), sinks: sinks.clone(), done };
+            let (sinks, tls) = (sinks.clone(), Arc::clone(&table));
+            let order = Order::Refresh { open: Vec::new(), close: Vec::new(), sinks, tls, done };
             // A worker that is gone is found out by the next document.
             let _ = worker.orders.send(order);
         }

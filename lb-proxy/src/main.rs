@@ -169,7 +169,11 @@ async fn serve(options: &Options, config: Option<LoadBalancer>) -> anyhow::Resul
     loop {
         tokio::select! {
             wish = signals.next() => match wish {
-                Wish::Reopen => writer.reopen(),
+                Wish::Reopen => {
+                    writer.reopen();
+                    // Told on the timeline if it fails, and the old ones stay.
+                    let _ = instance.renew_tls();
+                }
                 Wish::End => break,
             },
             () = instance.drain_requested() => break,

@@ -3,6 +3,7 @@
 
 use lb_core::limits::rate::Nanos;
 
+use crate::listener::Downstream;
 use crate::listener::door::{self, Knock};
 use crate::observe::record::{Ending, endings};
 use crate::room::Shortage;
@@ -98,5 +99,14 @@ impl Worker {
         self.process.room.count_shed(shortage, 1);
         knock.view.listener_cell(&knock.listener).limits().shed.inc();
         door::note(self, knock, shortage.ending(), began);
+    }
+}
+
+impl Downstream {
+    /// Counts and notes that it is closed because its place was needed, if it was.
+    pub fn note_shed(&self) {
+        if let Some(shortage) = self.ticket.shed() {
+            self.worker.note_shed(&self.knock(), shortage, self.accepted);
+        }
     }
 }

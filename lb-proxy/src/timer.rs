@@ -127,6 +127,11 @@ impl<'a> Patience<'a> {
     }
 }
 
+/// Milliseconds as a duration; 0: as good as for ever.
+pub fn duration(ms: u64) -> Duration {
+    Duration::from_millis(if ms == 0 { 86_400_000 } else { ms })
+}
+
 /// The timer of one session.
 #[derive(Debug)]
 pub struct Timer {

@@ -11,6 +11,7 @@ use lb_core::snapshot::{ListenerSnapshot, MemberSlot, PoolIndex, PoolSnapshot, S
 
 use crate::observe::record::SinkId;
 use crate::process::Place;
+use crate::tls::table::TlsTable;
 use crate::upstream::idle::IdleConnections;
 
 /// See the module. Sessions hold the view they work with; a new one is met at the next request.
@@ -21,18 +22,32 @@ pub struct View {
     worker: usize,
     members: Box<[Box<[Rc<IdleConnections>]>]>,
     sinks: Box<[Option<SinkId>]>,
+    tls: Arc<TlsTable>,
+}
+
+/// What belongs to a snapshot and is no part of it, in its order.
+#[derive(Debug, Default)]
+pub struct Beside {
+    /// Where each listener's lines go.
+    pub sinks: Vec<Option<SinkId>>,
+    /// TLS of listeners and pools.
+    pub tls: Arc<TlsTable>,
 }
 
 impl View {
     /// The view of `snapshot`, with the kept connections of every member that stays where it was.
-    ///
-    /// `sinks` tells, in the order of its listeners, where their lines go.
-    pub fn build(snapshot: Arc<Snapshot>, worker: usize, previous: Option<&Self>, sinks: Vec<Option<SinkId>>) -> Self {
+    pub fn build(snapshot: Arc<Snapshot>, worker: usize, previous: Option<&Self>, beside: Beside) -> Self {
+        let Beside { sinks, tls } = beside;
         let mut kept: HashMap<*const MemberState, &Rc<IdleConnections>> = HashMap::new();
         // A connection made from an address that is no longer ours leads nowhere.
         let address = |s: &Snapshot| s.config.as_ref().map(|c| c.vip_address);
         if let Some(old) = previous.filter(|old| address(&old.snapshot) == address(&snapshot)) {
-            for (pool, locals) in old.snapshot.pools.iter().zip(&old.members) {
+            for (place, (pool, locals)) in old.snapshot.pools.iter().zip(&old.members).enumerate() {
+                // Nor does one that was secured otherwise show what it should.
+                let now = snapshot.pools.iter().position(|p| p.id == pool.id).and_then(|now| tls.pool(now));
+                if old.tls.pool(place).map(Arc::as_ptr) != now.map(Arc::as_ptr) {
+                    continue;
+                }
                 kept.extend(pool.members.iter().map(|slot| Arc::as_ptr(&slot.state)).zip(locals));
             }
         }
@@ -50,7 +65,7 @@ impl View {
                 pool.members.iter().map(local).collect()
             })
             .collect();
-        let view = Self { snapshot, worker, members, sinks: sinks.into() };
+        let view = Self { snapshot, worker, members, sinks: sinks.into(), tls };
         if let Some(old) = previous {
             view.retire_what_is_gone(old);
         }
@@ -100,6 +115,11 @@ impl View {
     /// Where lines of the listener at `place` go; `None`: it writes none.
     pub fn sink(&self, place: usize) -> Option<SinkId> {
         self.sinks.get(place).copied().flatten()
+    }
+
+    /// TLS of its listeners and pools.
+    pub fn tls(&self) -> &TlsTable {
+        &self.tls
     }
 
     /// This worker's kept connections to a member.

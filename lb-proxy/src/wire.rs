@@ -1,187 +1,264 @@
 //! Reading from and writing to a connection, with patience noted only while it has to wait.
-//!
-//! The kernel is asked first and the runtime only when the kernel has nothing: a connection that is answered and
-//! closed at once never enters the runtime's tables.
+
+pub mod raw;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::net::{Shutdown, TcpStream};
-use std::os::fd::RawFd;
-use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
+use std::net::TcpStream;
+use std::rc::Rc;
+use std::task::{Context, Poll};
 
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
-use socket2::SockRef;
-use tokio::io::unix::AsyncFdReadyGuard;
-
-use crate::sys;
-use crate::sys::socket::{Socket, Watch};
+use crate::http2::disguise::Disguise;
 use crate::timer::Patience;
+use crate::tls::channel::Channel;
+use crate::tls::facts::Told;
+pub use raw::{Raw, Unread};
 
 /// One connection, to a client or to a member.
 #[derive(Debug)]
-pub struct Stream(Socket);
+pub struct Stream(Link);
 
-/// What waits to be read on a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unread {
-    /// Nothing that is known of.
-    Nothing,
-    /// Bytes.
-    Bytes,
-    /// The end, or an error.
-    End,
+#[derive(Debug)]
+enum Link {
+    /// The bytes are the peer's.
+    Bare(Raw),
+    /// They are TLS.
+    Secured(Box<Secured>),
+    /// They are a stream's of an HTTP/2 connection.
+    Disguised(Box<RefCell<Disguise>>),
+}
+
+/// A connection with TLS over it.
+#[derive(Debug)]
+pub struct Secured {
+    raw: Raw,
+    channel: RefCell<Channel>,
+}
+
+impl Drop for Secured {
+    /// A peer that hears no goodbye must take what it got for cut short.
+    fn drop(&mut self) {
+        self.channel.get_mut().say_goodbye(&self.raw);
+    }
+}
+
+/// A connection at rest: the runtime does not know it any more.
+#[derive(Debug)]
+pub struct Rested(RestedLink);
+
+#[derive(Debug)]
+enum RestedLink {
+    Bare(TcpStream),
+    Secured(Box<Secured>),
+}
+
+impl Rested {
+    /// The socket, to be watched by other means.
+    pub fn socket(&self) -> &TcpStream {
+        match &self.0 {
+            RestedLink::Bare(socket) => socket,
+            RestedLink::Secured(secured) => secured.raw.socket(),
+        }
+    }
+
+    /// The connection again.
+    pub fn wake(self) -> Stream {
+        match self.0 {
+            RestedLink::Bare(socket) => Stream::new(socket),
+            RestedLink::Secured(secured) => Stream(Link::Secured(secured)),
+        }
+    }
 }
 
 impl Stream {
     /// From a socket that does not block.
     pub fn new(socket: TcpStream) -> Self {
-        Self(Socket::new(socket))
+        Self(Link::Bare(Raw::new(socket)))
     }
 
-    /// The socket, which the runtime watches no longer.
-    pub fn into_socket(self) -> TcpStream {
-        self.0.into_inner()
+    /// `raw` with TLS over it, which is established.
+    pub fn secured(raw: Raw, channel: Channel) -> Self {
+        Self(Link::Secured(Box::new(Secured { raw, channel: RefCell::new(channel) })))
+    }
+
+    /// What is below TLS, where a handshake is to begin; a connection that has TLS already is left as it is.
+    pub fn into_raw(self) -> Result<Raw, Self> {
+        match self.0 {
+            Link::Bare(raw) => Ok(raw),
+            link => Err(Self(link)),
+        }
+    }
+
+    fn raw(&self) -> Option<&Raw> {
+        match &self.0 {
+            Link::Bare(raw) => Some(raw),
+            Link::Secured(secured) => Some(&secured.raw),
+            Link::Disguised(_) => None,
+        }
+    }
+
+    /// A stream of an HTTP/2 connection, which looks like a connection with one request.
+    pub fn disguised(disguise: Disguise) -> Self {
+        Self(Link::Disguised(Box::new(RefCell::new(disguise))))
+    }
+
+    /// True for a stream of an HTTP/2 connection.
+    pub fn is_disguised(&self) -> bool {
+        matches!(self.0, Link::Disguised(_))
+    }
+
+    /// What TLS knows, if there is TLS.
+    pub fn channel(&self) -> Option<&RefCell<Channel>> {
+        match &self.0 {
+            Link::Secured(secured) => Some(&secured.channel),
+            Link::Bare(_) | Link::Disguised(_) => None,
+        }
+    }
+
+    /// What a client told in its handshake, if there was one.
+    pub fn told(&self) -> Option<Rc<Told>> {
+        match &self.0 {
+            Link::Bare(_) => None,
+            Link::Secured(secured) => secured.channel.borrow().told().map(Rc::clone),
+            Link::Disguised(disguise) => disguise.borrow().told.clone(),
+        }
+    }
+
+    /// True if it was made for clients that ask for `name`, or for all.
+    pub fn was_made_for(&self, name: Option<&str>) -> bool {
+        match &self.0 {
+            Link::Bare(_) | Link::Disguised(_) => true,
+            Link::Secured(secured) => secured.channel.borrow().asked_for() == name,
+        }
+    }
+
+    /// Takes it from the runtime; `None`: it is not one that can be left alone.
+    pub fn rest(self) -> Option<Rested> {
+        Some(Rested(match self.0 {
+            Link::Bare(raw) => RestedLink::Bare(raw.into_socket()),
+            Link::Secured(mut secured) => {
+                secured.raw.unwatch();
+                secured.channel.get_mut().settle();
+                RestedLink::Secured(secured)
+            }
+            Link::Disguised(_) => return None,
+        }))
     }
 
     /// The runtime tells when something happens on it.
     pub fn is_watched(&self) -> bool {
-        self.0.watched().is_some()
+        self.raw().is_none_or(Raw::is_watched)
     }
 
     /// Has the runtime watch it from now on: for when there will hardly be anything yet.
     pub fn watch(&self) -> io::Result<()> {
-        self.0.watch().map(|_| ())
+        self.raw().map_or(Ok(()), Raw::watch)
     }
 
     /// Reads once if there is something to read now; otherwise has the task woken when there is. 0 is the end of the
     /// stream. `room` is not empty.
     pub fn poll_read(&self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
-        debug_assert!(!room.is_empty());
-        let len = room.len();
-        self.poll_call(
-            |watch| watch.poll_read_ready(cx),
-            len,
-            || recv(self.0.get(), &mut *room, RecvFlags::empty()).map(|(n, _)| n),
-        )
-    }
-
-    /// Ready when there is something to read (or the end, or an error), as far as the runtime knows.
-    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.0.watched() {
-            Some(watch) => watch.poll_read_ready(cx).map_ok(|_| ()),
-            // Nobody has looked yet.
-            None => Poll::Ready(Ok(())),
+        match &self.0 {
+            Link::Bare(raw) => raw.poll_read(cx, room),
+            Link::Secured(secured) => secured.channel.borrow_mut().poll_read(&secured.raw, cx, room),
+            Link::Disguised(disguise) => disguise.borrow_mut().poll_read(cx, room),
         }
     }
 
-    /// Writes what the kernel takes of `bytes`, which is not empty.
+    /// Ready when there is something to read (or the end, or an error), as far as is known without looking.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.0 {
+            Link::Secured(secured) if !secured.channel.borrow().has_plaintext() => secured.raw.poll_readable(cx),
+            Link::Bare(raw) => raw.poll_readable(cx),
+            Link::Secured(_) | Link::Disguised(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Writes what is taken of `bytes`, which is not empty.
     pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_call(
-            |watch| watch.poll_write_ready(cx),
-            bytes.len(),
-            || send(self.0.get(), bytes, SendFlags::NOSIGNAL),
-        )
+        match &self.0 {
+            Link::Bare(raw) => raw.poll_write(cx, bytes),
+            Link::Secured(secured) => secured.channel.borrow_mut().poll_write(&secured.raw, cx, bytes),
+            Link::Disguised(disguise) => disguise.borrow_mut().poll_write(cx, bytes),
+        }
     }
 
-    /// The same for several pieces.
-    fn poll_write_vectored(&self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let len = parts.iter().map(|part| part.len()).sum();
-        self.poll_call(|watch| watch.poll_write_ready(cx), len, || rustix::io::writev(self.0.get(), parts))
-    }
-
-    /// Bytes that the other side has acknowledged since the connection began.
+    /// Bytes that the other side has acknowledged since the connection began; of a stream of an HTTP/2 connection: all of
+    /// the connection's.
     pub fn acknowledged(&self) -> io::Result<u64> {
-        sys::socket::acknowledged(self.0.get())
+        match &self.0 {
+            Link::Bare(raw) => raw.acknowledged(),
+            Link::Secured(secured) => secured.raw.acknowledged(),
+            Link::Disguised(disguise) => disguise.borrow().acknowledged(),
+        }
     }
 
-    /// Writes what the kernel takes of `parts` now, without waiting.
-    pub fn write_now(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        Ok(rustix::io::writev(self.0.get(), parts)?)
-    }
-
-    /// Makes `call`, which moves `len` bytes at most, once the runtime does not know that it would have to wait. A
-    /// connection that is not watched yet is watched from the moment it has to wait.
-    fn poll_call<'s>(
-        &'s self,
-        mut poll_ready: impl FnMut(&'s Watch) -> Poll<io::Result<AsyncFdReadyGuard<'s, RawFd>>>,
-        len: usize,
-        mut call: impl FnMut() -> rustix::io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            let mut known = match self.0.watched() {
-                Some(watch) => Some(ready!(poll_ready(watch))?),
-                None => None,
-            };
-            match (call(), &mut known) {
-                (Ok(n), known) => {
-                    // Less than was asked for: that was all, and asking again would find nothing.
-                    if let Some(known) = known.as_mut().filter(|_| n > 0 && n < len) {
-                        known.clear_ready();
-                    }
-                    return Poll::Ready(Ok(n));
-                }
-                (Err(Errno::WOULDBLOCK), Some(known)) => known.clear_ready(),
-                (Err(Errno::WOULDBLOCK), None) => drop(self.0.watch()?),
-                (Err(Errno::INTR), _) => {}
-                (Err(error), _) => return Poll::Ready(Err(error.into())),
-            }
+    /// Writes what the kernel takes of `bytes` now, without waiting. Nothing is taken where there is more to it than a socket.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match &self.0 {
+            Link::Bare(raw) => raw.try_write(bytes),
+            Link::Secured(_) | Link::Disguised(_) => Ok(0),
         }
     }
 
     /// Waits until a connection that was begun is there or has failed.
     pub async fn connected(&self) -> io::Result<()> {
-        // Within a host, or when the member is quick, it is there already: a look is cheaper than a wait.
-        let there = self.0.get().peer_addr().is_ok();
-        // What comes on it will have to be waited for in any case.
-        let watch = self.0.watch()?;
-        if there {
-            return Ok(());
+        match self.raw() {
+            Some(raw) => raw.connected().await,
+            None => Ok(()),
         }
-        // What it is ready for stays noted: a connection can be written to.
-        poll_fn(|cx| watch.poll_write_ready(cx).map_ok(|_| ())).await?;
-        self.0.get().take_error()?.map_or(Ok(()), Err)
     }
 
     /// What is known to wait. Costs no system call when nothing came since the last read; else looks, without
-    /// taking anything.
+    /// taking anything from a bare connection.
     pub fn unread(&self) -> Unread {
-        let Some(watch) = self.0.watched() else { return self.peek() };
-        let mut cx = Context::from_waker(Waker::noop());
-        match watch.poll_read_ready(&mut cx) {
-            Poll::Pending => Unread::Nothing,
-            Poll::Ready(Err(_)) => Unread::End,
-            Poll::Ready(Ok(mut known)) => {
-                // What the runtime was told may be about bytes that have been read since. A look that finds
-                // nothing makes it forget that.
-                let seen = self.peek();
-                if seen == Unread::Nothing {
-                    known.clear_ready();
-                }
-                seen
-            }
-        }
+        self.look(Raw::unread)
     }
 
     /// What waits, as the kernel knows: for when the runtime cannot have been told yet.
     pub fn peek(&self) -> Unread {
-        match recv(self.0.get(), &mut [0; 1], RecvFlags::PEEK) {
-            Err(Errno::WOULDBLOCK) => Unread::Nothing,
-            Ok((n, _)) if n > 0 => Unread::Bytes,
-            _ => Unread::End,
+        self.look(Raw::peek)
+    }
+
+    /// Bytes on the socket need not be bytes of the peer when there is TLS: they may be a ticket or a goodbye.
+    fn look(&self, look: impl FnOnce(&Raw) -> Unread) -> Unread {
+        match &self.0 {
+            Link::Bare(raw) => look(raw),
+            Link::Disguised(_) => Unread::Nothing,
+            Link::Secured(secured) if secured.channel.borrow().has_plaintext() => Unread::Bytes,
+            Link::Secured(secured) => match look(&secured.raw) {
+                Unread::Bytes => secured.channel.borrow_mut().look(&secured.raw),
+                other => other,
+            },
         }
     }
 
     /// Says that nothing more will be written.
     pub fn shutdown(&self) -> io::Result<()> {
-        self.0.get().shutdown(Shutdown::Write)
+        match &self.0 {
+            Link::Bare(raw) => raw.shutdown(),
+            Link::Secured(secured) => {
+                secured.channel.borrow_mut().say_goodbye(&secured.raw);
+                secured.raw.shutdown()
+            }
+            Link::Disguised(disguise) => {
+                disguise.borrow_mut().finish();
+                Ok(())
+            }
+        }
     }
 
     /// Has the connection reset instead of closed when it is dropped.
     pub fn reset(&self) {
-        let _ = SockRef::from(self.0.get()).set_linger(Some(Duration::ZERO));
+        match &self.0 {
+            Link::Bare(raw) => raw.reset(),
+            Link::Secured(secured) => {
+                secured.channel.borrow_mut().keep_silent();
+                secured.raw.reset();
+            }
+            Link::Disguised(disguise) => disguise.borrow_mut().reset(),
+        }
     }
 }
 
@@ -225,6 +302,9 @@ pub async fn write_some(to: &Stream, bytes: &[u8]) -> io::Result<usize> {
 /// the kernel gather them.
 const GATHERED_MAX: usize = 4 * 1024;
 
+/// TLS takes one piece in any case: so much at once.
+const SEALED_MAX: usize = 32 * 1024;
+
 thread_local! {
     /// Where this thread puts them; empty between two writes.
     static GATHERED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -265,12 +345,17 @@ fn poll_write_parts(to: &Stream, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) ->
         return to.poll_write(cx, only);
     }
     let len: usize = parts.iter().map(|part| part.len()).sum();
-    if len > GATHERED_MAX {
-        return to.poll_write_vectored(cx, parts);
-    }
+    let most = match &to.0 {
+        Link::Bare(raw) if len > GATHERED_MAX => return raw.poll_write_vectored(cx, parts),
+        Link::Bare(_) => len,
+        Link::Secured(_) | Link::Disguised(_) => SEALED_MAX,
+    };
     GATHERED.with_borrow_mut(|gathered| {
         gathered.clear();
-        parts.iter().for_each(|part| gathered.extend_from_slice(part));
+        for part in parts {
+            let room = most - gathered.len();
+            gathered.extend_from_slice(&part[..part.len().min(room)]);
+        }
         to.poll_write(cx, gathered)
     })
 }

@@ -26,8 +26,9 @@ use crate::listener;
 use crate::observe::record::SinkId;
 use crate::process::Process;
 use crate::room::Shortage;
+use crate::tls::table::TlsTable;
 use crate::upstream::idle;
-use crate::view::{CurrentView, View};
+use crate::view::{Beside, CurrentView, View};
 
 /// Stack of a worker: sessions live on the heap, only parsing needs some.
 const STACK: usize = 256 * 1024;
@@ -60,6 +61,8 @@ pub enum Order {
         close: Vec<SocketId>,
         /// Where each listener's lines go, in the snapshot's order.
         sinks: Vec<Option<SinkId>>,
+        /// TLS of listeners and pools.
+        tls: Arc<TlsTable>,
         /// Done.
         done: oneshot::Sender<()>,
     },
@@ -159,7 +162,7 @@ impl Worker {
     fn new(index: usize, process: Arc<Process>) -> Rc<Self> {
         // The snapshot in force may have no cells for a worker that has just been added: the first order brings
         // the one that has.
-        let view = View::build(Arc::new(Snapshot::empty()), index, None, Vec::new());
+        let view = View::build(Arc::new(Snapshot::empty()), index, None, Beside::default());
         Rc::new(Self {
             index,
             process,
@@ -183,8 +186,8 @@ impl Worker {
     async fn run(self: Rc<Self>, mut inbox: mpsc::UnboundedReceiver<Order>) {
         while let Some(order) = inbox.recv().await {
             match order {
-                Order::Refresh { open, close, sinks, done } => {
-                    self.refresh(open, &close, sinks).await;
+                Order::Refresh { open, close, sinks, tls, done } => {
+                    self.refresh(open, &close, Beside { sinks, tls }).await;
                     let _ = done.send(());
                 }
                 Order::Wake => self.sessions.borrow().iter().for_each(|(_, entry)| entry.wake()),
@@ -212,10 +215,10 @@ impl Worker {
         self: &Rc<Self>,
         open: Vec<(SocketId, SocketAddr, std::net::TcpListener)>,
         close: &[SocketId],
-        sinks: Vec<Option<SinkId>>,
+        beside: Beside,
     ) {
         let snapshot = self.process.snapshot.load_full();
-        let view = View::build(snapshot, self.index, Some(&self.view.borrow()), sinks);
+        let view = View::build(snapshot, self.index, Some(&self.view.borrow()), beside);
         *self.view.borrow_mut() = Rc::new(view);
         self.parking.renew(&self.view());
         let closing: Vec<_> = close.iter().filter_map(|id| self.acceptors.borrow_mut().remove(id)).collect();

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
@@ -20,13 +21,19 @@ pub struct Haproxy {
 impl Haproxy {
     /// Starts one for `setup`.
     pub fn start(place: &Place, setup: &Setup) -> Self {
+        Self::start_with(place, &setup.haproxy(), setup.vip)
+    }
+
+    /// Starts one with a configuration of the test's own, which begins with `global`; it serves once it listens on
+    /// `address`.
+    pub fn start_with(place: &Place, config: &str, address: SocketAddr) -> Self {
         let stats = place.path("haproxy.sock");
         let socket = format!("global\n  stats socket {} level admin\n", stats.display());
-        let config = place.write("haproxy.cfg", setup.haproxy().replacen("global\n", &socket, 1));
+        let config = place.write("haproxy.cfg", config.replacen("global\n", &socket, 1));
         let mut command = Command::new(program());
         command.arg("-db").arg("-f").arg(config);
         let mut process = Process::start("haproxy", command, place.path("haproxy"));
-        process.wait_ready(&format!("haproxy to listen on {}", setup.vip), || listening(setup.vip));
+        process.wait_ready(&format!("haproxy to listen on {address}"), || listening(address));
         Self { process, stats }
     }
 

@@ -18,26 +18,33 @@ pub struct Nginx {
 impl Nginx {
     /// Starts one that answers `/` with `name` and takes any method.
     pub fn start(place: &Place, name: &str, socket: SocketAddr) -> Self {
-        Self::serve(place, name, socket, "")
+        Self::serve(place, name, socket, "", "")
+    }
+
+    /// One that takes no connection without a PROXY header, and answers with what the header says: `name`, both
+    /// addresses, both ports.
+    pub fn start_proxied(place: &Place, name: &str, socket: SocketAddr) -> Self {
+        let told = ["addr", "server_addr", "port", "server_port"].map(|word| format!(" $proxy_protocol_{word}"));
+        Self::serve(place, name, socket, "proxy_protocol", &told.concat())
     }
 
     /// The same over TLS, with this certificate and key.
     pub fn start_tls(place: &Place, name: &str, socket: SocketAddr, certificate: &str, key: &str) -> Self {
-        let words = format!("ssl_certificate {certificate}; ssl_certificate_key {key};");
-        Self::serve(place, name, socket, &words)
+        let words = format!("ssl; ssl_certificate {certificate}; ssl_certificate_key {key}");
+        Self::serve(place, name, socket, &words, "")
     }
 
-    fn serve(place: &Place, name: &str, socket: SocketAddr, tls: &str) -> Self {
+    /// `words` stand behind the address it listens on, `told` behind its name in every answer.
+    fn serve(place: &Place, name: &str, socket: SocketAddr, words: &str, told: &str) -> Self {
         let folder = place.path(name);
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.display();
-        let ssl = if tls.is_empty() { "" } else { "ssl" };
         let config = format!(
             "daemon off; master_process off; pid {path}/pid; error_log {path}/error.log;\n\
              events {{ worker_connections 1024; }}\n\
              http {{\n  access_log off; keepalive_requests 1000000; client_body_temp_path {path}/body;\n\
              \x20 proxy_temp_path {path}/p; fastcgi_temp_path {path}/f; uwsgi_temp_path {path}/u; scgi_temp_path {path}/s;\n\
-             \x20 server {{ listen {socket} {ssl} backlog=4096; {tls} location / {{ return 200 \"{name}\\n\"; }} }}\n}}\n"
+             \x20 server {{ listen {socket} backlog=4096 {words}; location / {{ return 200 \"{name}{told}\\n\"; }} }}\n}}\n"
         );
         let file = folder.join("nginx.conf");
         std::fs::write(&file, config).unwrap();

@@ -72,6 +72,8 @@ pub struct Setup {
     pub pool: Value,
     /// More keys of the listener.
     pub listener: Value,
+    /// The same for HAProxy: words behind its bind, and lines of its frontend below.
+    pub haproxy_bind: String,
     /// For HAProxy: lines of its backend.
     pub haproxy_backend: String,
     /// And words behind each of its servers.
@@ -95,6 +97,7 @@ impl Setup {
             log_format: None,
             pool: json!({}),
             listener: json!({}),
+            haproxy_bind: String::new(),
             haproxy_backend: String::new(),
             haproxy_server: String::new(),
         }
@@ -200,8 +203,8 @@ impl Setup {
              defaults\n  mode {mode}\n  log global\n  option {log}\n  retries 3\n  option redispatch\n\
              \x20 timeout connect {}\n  timeout client {}\n  timeout server {}\n\
              \x20 timeout http-request {}\n  timeout http-keep-alive {}\n\
-             frontend front\n  bind {}\n  default_backend back\n",
-            self.workers, t.connect, t.client, t.member, t.request, t.keep_alive, self.vip,
+             frontend front\n  bind {} {}\n  default_backend back\n",
+            self.workers, t.connect, t.client, t.member, t.request, t.keep_alive, self.vip, self.haproxy_bind,
         );
         if let Some(limit) = self.connection_limit {
             writeln!(text, "  maxconn {limit}").unwrap();

@@ -100,7 +100,13 @@ fn write_request(name: &str, head: String) -> Scenario {
         let parsed = request::parse(head.as_bytes(), &mut table);
         let Ok(request) = parsed else { anyhow::bail!("{head:?}: {parsed:?}") };
         let insert = InsertHeaders { x_forwarded_for: true, ..InsertHeaders::default() };
-        let add = Additions { insert, client: [192, 0, 2, 117].into(), local: ([20, 20, 20, 6], 80).into() };
+        let add = Additions {
+            insert,
+            told: None,
+            client: [192, 0, 2, 117].into(),
+            scheme: "http",
+            local: ([20, 20, 20, 6], 80).into(),
+        };
         Ok(Box::new(move || {
             out.clear();
             request::write(black_box(&request), head.as_bytes(), &table, black_box(&add), &mut out);
@@ -127,7 +133,7 @@ fn write_response(name: &str, head: &'static str) -> Scenario {
         Ok(Box::new(move || {
             out.clear();
             let word = black_box(ConnectionWord::Implied);
-            black_box(response::write(black_box(&response), head.as_bytes(), &table, word, false, &mut out));
+            black_box(response::write(black_box(&response), head.as_bytes(), &table, word, false, None, &mut out));
         }))
     })
 }

@@ -5,6 +5,8 @@
 
 pub mod limits;
 pub mod monitor;
+pub mod proxy_protocol;
+pub mod tls;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{ListenerId, LoadBalancerId, MemberId, PoolId};
 use limits::ListenerLimits;
-use monitor::{AgentCheck, HealthMonitor, Observation, OnMarkedDown};
+use monitor::{AgentCheck, HealthMonitor, Observation, OnMarkedDown, ProxyVersion};
+use proxy_protocol::ProxyProtocol;
 
 /// Most workers a document may ask for.
 pub const WORKERS_MAX: u16 = 64;
@@ -77,12 +80,23 @@ pub enum ListenerProtocol {
     Http,
     /// TLS passed through untouched: relayed like TCP.
     Https,
+    /// TLS ended here, HTTP inside it.
+    #[serde(rename = "TERMINATED_HTTPS")]
+    TerminatedHttps,
 }
 
 impl ListenerProtocol {
     /// True where requests are read one by one; false where bytes are relayed.
     pub fn is_http(self) -> bool {
-        self == Self::Http
+        matches!(self, Self::Http | Self::TerminatedHttps)
+    }
+
+    /// What `X-Forwarded-Proto` says of its requests.
+    pub fn scheme(self) -> &'static str {
+        match self {
+            Self::TerminatedHttps => "https",
+            Self::Tcp | Self::Http | Self::Https => "http",
+        }
     }
 }
 
@@ -92,6 +106,7 @@ impl fmt::Display for ListenerProtocol {
             Self::Tcp => "TCP",
             Self::Http => "HTTP",
             Self::Https => "HTTPS",
+            Self::TerminatedHttps => "TERMINATED_HTTPS",
         })
     }
 }
@@ -106,6 +121,21 @@ pub enum PoolProtocol {
     Http,
     /// TLS passed through untouched.
     Https,
+    /// What the listener speaks, each connection beginning with a PROXY header of version 1.
+    Proxy,
+    /// The same with version 2.
+    ProxyV2,
+}
+
+impl PoolProtocol {
+    /// The PROXY header that every connection to a member begins with, if one does.
+    pub fn proxy_version(self) -> Option<ProxyVersion> {
+        match self {
+            Self::Tcp | Self::Http | Self::Https => None,
+            Self::Proxy => Some(ProxyVersion::V1),
+            Self::ProxyV2 => Some(ProxyVersion::V2),
+        }
+    }
 }
 
 impl fmt::Display for PoolProtocol {
@@ -114,6 +144,8 @@ impl fmt::Display for PoolProtocol {
             Self::Tcp => "TCP",
             Self::Http => "HTTP",
             Self::Https => "HTTPS",
+            Self::Proxy => "PROXY",
+            Self::ProxyV2 => "PROXYV2",
         })
     }
 }
@@ -145,6 +177,12 @@ pub struct Listener {
     pub log: LogSettings,
     /// Bodies that replace the built-in page of a status.
     pub error_pages: BTreeMap<u16, String>,
+    /// Who may say, by a PROXY header, who its clients are; `None`: nobody. Extension.
+    #[serde(default)]
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// TLS, for `TERMINATED_HTTPS` and nothing else.
+    #[serde(default)]
+    pub tls: Option<tls::ListenerTls>,
     /// What it lets nobody exceed.
     #[serde(default)]
     pub limits: ListenerLimits,
@@ -176,7 +214,8 @@ pub struct Timeouts {
     pub tunnel_ms: Option<u64>,
 }
 
-/// Octavia's `insert_headers`, for HTTP listeners.
+/// Octavia's `insert_headers`, for HTTP listeners. Those about the client's certificate are for `TERMINATED_HTTPS` only,
+/// and replace any that the client sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InsertHeaders {
     /// One more `X-Forwarded-For` line with the client's address.
@@ -185,6 +224,30 @@ pub struct InsertHeaders {
     pub x_forwarded_port: bool,
     /// `X-Forwarded-Proto` set to the listener's scheme, replacing any.
     pub x_forwarded_proto: bool,
+    /// `X-SSL-Client-Verify`: 0 for a certificate that is good, and for none; else what is wrong, as a number.
+    #[serde(default)]
+    pub x_ssl_client_verify: bool,
+    /// `X-SSL-Client-Has-Cert`: 1 if the client showed one, else 0.
+    #[serde(default)]
+    pub x_ssl_client_has_cert: bool,
+    /// `X-SSL-Client-DN`: its subject, like `/O=oslb/CN=client.example.com`.
+    #[serde(default)]
+    pub x_ssl_client_dn: bool,
+    /// `X-SSL-Client-CN`: the common name of its subject.
+    #[serde(default)]
+    pub x_ssl_client_cn: bool,
+    /// `X-SSL-Issuer`: who signed it, written like the subject.
+    #[serde(default)]
+    pub x_ssl_issuer: bool,
+    /// `X-SSL-Client-SHA1`: its fingerprint, 40 hexadecimal digits.
+    #[serde(default)]
+    pub x_ssl_client_sha1: bool,
+    /// `X-SSL-Client-Not-Before`: since when it is valid.
+    #[serde(default)]
+    pub x_ssl_client_not_before: bool,
+    /// `X-SSL-Client-Not-After`: until when it is valid.
+    #[serde(default)]
+    pub x_ssl_client_not_after: bool,
 }
 
 /// Where a listener's log lines go and what they look like. Extension `log`.
@@ -265,11 +328,21 @@ pub struct Pool {
     /// What becomes of connections when their member is marked down. Extension.
     #[serde(default)]
     pub on_marked_down: OnMarkedDown,
+    /// TLS to members.
+    #[serde(default)]
+    pub tls: Option<tls::PoolTls>,
     /// Labels; recorded, not interpreted.
     pub tags: Vec<String>,
 }
 
 impl Pool {
+    /// The PROXY header a probe of `member` begins with when its monitor does not name one: the pool's own. Somebody
+    /// who is asked elsewhere than where traffic goes expects none, as in HAProxy.
+    pub fn probe_header(&self, member: &Member) -> Option<ProxyVersion> {
+        let elsewhere = member.monitor_address.is_some() || member.monitor_port.is_some();
+        self.protocol.proxy_version().filter(|_| !elsewhere)
+    }
+
     /// Its name, or its id when it has none.
     pub fn label(&self) -> String {
         label(&self.name, self.id)

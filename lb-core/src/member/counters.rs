@@ -49,6 +49,14 @@ pub struct ListenerCell {
     pub responses: [Counter; 5],
     /// Answers made here.
     pub refusals: Counter,
+    /// Connections closed because their PROXY header was bad, missing or late.
+    pub proxy_header_errors: Counter,
+    /// TLS handshakes that led to a connection.
+    pub tls_handshakes: Counter,
+    /// Those of them that went on with an earlier session.
+    pub tls_resumed: Counter,
+    /// TLS handshakes that led to nothing.
+    pub tls_failures: Counter,
     /// What limits did; made by the first that did something.
     limits: OnceLock<Box<LimitCell>>,
 }

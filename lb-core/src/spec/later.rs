@@ -1,13 +1,11 @@
 //! What Octavia's documents may ask for and this version does not do: refused by name, so that nobody believes
 //! it was done. A row leaves this table when its key enters the types.
 
-use super::scalar::{self, Scalar};
 use super::tree::{Kind, NodeId, Tree};
 
 /// True if `key` of that type is known, and not built yet.
 pub(super) fn is_key(def: &str, key: &str) -> bool {
-    (def == "InsertHeaders" && key.to_ascii_lowercase().starts_with("x-ssl-"))
-        || KEYS.iter().any(|(d, keys)| *d == def && keys.contains(&key))
+    KEYS.iter().any(|(d, keys)| *d == def && keys.contains(&key))
 }
 
 /// True if `word` is a known value of that type, and not built yet.
@@ -20,17 +18,13 @@ pub(super) fn keys(def: &str) -> impl Iterator<Item = &str> {
     KEYS.iter().filter(move |(d, _)| *d == def).flat_map(|(_, keys)| keys.iter().copied())
 }
 
-/// True if the value asks for nothing: null, an empty list, or the word that switches the thing off. Clients
-/// that write every key Octavia has are not refused for what they do not use.
-pub(super) fn asks_for_nothing(tree: &Tree, key: &str, value: NodeId) -> bool {
+/// True if the value asks for nothing: null or an empty list. Clients that write every key Octavia has are not
+/// refused for what they do not use.
+pub(super) fn asks_for_nothing(tree: &Tree, value: NodeId) -> bool {
     match &tree.node(value).kind {
         Kind::List(items) => items.is_empty(),
         Kind::Map(_) => false,
-        Kind::Scalar { text, quoted } => {
-            tree.is_null(value)
-                || (key == "client_authentication" && text == "NONE")
-                || (key == "tls_enabled" && !quoted && scalar::resolve(text) == Scalar::Bool(false))
-        }
+        Kind::Scalar { .. } => tree.is_null(value),
     }
 }
 
@@ -38,41 +32,13 @@ pub(super) const MESSAGE: &str = "is not supported by this version yet";
 
 const KEYS: &[(&str, &[&str])] = &[
     ("LoadBalancer", &["additional_vips", "vip_qos_policy_id", "vip_sg_ids", "flavor_id", "availability_zone"]),
-    (
-        "Listener",
-        &[
-            "l7policies",
-            "default_tls_container_ref",
-            "sni_container_refs",
-            "client_authentication",
-            "client_ca_tls_container_ref",
-            "client_crl_container_ref",
-            "tls_ciphers",
-            "tls_versions",
-            "alpn_protocols",
-            "hsts_max_age",
-            "hsts_include_subdomains",
-            "hsts_preload",
-        ],
-    ),
-    (
-        "Pool",
-        &[
-            "session_persistence",
-            "tls_enabled",
-            "tls_container_ref",
-            "ca_tls_container_ref",
-            "crl_container_ref",
-            "tls_ciphers",
-            "tls_versions",
-            "alpn_protocols",
-        ],
-    ),
+    ("Listener", &["l7policies"]),
+    ("Pool", &["session_persistence"]),
 ];
 
 const WORDS: &[(&str, &[&str])] = &[
-    ("ListenerProtocol", &["TERMINATED_HTTPS", "UDP", "SCTP", "PROMETHEUS"]),
-    ("PoolProtocol", &["PROXY", "PROXYV2", "UDP", "SCTP"]),
+    ("PoolProtocol", &["UDP", "SCTP"]),
+    ("ListenerProtocol", &["UDP", "SCTP", "PROMETHEUS"]),
     ("LbAlgorithm", &["SOURCE_IP_PORT"]),
     ("MonitorType", &["UDP-CONNECT", "SCTP"]),
 ];

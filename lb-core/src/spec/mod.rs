@@ -56,6 +56,8 @@ pub const POOLS_MAX: usize = 1024;
 pub const MEMBERS_MAX: usize = 4096;
 /// Most health monitors of one pool.
 pub const MONITORS_MAX: usize = 8;
+/// Most networks whose PROXY headers a listener reads.
+pub const TRUSTED_MAX: usize = 256;
 /// Most fields a monitor adds to its request.
 pub const HEADERS_MAX: usize = 64;
 /// Longest value of such a field, in characters.
@@ -66,6 +68,10 @@ pub const BODY_PATTERN_MAX: usize = 1024;
 pub const REGEXES_MAX: usize = 256;
 /// Longest delay or timeout of a health check, and longest slow start, in seconds: a day.
 pub const SECONDS_MAX: u64 = 86_400;
+/// Most files or folders of certificates of one listener, beside its default.
+pub const SNI_CONTAINERS_MAX: usize = 1024;
+/// Longest list of cipher suites, in characters (Octavia: 2048).
+pub const TLS_CIPHERS_LEN_MAX: usize = 2048;
 /// Longest name, description, tag or foreign id, in characters (Octavia: 255).
 pub const TEXT_MAX: usize = 255;
 /// Longest timeout in milliseconds: 24 days (Octavia).

@@ -4,6 +4,5 @@ pub mod agent;
 pub mod http;
 pub mod mysql;
 pub mod ping;
-pub mod proxy_header;
 pub(crate) mod tcp;
 pub(crate) mod tls;

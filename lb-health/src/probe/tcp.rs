@@ -2,8 +2,8 @@
 
 use lb_core::config::monitor::ProxyVersion;
 use lb_core::health::{Bad, Good, Step};
+use lb_core::proxy_protocol::{Ends, Written};
 
-use crate::probe::proxy_header;
 use crate::prober::Target;
 use crate::wire::{Wire, begin};
 
@@ -18,7 +18,7 @@ pub(crate) async fn ask(target: &Target, proxy: Option<ProxyVersion>, step: &mut
         return Ok(Good::Connected);
     };
     let plain = begun.established(target.address).await?;
-    let header = proxy_header::render(version, plain.local()?, target.address);
+    let header = Written::local(version, Ends { source: plain.local()?, destination: target.address });
     Wire::Plain(plain).send(&header, step, Step::ProxyHeader).await?;
     Ok(Good::Connected)
 }

@@ -11,7 +11,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use crate::script::{ask, ask_with, at, http, member, monitor, prober, to_end};
+use crate::script::{ask_with, at, http, member, monitor, prober, to_end};
 
 /// An address where nobody listens.
 fn nobody() -> SocketAddr {
@@ -84,33 +84,43 @@ async fn the_source_is_bound() {
     let address = listener.local_addr().unwrap();
     let source: IpAddr = "127.0.0.9".parse().unwrap();
     let prober = prober(&monitor(Probe::Tcp));
-    let result = prober.ask(Target { address, source: Some(source) }).await;
+    let result = prober.ask(Target { address, source: Some(source), send_proxy: None }).await;
     assert_eq!(result.outcome, Outcome::Passed(Good::Connected));
     assert_eq!(listener.accept().await.unwrap().1.ip(), source);
     let foreign = "192.0.2.1".parse().ok();
-    let result = prober.ask(Target { address, source: foreign }).await;
+    let result = prober.ask(Target { address, source: foreign, send_proxy: None }).await;
     assert_eq!(result.outcome, Outcome::Failed(Bad::Ours(Errno::EADDRNOTAVAIL as i32)), "ours, not the member's");
 }
 
 /// What a member reads first of a probe with a PROXY header, and its two ports.
-async fn first_bytes(probe: Probe, version: ProxyVersion) -> (String, u16, u16) {
+async fn first_bytes(probe: Probe, version: Option<ProxyVersion>, pool: Option<ProxyVersion>) -> (String, u16, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut monitor = monitor(probe);
-    monitor.send_proxy = Some(version);
+    monitor.send_proxy = version;
+    let prober = prober(&monitor);
     let member = async {
         let (mut stream, from) = listener.accept().await.unwrap();
         let mut said = vec![0; 512];
         let n = stream.read(&mut said).await.unwrap();
         (String::from_utf8(said[..n].to_vec()).unwrap(), from.port(), address.port())
     };
-    tokio::join!(ask(&monitor, address), member).1
+    tokio::join!(prober.ask(Target { address, source: None, send_proxy: pool }), member).1
 }
 
 #[tokio::test]
 async fn probes_begin_with_a_proxy_header_if_asked() {
-    let (said, from, to) = first_bytes(Probe::Tcp, ProxyVersion::V1).await;
+    let (said, from, to) = first_bytes(Probe::Tcp, Some(ProxyVersion::V1), None).await;
     assert_eq!(said, format!("PROXY TCP4 127.0.0.1 127.0.0.1 {from} {to}\r\n"));
-    let (said, ..) = first_bytes(Probe::Http(http()), ProxyVersion::V2).await;
+    let (said, ..) = first_bytes(Probe::Http(http()), Some(ProxyVersion::V2), None).await;
+    assert_eq!(said, "\r\n\r\n\0\r\nQUIT\n\u{20}\0\0\0GET / HTTP/1.0\r\n\r\n");
+}
+
+/// The pool's header, unless the monitor names one.
+#[tokio::test]
+async fn probes_begin_with_the_header_of_their_pool() {
+    let (said, from, to) = first_bytes(Probe::Tcp, None, Some(ProxyVersion::V1)).await;
+    assert_eq!(said, format!("PROXY TCP4 127.0.0.1 127.0.0.1 {from} {to}\r\n"));
+    let (said, ..) = first_bytes(Probe::Http(http()), Some(ProxyVersion::V2), Some(ProxyVersion::V1)).await;
     assert_eq!(said, "\r\n\r\n\0\r\nQUIT\n\u{20}\0\0\0GET / HTTP/1.0\r\n\r\n");
 }

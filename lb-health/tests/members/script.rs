@@ -113,7 +113,7 @@ pub(crate) fn prober(monitor: &HealthMonitor) -> Prober {
 
 /// The target at `address`.
 pub(crate) fn at(address: SocketAddr) -> Target {
-    Target { address, source: None }
+    Target { address, source: None, send_proxy: None }
 }
 
 /// Asks once and holds the result against the clock.

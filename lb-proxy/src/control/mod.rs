@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::StatusCode;
-use lb_control::instance::{DocumentReply, EVENTS_WAIT_MAX, Failed, Health, InstanceState, Refused};
+use lb_control::instance::{DocumentReply, EVENTS_WAIT_MAX, Failed, GivenFiles, Health, InstanceState, Refused};
 use lb_control::server::{Request, Response};
 
 use crate::instance::{self, Instance};
@@ -15,6 +15,11 @@ pub async fn handle(instance: Arc<Instance>, request: Request) -> Response {
     match (request.method.as_str(), request.path.as_str()) {
         ("GET", "/v1/document") => Response::json(StatusCode::OK, &document(&instance)),
         ("PUT", "/v1/document") => replace(&instance, &request.body).await,
+        ("PUT", "/v1/files") => give(&instance, &request.body),
+        ("POST", "/v1/tls") => match instance.renew_tls() {
+            Ok(()) => Response::text(StatusCode::OK, "certificates and keys were read anew"),
+            Err(error) => failed(StatusCode::CONFLICT, error.to_string()),
+        },
         ("GET", "/v1/stats") => Response::json(StatusCode::OK, &stats::gather(&instance)),
         ("GET", "/v1/events") => events(&instance, request.query.as_deref().unwrap_or_default()).await,
         ("GET", "/v1/health") => Response::json(StatusCode::OK, &health(&instance)),
@@ -22,7 +27,7 @@ pub async fn handle(instance: Arc<Instance>, request: Request) -> Response {
             instance.request_drain();
             Response::text(StatusCode::ACCEPTED, "draining")
         }
-        (_, "/v1/document" | "/v1/stats" | "/v1/events" | "/v1/health" | "/v1/drain") => {
+        (_, "/v1/document" | "/v1/files" | "/v1/tls" | "/v1/stats" | "/v1/events" | "/v1/health" | "/v1/drain") => {
             failed(StatusCode::METHOD_NOT_ALLOWED, format!("{} does not take {}", request.path, request.method))
         }
         _ => failed(StatusCode::NOT_FOUND, format!("there is no {}", request.path)),
@@ -43,6 +48,15 @@ async fn events(instance: &Instance, query: &str) -> Response {
     };
     let wait = Duration::from_millis(wait_ms).min(EVENTS_WAIT_MAX);
     Response::json(StatusCode::OK, &instance.minder.timeline.after(row, after, wait).await)
+}
+
+fn give(instance: &Instance, body: &[u8]) -> Response {
+    let given: Result<GivenFiles, _> = serde_json::from_slice(body);
+    let Ok(Ok(files)) = given.map(GivenFiles::decode) else {
+        return failed(StatusCode::BAD_REQUEST, "files are an object of paths and base64".to_owned());
+    };
+    instance.give_files(files);
+    Response::text(StatusCode::NO_CONTENT, "")
 }
 
 fn document(instance: &Instance) -> DocumentReply {

@@ -110,7 +110,8 @@ impl Ward {
                 .find(|ask| ask.who == *who)
                 .map_or_else(|| Schedule::new(spread, interval_ms, now), |ask| ask.schedule);
             schedule.moved(spread, interval_ms, now);
-            let target = Target { address: address_for(pool, member, *who), source: None };
+            let send_proxy = pool.probe_header(member);
+            let target = Target { address: address_for(pool, member, *who), source: None, send_proxy };
             self.asks.push(Ask { who: *who, schedule, asker: Arc::clone(asker), target });
         }
     }

@@ -84,6 +84,8 @@ pub struct Answer<'a> {
     pub client: Patience<'a>,
     /// Notes.
     pub told: &'a Told,
+    /// What browsers are told of it.
+    pub strict_transport: Option<&'a str>,
     /// Memory.
     pub buffers: &'a Rc<Buffers>,
 }
@@ -161,7 +163,7 @@ impl Answer<'_> {
         if self.request.minor_version > 0 {
             sheet.out.clear();
             let Sheet { fields, out, .. } = &mut *sheet;
-            let counted = response::write(head, buffer.filled(), fields, ConnectionWord::Implied, false, out);
+            let counted = response::write(head, buffer.filled(), fields, ConnectionWord::Implied, false, None, out);
             wire::write_all(to, &mut [IoSlice::new(out)], self.client).await?;
             self.told.head_counted.set(self.told.head_counted.get() + counted);
             self.told.head_bytes.set(self.told.head_bytes.get() + out.len() as u64);
@@ -190,7 +192,7 @@ impl Answer<'_> {
         let chunked = (head.body == Framing::Chunked || announced) && !old_client;
         sheet.out.clear();
         let Sheet { fields, out, .. } = sheet;
-        let counted = response::write(head, buffer.filled(), fields, word, chunked, out);
+        let counted = response::write(head, buffer.filled(), fields, word, chunked, self.strict_transport, out);
         self.told.head_counted.set(self.told.head_counted.get() + counted);
         keep
     }

@@ -7,6 +7,7 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Instant;
 
+use lb_core::config::limits::BodyRate;
 use lb_core::config::monitor::ObservedLayer;
 
 use super::answer::{Answer, Failed, Passed, Told};
@@ -22,6 +23,7 @@ use crate::observe::queue::LINE_MAX;
 use crate::observe::record::{Ending, Times, endings};
 use crate::pace::{Pace, Progress, TooLong};
 use crate::timer::{Deadlines, Patience, Side, Wait};
+use crate::upstream::proxy_header;
 use crate::wire::{self, Stream};
 use crate::worker::{Ticket, millis_between};
 
@@ -56,10 +58,16 @@ impl Session {
         let told = Told::default();
         // The buffer is there: the head was read into it.
         let mut buffer = self.buffer.take().unwrap_or_else(|| self.downstream.worker.buffers.lend());
-        self.prepare(&mut request, &mut buffer);
+        self.prepare(&mut request, &mut buffer, from);
         let head = request.head;
         self.client_ends = !head.keep_alive;
-        let mut journey = self.listener().pool.map(|pool| Journey::new(pool, self.downstream.peer.ip()));
+        let private = std::mem::take(&mut self.private);
+        let told_of = from.told();
+        let asked_for = told_of.as_ref().and_then(|told| told.asked_for.as_deref());
+        let mut journey = self.listener().pool.map(|pool| {
+            let journey = Journey::new(pool, self.downstream.peer.ip()).with(private);
+            journey.asking_for(&self.downstream.view, asked_for)
+        });
         let mut course = Course { reached: None, connected_at: None, moves: 0 };
         let outcome = match &mut journey {
             None => Err(endings::NO_MEMBER),
@@ -90,24 +98,30 @@ impl Session {
             line: &request.sheet.line,
             head_in: head.len as u64,
         });
-        if let (Ok(_), Some(reached), true) = (outcome, course.reached, told.member_reusable.get()) {
-            reached.lease.keep(reached.stream, &self.downstream.worker);
+        if let Some(mut journey) = journey {
+            if let (Ok(_), Some(reached), true) = (outcome, course.reached, told.member_reusable.get()) {
+                journey.keep(reached, &self.downstream.worker);
+            }
+            self.private = journey.private;
         }
         after
     }
 
     /// Writes the head a member gets and the line the log gets; then the head is dealt with.
-    fn prepare(&self, request: &mut Request, buffer: &mut Buffer) {
+    fn prepare(&self, request: &mut Request, buffer: &mut Buffer, from: &Stream) {
         let head = &request.head;
         let bytes = &buffer.filled()[..head.len];
         let Sheet { fields, out, line } = &mut *request.sheet;
+        let told = from.told();
         let add = Additions {
+            told: told.as_deref(),
             insert: self.listener().insert_headers,
             client: self.downstream.peer.ip(),
-            local: self.listener().address,
+            scheme: self.listener().protocol.scheme(),
+            local: self.downstream.local(),
         };
         request::write(head, bytes, fields, &add, out);
-        write_line(head, bytes, line);
+        write_line(head, bytes, from.is_disguised(), line);
         buffer.consume(head.len);
     }
 
@@ -239,20 +253,8 @@ impl Session {
     ) -> Attempt {
         let timeouts = self.listener().timeouts;
         let rate = self.listener().limits.body_rate;
-        let sending = rate.map(|r| Pace::new(r, Progress::Came(&told.body_in), request.head.expects_continue));
-        let taking = rate.map(|r| Pace::new(r, Progress::Taken(to), false));
-        let judge = |wait| {
-            let pace = if wait == Wait::ClientRead { &sending } else { &taking };
-            let too_long = match (wait, pace) {
-                (Wait::ClientRead | Wait::ClientWrite, Some(pace)) => match pace.judge() {
-                    Ok(until) => return Some(until),
-                    Err(too_long) => too_long,
-                },
-                _ => TooLong::Silent,
-            };
-            told.too_slow.set((too_long == TooLong::Slow).then_some(wait));
-            None
-        };
+        let paces = rate.map(|rate| Box::new(Paces::new(rate, request, told, to)));
+        let judge = |wait| paces.as_ref().and_then(|paces| paces.judge(wait, told));
         let Self { timer, deadlines, downstream, last, .. } = self;
         let deadlines: &Deadlines = deadlines;
         let (wants_more, last) = (request.head.keep_alive, *last);
@@ -268,18 +270,21 @@ impl Session {
             head_patience: Patience { excused: Some(&uploading), ..from_member },
             body_patience: from_member,
             client: Patience {
-                pace: taking.as_ref(),
+                pace: paces.as_ref().map(|paces| &paces.taking),
                 ..Patience::new(deadlines, Wait::ClientWrite, timeouts.client_data_ms)
             },
             told,
+            strict_transport: downstream.listener.strict_transport.as_deref(),
             buffers: &downstream.worker.buffers,
         };
+        let introduced = proxy_header::before(&request.sheet.out, reached, downstream);
+        let head = introduced.as_ref().map_or(&request.sheet.out, |sheet| &sheet.out);
         let member = &reached.stream;
         let mut answering = pin!(answer.pass(member, to));
         let ended = match held {
             Some(body) => {
                 let work = pin!(async {
-                    let mut parts = [IoSlice::new(&request.sheet.out), IoSlice::new(&buffer.filled()[..body])];
+                    let mut parts = [IoSlice::new(head), IoSlice::new(&buffer.filled()[..body])];
                     // A member may answer and close before it has read everything: the answer tells.
                     let _ = wire::write_all(member, &mut parts, to_member).await;
                     told.body_in.set(body as u64);
@@ -294,7 +299,7 @@ impl Session {
                     framing: request.head.body,
                     chunked_out: true,
                     source: Patience {
-                        pace: sending.as_ref(),
+                        pace: paces.as_ref().map(|paces| &paces.sending),
                         ..Patience::new(deadlines, Wait::ClientRead, timeouts.client_data_ms)
                     },
                     sink: to_member,
@@ -302,7 +307,7 @@ impl Session {
                     end_counted: &unread,
                 };
                 let client_side = pin!(async {
-                    match pump.run(from, member, buffer, &mut framing, &request.sheet.out).await {
+                    match pump.run(from, member, buffer, &mut framing, head).await {
                         Ok(()) => uploading.set(false),
                         // The member takes no more: its answer tells why.
                         Err(Broken::Sink(_)) => {}
@@ -325,13 +330,43 @@ impl Session {
     }
 }
 
-/// The request line as the log gets it.
-pub fn write_line(head: &RequestHead, bytes: &[u8], line: &mut Vec<u8>) {
+/// How fast the client of an exchange sends its body and takes its answer.
+struct Paces<'a> {
+    sending: Pace<'a>,
+    taking: Pace<'a>,
+}
+
+impl<'a> Paces<'a> {
+    fn new(rate: BodyRate, request: &Request, told: &'a Told, to: &'a Stream) -> Self {
+        let sending = Pace::new(rate, Progress::Came(&told.body_in), request.head.expects_continue);
+        Self { sending, taking: Pace::new(rate, Progress::Taken(to), false) }
+    }
+
+    /// Until when a wait whose time is over may go on; `None`: not at all, and if the client was too slow that is noted.
+    fn judge(&self, wait: Wait, told: &Told) -> Option<tokio::time::Instant> {
+        let judged = match wait {
+            Wait::ClientRead => self.sending.judge(),
+            Wait::ClientWrite => self.taking.judge(),
+            Wait::MemberRead | Wait::MemberWrite => return None,
+        };
+        if judged == Err(TooLong::Slow) {
+            told.too_slow.set(Some(wait));
+        }
+        judged.ok()
+    }
+}
+
+/// The request line as the log gets it. `h2`: the request came on a stream of HTTP/2.
+pub fn write_line(head: &RequestHead, bytes: &[u8], h2: bool, line: &mut Vec<u8>) {
     line.extend_from_slice(head.method_name.in_(bytes));
     line.push(b' ');
     let target = head.target.in_(bytes);
     line.extend_from_slice(&target[..target.len().min(LINE_MAX)]);
-    line.extend_from_slice(if head.minor_version == 0 { b" HTTP/1.0" } else { b" HTTP/1.1" });
+    line.extend_from_slice(match (h2, head.minor_version) {
+        (true, _) => b" HTTP/2.0",
+        (false, 0) => b" HTTP/1.0",
+        (false, _) => b" HTTP/1.1",
+    });
 }
 
 /// Bytes of the body that are all in `buffer` already and so can be sent again; `None`: the body is streamed.

@@ -6,13 +6,12 @@
 use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb_core::limits::clients::Guest;
 use lb_core::snapshot::ListenerSnapshot;
 use lb_core::time::Millis;
 use rustix::buffer::spare_capacity;
@@ -21,11 +20,10 @@ use slab::Slab;
 
 use super::session;
 use crate::listener::door::Knock;
-use crate::listener::{Counted, Downstream};
-use crate::process::Place;
+use crate::listener::{Downstream, Held};
 use crate::room::Shortage;
 use crate::view::View;
-use crate::wire::{Stream, Unread};
+use crate::wire::{Rested, Stream, Unread};
 use crate::worker::Worker;
 use crate::{clock, sys};
 
@@ -47,16 +45,16 @@ pub struct Parking {
 
 #[derive(Debug)]
 struct Parked {
-    socket: TcpStream,
+    connection: Rested,
     served: u32,
     since: Millis,
     peer: SocketAddr,
+    destination: Option<Box<SocketAddr>>,
     view: Rc<View>,
     listener: Arc<ListenerSnapshot>,
     position: usize,
-    place: Place,
-    counted: Counted,
-    guest: Option<Guest>,
+    /// Not on the heap on its own: small pieces between those of sessions that are gone would keep their pages.
+    held: Held,
 }
 
 impl Parked {
@@ -87,7 +85,7 @@ impl Parking {
     /// Has all take up `view`; those whose listener is gone keep the old one for a last request.
     pub fn renew(&self, view: &Rc<View>) {
         for (_, parked) in self.parked.borrow_mut().iter_mut() {
-            if let Some(position) = view.listener_of(&parked.listener, &parked.place) {
+            if let Some(position) = view.listener_of(&parked.listener, &parked.held.place) {
                 parked.listener = Arc::clone(&view.snapshot.listeners[position]);
                 parked.position = position;
                 parked.view = Rc::clone(view);
@@ -99,9 +97,11 @@ impl Parking {
     /// One that cannot be watched is parted with.
     pub fn park(&self, downstream: Downstream, stream: Stream, served: u32, since: Millis) {
         let worker = Rc::clone(&downstream.worker);
-        let socket = stream.into_socket();
-        let Downstream { view, listener, position, place, counted, guest, peer, .. } = downstream;
-        let parked = Parked { socket, served, since, peer, view, listener, position, place, counted, guest };
+        let Some(connection) = stream.rest() else { return };
+        let Downstream { view, listener, position, held, peer, destination, .. } = downstream;
+        // Nobody else works for it: it has one request at a time.
+        let Some(held) = Rc::into_inner(held) else { return };
+        let parked = Parked { connection, served, since, peer, destination, view, listener, position, held };
         let set = match self.open(&worker) {
             Ok(set) => set,
             // Nothing is left to watch it with: a client between two requests is the one to part with.
@@ -110,7 +110,8 @@ impl Parking {
         let mut all = self.parked.borrow_mut();
         let entry = all.vacant_entry();
         let data = epoll::EventData::new_u64(entry.key() as u64);
-        if epoll::add(&*set, &parked.socket, data, epoll::EventFlags::IN | epoll::EventFlags::RDHUP).is_ok() {
+        if epoll::add(&*set, parked.connection.socket(), data, epoll::EventFlags::IN | epoll::EventFlags::RDHUP).is_ok()
+        {
             entry.insert(parked);
             worker.process.worker(worker.index).parked.inc();
         }
@@ -132,7 +133,7 @@ impl Parking {
         let parked = self.parked.borrow_mut().try_remove(key)?;
         worker.process.worker(worker.index).parked.dec();
         if let Some(set) = &*self.set.borrow() {
-            let _ = epoll::delete(&**set, &parked.socket);
+            let _ = epoll::delete(&**set, parked.connection.socket());
         }
         Some(parked)
     }
@@ -207,8 +208,8 @@ async fn mind(worker: Rc<Worker>, watch: tokio::io::unix::AsyncFd<OwnedFd>) {
 /// A parked client did something.
 fn wake(worker: &Rc<Worker>, key: usize) {
     let Some(parked) = worker.parking.take(worker, key) else { return };
-    let Parked { socket, served, since, peer, view, listener, position, place, counted, guest } = parked;
-    let stream = Stream::new(socket);
+    let Parked { connection, served, since, peer, destination, view, listener, position, held } = parked;
+    let stream = connection.wake();
     if stream.peek() == Unread::End {
         return;
     }
@@ -217,6 +218,7 @@ fn wake(worker: &Rc<Worker>, key: usize) {
     let ticket = worker.enter();
     ticket.waits();
     let worker = Rc::clone(worker);
-    let downstream = Downstream { worker, view, listener, position, place, counted, guest, peer, accepted, ticket };
+    let downstream =
+        Downstream { worker, view, listener, position, held: Rc::new(held), peer, destination, accepted, ticket };
     tokio::task::spawn_local(clock::scoped(session::resume(downstream, stream, served, since)));
 }

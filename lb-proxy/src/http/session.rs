@@ -23,6 +23,7 @@ use crate::listener::{Downstream, door};
 use crate::observe::record::{Ending, Load, Record, Times, Words, endings};
 use crate::room::Shortage;
 use crate::timer::{Deadlines, Patience, Timer, Wait};
+use crate::upstream::private::PrivateConnections;
 use crate::wire::{self, Stream, Unread};
 use crate::worker::millis_between;
 
@@ -71,6 +72,8 @@ pub struct Session {
     pub last: bool,
     /// The client said that this request is its last.
     pub client_ends: bool,
+    /// Connections to members that are this client's alone.
+    pub private: PrivateConnections,
     served: u32,
     /// Accepted, or done with the last request.
     idle_since: Instant,
@@ -114,9 +117,12 @@ enum Idle {
 }
 
 /// Serves one client until one side has had enough, or it has been silent for so long that it is parked.
-pub async fn serve(downstream: Downstream, stream: Stream) {
+/// `first`: what it said already.
+pub async fn serve(downstream: Downstream, stream: Stream, first: Option<Buffer>) {
     let idle_since = downstream.accepted;
-    Session::new(downstream, 0, idle_since).live(stream).await;
+    let mut session = Session::new(downstream, 0, idle_since);
+    session.buffer = first;
+    session.live(stream).await;
 }
 
 /// Goes on with a client that was parked after `served` requests, silent since `since`.
@@ -135,6 +141,7 @@ impl Session {
             buffer: None,
             last: false,
             client_ends: false,
+            private: PrivateConnections::default(),
             served,
             idle_since,
         }
@@ -163,7 +170,7 @@ impl Session {
         loop {
             // A client that has yet to ask for anything is not let out of sight.
             let at_most = (self.served > 0).then_some(PARK_AFTER);
-            let idle = self.idle(from, at_most).await;
+            let idle = if self.buffer.is_some() { Idle::Ready } else { self.idle(from, at_most).await };
             if idle == Idle::Silent && !self.patience_is_over() {
                 return After::Park;
             }
@@ -189,9 +196,9 @@ impl Session {
             let after = match self.next(from).await {
                 Arrival::Request(request) => {
                     self.count_request();
-                    match door::ask(&mut self.downstream) {
+                    match door::ask(&self.downstream) {
                         Ok(()) => self.exchange(request, from, to).await,
-                        Err(seconds) => self.refuse_for(request, seconds, to).await,
+                        Err(seconds) => Box::pin(self.refuse_for(request, seconds, from, to)).await,
                     }
                 }
                 Arrival::Refused(ending, began) => {
@@ -338,7 +345,7 @@ impl Session {
         if Rc::ptr_eq(&current, &self.downstream.view) {
             return;
         }
-        match current.listener_of(&self.downstream.listener, &self.downstream.place) {
+        match current.listener_of(&self.downstream.listener, &self.downstream.held.place) {
             Some(position) => {
                 self.downstream.listener = Arc::clone(&current.snapshot.listeners[position]);
                 self.downstream.position = position;
@@ -360,11 +367,11 @@ impl Session {
     }
 
     /// Answers a request of a client that has sent too many: it may ask again in so many seconds.
-    async fn refuse_for(&mut self, mut request: Request, seconds: u64, to: &Stream) -> After {
+    async fn refuse_for(&mut self, mut request: Request, seconds: u64, from: &Stream, to: &Stream) -> After {
         let head = request.head;
         self.downstream.view.listener_cell(self.listener()).limits().client_request_rate.inc();
         if let Some(buffer) = &mut self.buffer {
-            write_line(&head, buffer.filled(), &mut request.sheet.line);
+            write_line(&head, buffer.filled(), from.is_disguised(), &mut request.sheet.line);
             buffer.consume(head.len);
         }
         // What follows is the next request, unless a body comes that nobody is going to read.

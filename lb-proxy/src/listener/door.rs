@@ -2,7 +2,6 @@
 //!
 //! A flood is mostly made of these: each costs an accept, a look-up, a reset and a counter. Lines are written at a bounded rate.
 
-use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -63,9 +62,16 @@ pub struct Knock {
     pub peer: SocketAddr,
 }
 
+impl Knock {
+    /// True for one that may say who its client is, in a PROXY header.
+    pub fn is_trusted(&self) -> bool {
+        self.listener.proxy_protocol.as_ref().is_some_and(|senders| senders.trust(self.peer.ip()))
+    }
+}
+
 /// Holds a client whose address is known to what its address may and to what one client may take. Counts it while it is there.
 /// Called once for a connection, before anything is read of what the client itself says.
-pub fn admit(downstream: &mut Downstream) -> Result<(), Reason> {
+pub fn admit(downstream: &Downstream) -> Result<(), Reason> {
     let limits = &downstream.listener.limits;
     let client = downstream.peer.ip();
     if !limits.allows(client) {
@@ -74,26 +80,27 @@ pub fn admit(downstream: &mut Downstream) -> Result<(), Reason> {
     let Some(rules) = &limits.clients else { return Ok(()) };
     let Some(key) = rules.key(client) else { return Ok(()) };
     let process = &downstream.worker.process;
-    downstream.guest =
-        downstream.listener.clients.enter(process.seed, key, rules, process.nanos()).map_err(Reason::Client)?;
-    if downstream.guest.is_none() {
+    let guest = downstream.listener.clients.enter(process.seed, key, rules, process.nanos()).map_err(Reason::Client)?;
+    if guest.is_none() {
         downstream.view.listener_cell(&downstream.listener).limits().clients_uncounted.inc();
     }
+    *downstream.held.guest.borrow_mut() = guest;
     Ok(())
 }
 
 /// Holds a client to its rate of requests. `Err`: it may ask again in so many seconds.
-pub fn ask(downstream: &mut Downstream) -> Result<(), u64> {
+pub fn ask(downstream: &Downstream) -> Result<(), u64> {
     let Some(rules) = downstream.listener.limits.clients.as_ref().filter(|rules| rules.request_rate.is_some()) else {
         return Ok(());
     };
     let Some(key) = rules.key(downstream.peer.ip()) else { return Ok(()) };
     let process = &downstream.worker.process;
-    if downstream.guest.is_none() {
+    let mut guest = downstream.held.guest.borrow_mut();
+    if guest.is_none() {
         // It came before there were limits, or when the table was full.
-        downstream.guest = downstream.listener.clients.join(process.seed, key, rules);
+        *guest = downstream.listener.clients.join(process.seed, key, rules);
     }
-    let Some(guest) = &downstream.guest else { return Ok(()) };
+    let Some(guest) = &*guest else { return Ok(()) };
     guest.ask(rules, process.nanos()).map_err(|nanos| nanos.div_ceil(1_000_000_000).max(1))
 }
 
@@ -107,7 +114,9 @@ pub fn turn_away(worker: &Rc<Worker>, knock: &Knock, stream: Stream, reason: Rea
         Reason::Client(Refusal::ConnectionRate) => limits.client_connection_rate.inc(),
     }
     let mut ending = reason.ending();
-    let told = ending.status > 0 && knock.listener.protocol.is_http() && tell(worker, knock, &stream, ending.status);
+    // Over TLS nothing can be said before a handshake.
+    let plain = knock.listener.protocol.is_http() && knock.view.tls().listener(knock.position).is_none();
+    let told = ending.status > 0 && plain && tell(worker, knock, &stream, ending.status);
     if told {
         part(worker, stream);
     } else {
@@ -122,7 +131,7 @@ fn tell(worker: &Rc<Worker>, knock: &Knock, stream: &Stream, status: u16) -> boo
     let mut page = worker.buffers.lend_sheet();
     refusal::write(status, &knock.listener.error_pages, refusal::Answer::default(), &mut page.out);
     knock.view.listener_cell(&knock.listener).refusals.inc();
-    stream.write_now(&[IoSlice::new(&page.out)]).is_ok_and(|written| written == page.out.len())
+    stream.try_write(&page.out).is_ok_and(|written| written == page.out.len())
 }
 
 /// Gives a client that was told why a moment to read it: what it still sends would reset the connection.

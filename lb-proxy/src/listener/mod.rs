@@ -1,8 +1,10 @@
 //! Accepting: one task for each listening socket of a worker, holding the listener to its limit.
 
 pub mod door;
+mod proxy_header;
 pub mod sockets;
 
+use std::cell::RefCell;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
@@ -17,11 +19,12 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use tokio::io::unix::AsyncFd;
 
+use crate::buffer::Buffer;
 use crate::process::{Full, Gate, Place};
 use crate::view::View;
 use crate::wire::Stream;
 use crate::worker::{Ticket, Worker};
-use crate::{clock, http, tcp};
+use crate::{clock, http, tcp, tls};
 use door::{Knock, Reason};
 
 /// Pause after an accept that failed for want of descriptors or memory.
@@ -40,18 +43,27 @@ pub struct Downstream {
     pub listener: Arc<ListenerSnapshot>,
     /// The listener's position in the snapshot.
     pub position: usize,
-    /// Holds its place below the listener's limit.
-    pub place: Place,
-    /// Who came.
+    /// What the connection holds while it is open.
+    pub held: Rc<Held>,
+    /// Who came: the connection's other end, or whom a trusted one named in a PROXY header.
     pub peer: SocketAddr,
+    /// Where the client connected to, if a PROXY header said.
+    pub destination: Option<Box<SocketAddr>>,
     /// When.
     pub accepted: Instant,
-    /// Counts the connection while it is open.
-    pub counted: Counted,
-    /// Counts it for its client, if clients are held to limits of their own.
-    pub guest: Option<Guest>,
     /// Its place in the worker's list.
     pub ticket: Ticket,
+}
+
+/// What a connection holds while it is open, whoever works for it.
+#[derive(Debug)]
+pub struct Held {
+    /// Its place below the listener's limit and the process's.
+    pub place: Place,
+    /// Counts it.
+    pub counted: Counted,
+    /// Counts it for its client, if clients are held to limits of their own.
+    pub guest: RefCell<Option<Guest>>,
 }
 
 /// A connection in the figures of its listener, until it is dropped.
@@ -75,6 +87,26 @@ impl Drop for Counted {
 }
 
 impl Downstream {
+    /// Where the client connected to: this listener, or what a PROXY header said.
+    pub fn local(&self) -> SocketAddr {
+        self.destination.as_deref().copied().unwrap_or(self.listener.address)
+    }
+
+    /// One more piece of work for the same client, beginning now.
+    pub fn sibling(&self) -> Self {
+        Self {
+            worker: Rc::clone(&self.worker),
+            view: Rc::clone(&self.view),
+            listener: Arc::clone(&self.listener),
+            position: self.position,
+            held: Rc::clone(&self.held),
+            peer: self.peer,
+            destination: self.destination.clone(),
+            accepted: clock::now().into_std(),
+            ticket: self.worker.enter(),
+        }
+    }
+
     /// Has `waker` woken when the worker begins to drain, or something else has changed.
     pub fn wake_on_change(&self, waker: &std::task::Waker) {
         self.ticket.wake_on_change(waker);
@@ -103,7 +135,8 @@ pub async fn accept(worker: Rc<Worker>, address: SocketAddr, socket: AsyncFd<Tcp
         };
         let Some((view, position, listener)) = worker.listener_at(address) else { continue };
         let knock = Knock { view, position, listener, peer };
-        if !knock.listener.limits.allows(peer.ip()) {
+        // Of whoever may say who its client is, that client is looked at, once it is known.
+        if !knock.is_trusted() && !knock.listener.limits.allows(peer.ip()) {
             door::turn_away(&worker, &knock, stream, Reason::NotAllowed);
             continue;
         }
@@ -160,33 +193,31 @@ fn begin(worker: &Rc<Worker>, knock: Knock, place: Place, stream: Stream) {
     let counted = Counted::new(knock.listener.cells.of(worker.index));
     worker.process.worker(worker.index).connections.inc();
     worker.keep_house();
+    let is_trusted = knock.is_trusted();
     let ticket = worker.enter();
     let accepted = Instant::now();
     let Knock { view, position, listener, peer } = knock;
-    let downstream = Downstream {
-        worker: Rc::clone(worker),
-        view,
-        listener,
-        position,
-        place,
-        peer,
-        accepted,
-        counted,
-        guest: None,
-        ticket,
-    };
-    serve(downstream, stream);
+    let (worker, destination) = (Rc::clone(worker), None);
+    let held = Rc::new(Held { place, counted, guest: RefCell::default() });
+    let downstream = Downstream { worker, view, listener, position, held, peer, destination, accepted, ticket };
+    if is_trusted {
+        tokio::task::spawn_local(clock::scoped(proxy_header::receive(downstream, stream)));
+    } else {
+        serve(downstream, stream, None);
+    }
 }
 
-/// Hands a client to its session, now that it is known who it is, unless it is turned away.
-fn serve(mut downstream: Downstream, stream: Stream) {
-    if let Err(reason) = door::admit(&mut downstream) {
+/// Hands a client to its session, now that it is known who it is, unless it is turned away. `first`: what it said already.
+fn serve(downstream: Downstream, stream: Stream, first: Option<Buffer>) {
+    if let Err(reason) = door::admit(&downstream) {
         return door::turn_away(&downstream.worker, &downstream.knock(), stream, reason);
     }
-    if downstream.listener.protocol.is_http() {
-        tokio::task::spawn_local(clock::scoped(http::session::serve(downstream, stream)));
+    if let Some(tls) = downstream.view.tls().listener(downstream.position).map(Arc::clone) {
+        tokio::task::spawn_local(clock::scoped(tls::handshake::serve(downstream, stream, tls, first)));
+    } else if downstream.listener.protocol.is_http() {
+        tokio::task::spawn_local(clock::scoped(http::session::serve(downstream, stream, first)));
     } else {
-        tokio::task::spawn_local(clock::scoped(tcp::session::serve(downstream, stream)));
+        tokio::task::spawn_local(clock::scoped(tcp::session::serve(downstream, stream, first)));
     }
 }
 

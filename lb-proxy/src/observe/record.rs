@@ -35,6 +35,10 @@ pub mod endings {
     pub const NO_RESOURCES: Ending = ending(b"RC", 503, "no descriptor or local port left for a connection");
     /// A head that dripped too slowly, or never came.
     pub const HEAD_TIMEOUT: Ending = ending(b"cR", 408, "the request head did not come in time");
+    /// A PROXY header that dripped too slowly, or never came.
+    pub const PROXY_HEADER_TIMEOUT: Ending = ending(b"cR", 0, "the PROXY header did not come in time");
+    /// The client left in the middle of its PROXY header.
+    pub const CLIENT_LEFT_PROXY_HEADER: Ending = ending(b"CR", 0, "the client left before its PROXY header was whole");
     /// The client left before its head was whole.
     pub const CLIENT_LEFT_HEAD: Ending = ending(b"CR", 400, "the client left before its request was whole");
     /// The client sent a body that is not chunked coding although it said so.

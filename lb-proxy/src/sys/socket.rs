@@ -31,6 +31,11 @@ impl Socket {
         self.socket
     }
 
+    /// The runtime watches it no longer.
+    pub fn unwatch(&mut self) {
+        drop(self.watch.take());
+    }
+
     /// The socket itself.
     pub fn get(&self) -> &TcpStream {
         &self.socket

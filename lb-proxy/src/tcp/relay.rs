@@ -7,9 +7,10 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use crate::buffer::{BUFFER_LEN, Buffers};
+use crate::buffer::{BUFFER_LEN, Buffer, Buffers};
 use crate::observe::record::{Ending, endings};
 use crate::timer::{Deadlines, Patience, Side, Timer, Wait};
+use crate::upstream::proxy_header::Opening;
 use crate::wire::{self, Stream};
 
 /// How long each side may be silent.
@@ -30,10 +31,12 @@ pub struct Moved {
     pub down: Cell<u64>,
 }
 
-/// Relays until both directions are closed, one side breaks, or both are silent for too long.
+/// Relays until both directions are closed, one side breaks, or both are silent for too long. `opening` goes to the
+/// member at once, whoever speaks first after it.
 pub async fn relay(
     client: &Stream,
     member: &Stream,
+    opening: Option<Opening>,
     silence: Silence,
     buffers: &Rc<Buffers>,
     timer: &mut Timer,
@@ -46,8 +49,8 @@ pub async fn relay(
     };
     progress();
     let both = pin!(async {
-        let mut up = pin!(one_way(client, member, buffers, &progress, &moved.up));
-        let mut down = pin!(one_way(member, client, buffers, &progress, &moved.down));
+        let mut up = pin!(one_way(client, member, opening, buffers, &progress, &moved.up));
+        let mut down = pin!(one_way(member, client, None, buffers, &progress, &moved.down));
         let (mut up_done, mut down_done) = (false, false);
         poll_fn(|cx| {
             if !up_done && let Poll::Ready(end) = up.as_mut().poll(cx) {
@@ -100,10 +103,14 @@ impl Broken {
 async fn one_way(
     from: &Stream,
     to: &Stream,
+    opening: Option<Opening>,
     buffers: &Rc<Buffers>,
     progress: &impl Fn(),
     moved: &Cell<u64>,
 ) -> Result<(), Broken> {
+    if let Some(Opening { buffer, header_len }) = opening {
+        write(to, buffer, header_len, progress, moved).await?;
+    }
     // The deadlines of a relay count from the last progress of either direction; single waits set none.
     let unused = Deadlines::default();
     let patience = Patience::new(&unused, Wait::ClientRead, 0);
@@ -120,11 +127,25 @@ async fn one_way(
         buffer.fill(read);
         busy = read >= BUFFER_LEN;
         progress();
-        while !buffer.is_empty() {
-            let written = wire::write_some(to, buffer.filled()).await.map_err(Broken::Sink)?;
-            buffer.consume(written);
-            moved.set(moved.get() + written as u64);
-            progress();
-        }
+        write(to, buffer, 0, progress, moved).await?;
     }
+}
+
+/// Writes all of `buffer`; its first `uncounted` bytes are ours.
+async fn write(
+    to: &Stream,
+    mut buffer: Buffer,
+    mut uncounted: usize,
+    progress: &impl Fn(),
+    moved: &Cell<u64>,
+) -> Result<(), Broken> {
+    while !buffer.is_empty() {
+        let written = wire::write_some(to, buffer.filled()).await.map_err(Broken::Sink)?;
+        buffer.consume(written);
+        let ours = written.min(uncounted);
+        uncounted -= ours;
+        moved.set(moved.get() + (written - ours) as u64);
+        progress();
+    }
+    Ok(())
 }

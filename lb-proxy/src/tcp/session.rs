@@ -3,16 +3,18 @@
 use std::pin::pin;
 
 use super::relay::{Moved, Silence, relay};
+use crate::buffer::Buffer;
 use crate::clock;
 use crate::dispatch::{Journey, Reached, Reuse};
 use crate::listener::Downstream;
 use crate::observe::record::{Ending, Load, Record, Times, Words, endings};
 use crate::timer::Timer;
+use crate::upstream::proxy_header::Opening;
 use crate::wire::Stream;
 use crate::worker::millis_between;
 
-/// Serves one client of a TCP (or passed-through HTTPS) listener.
-pub async fn serve(downstream: Downstream, client: Stream) {
+/// Serves one client of a TCP (or passed-through HTTPS) listener. `first`: what it said already.
+pub async fn serve(downstream: Downstream, client: Stream, first: Option<Buffer>) {
     // What it asks for is not known here: it is served from the beginning.
     downstream.ticket.works();
     let mut journey = downstream.listener.pool.map(|pool| Journey::new(pool, downstream.peer.ip()));
@@ -31,7 +33,8 @@ pub async fn serve(downstream: Downstream, client: Stream) {
         }
         Ok(reached) => {
             outcome.connect_ms = millis_between(downstream.accepted, clock::now().into_std());
-            outcome.ending = run(&downstream, &client, &reached, &outcome.moved).await;
+            let opening = Opening::of(&reached, &downstream, first);
+            outcome.ending = run(&downstream, &client, &reached, opening, &outcome.moved).await;
             outcome.reached = Some(reached);
         }
     }
@@ -46,7 +49,13 @@ struct Outcome {
     moved: Moved,
 }
 
-async fn run(downstream: &Downstream, client: &Stream, reached: &Reached, moved: &Moved) -> Ending {
+async fn run(
+    downstream: &Downstream,
+    client: &Stream,
+    reached: &Reached,
+    opening: Option<Opening>,
+    moved: &Moved,
+) -> Ending {
     let timeouts = downstream.listener.timeouts;
     let silence = Silence {
         client_ms: timeouts.tunnel_ms.unwrap_or(timeouts.client_data_ms),
@@ -54,7 +63,7 @@ async fn run(downstream: &Downstream, client: &Stream, reached: &Reached, moved:
     };
     let mut timer = Timer::new(silence.client_ms);
     let buffers = &downstream.worker.buffers;
-    let relaying = pin!(relay(client, &reached.stream, silence, buffers, &mut timer, moved));
+    let relaying = pin!(relay(client, &reached.stream, opening, silence, buffers, &mut timer, moved));
     let ended = reached.lease.unless_cut(downstream, relaying).await;
     match ended.unwrap_or(endings::MEMBER_DOWN_DATA) {
         ending @ endings::MEMBER_RESET => {

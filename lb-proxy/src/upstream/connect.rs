@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use lb_core::balance::{self, MemberIndex, Tried};
@@ -10,6 +11,8 @@ use tokio::time::Instant;
 
 use crate::clock;
 use crate::dispatch::Lease;
+use crate::tls::channel::Channel;
+use crate::tls::member::{MemberTls, why};
 use crate::wire::Stream;
 use crate::worker::Worker;
 
@@ -22,12 +25,26 @@ pub enum ConnectFailure {
     TimedOut,
     /// It hangs, others do too or the member usually answers at once, and another member is ready.
     GivenUp,
+    /// It is there, and does not speak TLS as it should: why.
+    Tls(&'static str),
     /// We cannot open one: no descriptor, no local port.
     Ours(io::Error),
 }
 
-/// Connects to the member that `lease` names. `tried` are those it may not be given up for.
-pub async fn connect(worker: &Worker, lease: &Lease, timeout_ms: u64, tried: &Tried) -> Result<Stream, ConnectFailure> {
+/// What a connection is opened for.
+#[derive(Clone, Copy, Debug)]
+pub struct Purpose<'a> {
+    /// Those the member may not be given up for.
+    pub tried: &'a Tried,
+    /// The name the client asked for in its own handshake.
+    pub asked_for: Option<&'a str>,
+    /// Milliseconds for all of it; 0: no limit.
+    pub timeout_ms: u64,
+}
+
+/// Connects to the member that `lease` names, and shakes hands where its pool wants TLS.
+pub async fn connect(worker: &Worker, lease: &Lease, purpose: Purpose<'_>) -> Result<Stream, ConnectFailure> {
+    let Purpose { tried, asked_for, timeout_ms } = purpose;
     let fault = &lease.slot().state.fault;
     let began = clock::now();
     let stream = begin(lease.slot().address).or_else(|error| match worker.short_of(error.raw_os_error()) {
@@ -45,12 +62,48 @@ pub async fn connect(worker: &Worker, lease: &Lease, timeout_ms: u64, tried: &Tr
         Ok(stream) => wait(worker, lease, stream, began, timeout_ms, tried).await,
         Err(failure) => Err(failure),
     };
-    match &result {
-        Ok(_) => fault.connected((clock::now() - began).as_micros().min(u128::from(u32::MAX)) as u32, worker.now()),
-        Err(ConnectFailure::Ours(_)) => {}
-        Err(_) => fault.failed(worker.now()),
+    let result = match (result, lease.tls()) {
+        (Ok(stream), tls) => {
+            fault.connected((clock::now() - began).as_micros().min(u128::from(u32::MAX)) as u32, worker.now());
+            match tls {
+                None => return Ok(stream),
+                Some(tls) => Box::pin(secure(worker, lease, stream, tls, asked_for, deadline(began, timeout_ms))).await,
+            }
+        }
+        (Err(failure), _) => Err(failure),
+    };
+    if result.as_ref().is_err_and(|failure| !matches!(failure, ConnectFailure::Ours(_))) {
+        fault.failed(worker.now());
     }
     result
+}
+
+fn deadline(began: Instant, timeout_ms: u64) -> Instant {
+    let timeout_ms = if timeout_ms == 0 { u64::MAX >> 20 } else { timeout_ms };
+    began + Duration::from_millis(timeout_ms)
+}
+
+/// The handshake with a member. As in HAProxy, one that fails is a connection that failed.
+async fn secure(
+    worker: &Worker,
+    lease: &Lease,
+    stream: Stream,
+    tls: &MemberTls,
+    asked_for: Option<&str>,
+    deadline: Instant,
+) -> Result<Stream, ConnectFailure> {
+    let unusable = |_| ConnectFailure::Tls("TLS: no connection could be made of the configuration");
+    let connection = tls.connection(lease.slot().address.ip(), asked_for).map_err(unusable)?;
+    let raw = stream.into_raw().map_err(|_| ConnectFailure::Tls("TLS: it is secured already"))?;
+    let mut channel = Channel::client(connection, Rc::clone(&worker.buffers));
+    if tls.depends_on_client() {
+        channel.remember_name(asked_for);
+    }
+    match tokio::time::timeout_at(deadline, channel.shake_hands(&raw, &[])).await {
+        Ok(Ok(())) => Ok(Stream::secured(raw, channel)),
+        Ok(Err(failure)) => Err(ConnectFailure::Tls(why(&failure))),
+        Err(_) => Err(ConnectFailure::TimedOut),
+    }
 }
 
 fn begin(address: SocketAddr) -> io::Result<Stream> {
@@ -71,10 +124,9 @@ async fn wait(
     timeout_ms: u64,
     tried: &Tried,
 ) -> Result<Stream, ConnectFailure> {
-    let timeout_ms = if timeout_ms == 0 { u64::MAX >> 20 } else { timeout_ms };
-    let deadline = began + Duration::from_millis(timeout_ms);
+    let deadline = deadline(began, timeout_ms);
     let fault = &lease.slot().state.fault;
-    let slow_at = began + Duration::from_millis(fault.slow_after_ms().min(timeout_ms));
+    let slow_at = (began + Duration::from_millis(fault.slow_after_ms())).min(deadline);
     match tokio::time::timeout_at(slow_at, established(&stream)).await {
         Ok(done) => return done.map(|()| stream),
         Err(_) if slow_at >= deadline => return Err(ConnectFailure::TimedOut),

@@ -51,6 +51,17 @@ pub fn next_turn() {
     TURN.set(TURN.get() + 1);
 }
 
+/// What waits on a connection that was put aside in turn `since`, as far as can be known: the kernel is asked only if
+/// the runtime cannot have been told.
+pub fn unread_since(stream: &Stream, since: u64) -> Unread {
+    if since == turn() { stream.peek() } else { stream.unread() }
+}
+
+/// The turn this worker is in.
+pub fn turn() -> u64 {
+    TURN.get()
+}
+
 impl IdleConnections {
     /// None yet; `cell` shows how many there are.
     pub fn new(cell: Arc<MemberCell>) -> Self {
@@ -60,23 +71,25 @@ impl IdleConnections {
     /// Lends the youngest that is still open. `repeatable`: the request could be sent again if the connection
     /// turns out to be dead after all.
     ///
+    /// `asked_for`: whom the client asked for, where connections are made for clients that ask for the same name.
+    ///
     /// A member that says more than it was asked for does so right behind its answer, and of a connection that was
     /// put here in this very turn the runtime has not been told yet. Such a one is left alone, unless turns have
     /// become so long that the kernel can be asked instead.
-    pub fn take(&self, now: Millis, repeatable: bool) -> Option<Stream> {
+    pub fn take(&self, now: Millis, repeatable: bool, asked_for: Option<&str>) -> Option<Stream> {
         let longest = if repeatable { KEPT_FOR_MS } else { FRESH_MS };
         let mut kept = self.kept.borrow_mut();
-        let turn = TURN.get();
+        let turn = turn();
         loop {
-            let place = kept.iter().rposition(|k| k.turn != turn || now.since(k.since) >= SETTLED_MS)?;
+            let settled = |k: &Kept| k.turn != turn || now.since(k.since) >= SETTLED_MS;
+            let place = kept.iter().rposition(|k| settled(k) && k.stream.was_made_for(asked_for))?;
             if now.since(kept[place].since) > longest {
                 // Those below are older still; housekeeping closes what is too old for everybody.
                 return None;
             }
             let candidate = kept.remove(place);
             self.cell.idle.dec();
-            let unread = if candidate.turn == turn { candidate.stream.peek() } else { candidate.stream.unread() };
-            match unread {
+            match unread_since(&candidate.stream, candidate.turn) {
                 Unread::Nothing => return Some(candidate.stream),
                 Unread::Bytes => self.distrust(now),
                 Unread::End => {}
@@ -87,8 +100,8 @@ impl IdleConnections {
     /// Keeps a connection whose last answer was read to its end.
     pub fn put(&self, stream: Stream, now: Millis) {
         let mut kept = self.kept.borrow_mut();
-        if kept.len() < KEPT_MAX && now >= self.closed_until.get() {
-            kept.push(Kept { stream, since: now, turn: TURN.get() });
+        if kept.len() < KEPT_MAX && self.is_trusted(now) {
+            kept.push(Kept { stream, since: now, turn: turn() });
             self.cell.idle.inc();
         }
     }
@@ -97,6 +110,11 @@ impl IdleConnections {
     /// to somebody's request. No connection to it is kept for a while.
     pub fn distrust(&self, now: Millis) {
         self.closed_until.set(self.closed_until.get().max(now.after(DISTRUST_MS)));
+    }
+
+    /// False for a while after [`Self::distrust`].
+    pub fn is_trusted(&self, now: Millis) -> bool {
+        now >= self.closed_until.get()
     }
 
     /// The member is gone: closes all, and keeps none any more.

@@ -2,3 +2,5 @@
 
 pub mod connect;
 pub mod idle;
+pub mod private;
+pub mod proxy_header;

@@ -87,7 +87,7 @@ impl Checker<'_> {
         // Not `spot_of_key`, which would look for the key again: a document may have very many.
         let spot = Spot { span: entry.key_span, path: self.tree.path(value) };
         if later::is_key(&record.def, key) {
-            if !later::asks_for_nothing(self.tree, key, value) {
+            if !later::asks_for_nothing(self.tree, value) {
                 self.findings.push(spot, format!("`{key}` {}", later::MESSAGE), "leave it out".to_owned());
             }
             self.tree.reject(value);

@@ -69,6 +69,7 @@ pub(super) fn title(def: &str) -> &str {
         "Log" => "`log`",
         "InsertHeaders" => "`insert_headers`",
         "ErrorPages" => "`error_pages`",
+        "ProxyProtocol" => "`proxy_protocol`",
         other => other,
     }
 }

@@ -101,11 +101,6 @@ fn of_a_listener() {
         "loadbalancer:\n  vip_address: 10.0.0.1\n  listeners:\n  - protocol: HTTP\n    protocol_port: 80\n    BODY\n",
         &[
             ("l7policies: [{action: REJECT}]", "6:5 `l7policies` is not supported by this version yet | leave it out"),
-            (
-                "client_authentication: MANDATORY",
-                "6:5 `client_authentication` is not supported by this version yet | leave it out",
-            ),
-            ("hsts_max_age: 1", "6:5 `hsts_max_age` is not supported by this version yet | leave it out"),
             ("timeout_tcp_inspect: 10", "6:26 10 is not supported by this version yet | leave the key out, or write 0"),
             (
                 "connection_limit: 0",
@@ -114,8 +109,8 @@ fn of_a_listener() {
             ("connection_limit: -2", "6:23 -2 is out of range | from -1 to 4294967295"),
             ("timeout_client_data: 2073600001", "6:26 2073600001 is out of range | from 0 to 2073600000"),
             (
-                "insert_headers: {X-SSL-Client-CN: 'true'}",
-                "6:22 `X-SSL-Client-CN` is not supported by this version yet | leave it out",
+                "insert_headers: {X-SSL-Client-Cn: 'true'}",
+                "6:22 unknown key `X-SSL-Client-Cn` | did you mean `X-SSL-Client-CN`?",
             ),
             (
                 "insert_headers: {x-forwarded-for: 'true'}",
@@ -153,7 +148,7 @@ fn of_a_listener() {
             ),
             (
                 "default_pool: {protocol: TCP, lb_algorithm: ROUND_ROBIN}",
-                "6:30 a listener of protocol HTTP cannot use a pool of protocol TCP | its pool may be: HTTP",
+                "6:30 a listener of protocol HTTP cannot use a pool of protocol TCP | its pool may be: HTTP, PROXY, PROXYV2",
             ),
         ],
     );
@@ -167,12 +162,8 @@ fn of_a_listener() {
             ("{protocol: HTTP, protocol_port: 65536}", "1:83 65536 is out of range | from 1 to 65535"),
             ("{protocol: http, protocol_port: 80}", "1:62 unknown word `http` | did you mean `HTTP`?"),
             (
-                "{protocol: TERMINATED_HTTPS, protocol_port: 80}",
-                "1:62 `TERMINATED_HTTPS` is not supported by this version yet | one of: TCP, HTTP, HTTPS",
-            ),
-            (
                 "{protocol: udp, protocol_port: 80}",
-                "1:62 `UDP` is not supported by this version yet | one of: TCP, HTTP, HTTPS",
+                "1:62 `UDP` is not supported by this version yet | one of: TCP, HTTP, HTTPS, TERMINATED_HTTPS",
             ),
             (
                 "{protocol: TCP, protocol_port: 80, insert_headers: {X-Forwarded-For: 'true'}}",
@@ -205,8 +196,12 @@ fn of_a_pool_and_its_members() {
                 "4:5 a shared pool needs a `name` or an `id` | give it a name, so that listeners can use it",
             ),
             (
-                "{name: a, protocol: PROXYV2, lb_algorithm: SOURCE_IP}",
-                "4:25 `PROXYV2` is not supported by this version yet | one of: TCP, HTTP, HTTPS",
+                "{name: a, protocol: PROXYV3, lb_algorithm: SOURCE_IP}",
+                "4:25 unknown word `PROXYV3` | did you mean `PROXYV2`?",
+            ),
+            (
+                "{name: a, protocol: SCTP, lb_algorithm: SOURCE_IP}",
+                "4:25 `SCTP` is not supported by this version yet | one of: TCP, HTTP, HTTPS, PROXY, PROXYV2",
             ),
             (
                 "{name: a, protocol: TCP, lb_algorithm: ROUNDROBIN}",
@@ -219,10 +214,6 @@ fn of_a_pool_and_its_members() {
             (
                 "{name: a, protocol: TCP, lb_algorithm: SOURCE_IP, session_persistence: {type: SOURCE_IP}}",
                 "4:55 `session_persistence` is not supported by this version yet | leave it out",
-            ),
-            (
-                "{name: a, protocol: TCP, lb_algorithm: SOURCE_IP, tls_enabled: true}",
-                "4:55 `tls_enabled` is not supported by this version yet | leave it out",
             ),
             (
                 "{name: a, protocol: TCP, lb_algorithm: SOURCE_IP}\n  - {name: a, protocol: TCP, lb_algorithm: SOURCE_IP}",

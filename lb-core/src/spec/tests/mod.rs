@@ -3,12 +3,15 @@
 mod limits;
 mod mistakes;
 mod monitors;
+mod proxy_protocol;
 mod reference;
 mod robust;
 mod round_trip;
 mod round_trip_limits;
 mod round_trip_monitors;
+mod round_trip_tls;
 mod syntax;
+mod tls;
 
 use super::*;
 use crate::config::{LbAlgorithm, ListenerProtocol, LogFormat, LogTarget, PoolProtocol};
@@ -113,6 +116,9 @@ fn what_octavia_writes_without_meaning_it_is_accepted() {
     protocol_port: 80
     timeout_tcp_inspect: 0
     client_authentication: NONE
+    sni_container_refs: []
+    tls_versions: []
+    hsts_preload: false
     l7policies: []
     allowed_cidrs: null
     insert_headers: {}

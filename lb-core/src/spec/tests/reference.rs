@@ -63,9 +63,18 @@ fn the_schema_says_what_editors_need() {
     let port = &listener["properties"]["protocol_port"];
     assert_eq!((&port["minimum"], &port["maximum"]), (&Value::from(1), &Value::from(65535)));
     assert!(port["description"].as_str().is_some());
-    for def in
-        ["LoadBalancer", "Listener", "Pool", "Member", "HealthMonitor", "Observe", "AgentCheck", "Log", "InsertHeaders"]
-    {
+    for def in [
+        "LoadBalancer",
+        "Listener",
+        "Pool",
+        "Member",
+        "HealthMonitor",
+        "Observe",
+        "AgentCheck",
+        "Log",
+        "InsertHeaders",
+        "ProxyProtocol",
+    ] {
         let properties = schema["$defs"][def]["properties"].as_object().unwrap();
         for (key, property) in properties {
             assert!(property["description"].is_string(), "{def}.{key} has no description");

@@ -24,7 +24,7 @@ const RICH: &str = "loadbalancer:
   vip_address: 10.0.0.1
   pools: [{name: web, protocol: HTTP, lb_algorithm: ROUND_ROBIN, members: [{address: '10.0.0.2', protocol_port: 80}],
     healthmonitor: {type: HTTPS, delay: 0.5, timeout: .5, max_retries: 2, http_version: 1.1, domain_name: a.b,
-      expected_codes: 200-204, headers: {X-A: 'b'}, expected_body_regex: 'o(k|n)'}, observe: {layer: HTTP}}]
+      expected_codes: 200-204, headers: {X-A: 'b'}, expected_body_regex: 'o(k|n)'}, observe: {layer: HTTP}, tls_enabled: true, tls_server_name: a.b}]
   listeners:
   - protocol: HTTP
     protocol_port: 80
@@ -36,6 +36,8 @@ const RICH: &str = "loadbalancer:
         some
         text
   - {\"protocol\": TCP, \"protocol_port\": 81, default_pool: {protocol: TCP, lb_algorithm: SOURCE_IP}}
+  - {protocol: TERMINATED_HTTPS, protocol_port: 443, sni_container_refs: ['file:/a', 'file:///b/'], client_authentication:
+      NONE, tls_ciphers: 'TLS_AES_128_GCM_SHA256:AES128-SHA', tls_versions: [TLSv1.3], alpn_protocols: [h2], hsts_max_age: 1}
 ";
 
 /// Pieces that mean something to a reader of YAML or JSON.

@@ -8,8 +8,11 @@ use uuid::Uuid;
 
 use super::round_trip_limits::listener_limits;
 use super::round_trip_monitors::{agent_checks, marked_down, monitors, observations};
+use super::round_trip_tls::{certificate_headers, listener_tls, pool_tls};
+use crate::config::proxy_protocol::ProxyProtocol;
 use crate::config::*;
 use crate::id::{ListenerId, LoadBalancerId, MemberId, PoolId};
+use crate::limits::cidr::Cidr;
 use crate::spec::{ERROR_PAGE_STATUSES, TIMEOUT_MS_MAX, example, read, write};
 
 fn same_again(config: &LoadBalancer) -> Result<(), TestCaseError> {
@@ -117,19 +120,22 @@ fn members() -> impl Strategy<Value = Member> {
 }
 
 fn pools() -> impl Strategy<Value = Pool> {
-    let protocols = vec![PoolProtocol::Tcp, PoolProtocol::Http, PoolProtocol::Https];
+    let protocols =
+        vec![PoolProtocol::Tcp, PoolProtocol::Http, PoolProtocol::Https, PoolProtocol::Proxy, PoolProtocol::ProxyV2];
     let algorithms = vec![LbAlgorithm::RoundRobin, LbAlgorithm::LeastConnections, LbAlgorithm::SourceIp];
     let identity = (any::<u128>(), words(), paragraphs(), prop::collection::vec(words(), 0..3));
     let rules = (prop::sample::select(protocols), prop::sample::select(algorithms), any::<bool>());
     let slow_start = prop_oneof![Just(0), 0..=crate::spec::SECONDS_MAX * 1000];
-    let health = (monitors(), observations(), slow_start, agent_checks(), marked_down());
+    let health = (monitors(), observations(), slow_start, agent_checks(), marked_down(), prop::option::of(pool_tls()));
     (identity, rules, prop::collection::vec(members(), 0..6), health).prop_map(|(identity, rules, members, health)| {
         let (id, name, description, tags) = identity;
         let (protocol, lb_algorithm, admin_state_up) = rules;
-        let (monitors, mut observation, slow_start_ms, agent_check, on_marked_down) = health;
+        let (monitors, mut observation, slow_start_ms, agent_check, on_marked_down, tls) = health;
         // Only what reads answers can look at them, and only what is asked can come back.
         observation = observation.filter(|_| !monitors.is_empty());
-        if let Some(observation) = observation.as_mut().filter(|_| protocol != PoolProtocol::Http) {
+        if let Some(observation) =
+            observation.as_mut().filter(|_| matches!(protocol, PoolProtocol::Tcp | PoolProtocol::Https))
+        {
             observation.layer = monitor::ObservedLayer::Connection;
         }
         Pool {
@@ -145,25 +151,61 @@ fn pools() -> impl Strategy<Value = Pool> {
             slow_start_ms,
             agent_check,
             on_marked_down,
+            tls: tls.filter(|_| protocol != PoolProtocol::Https),
             tags,
         }
     })
 }
 
+fn proxy_protocols() -> impl Strategy<Value = Option<ProxyProtocol>> {
+    let network = (addresses(), 0u8..=128).prop_map(|(address, len)| {
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        Cidr::new(address, len.min(most)).unwrap()
+    });
+    let written = (prop::collection::vec(network, 1..4), any::<bool>());
+    prop::option::of(written.prop_map(|(trusted, required)| ProxyProtocol { trusted, required }))
+}
+
+/// What only a listener that ends TLS has.
+fn tls(protocol: ListenerProtocol) -> BoxedStrategy<(InsertHeaders, Option<tls::ListenerTls>)> {
+    match protocol {
+        ListenerProtocol::TerminatedHttps => (certificate_headers(), listener_tls().prop_map(Some)).boxed(),
+        _ => Just((InsertHeaders::default(), None)).boxed(),
+    }
+}
+
 /// A listener whose pool is still a number to draw among those it may use.
 fn listeners() -> impl Strategy<Value = (Listener, usize)> {
-    let protocols = vec![ListenerProtocol::Tcp, ListenerProtocol::Http, ListenerProtocol::Https];
+    let protocols =
+        vec![ListenerProtocol::Tcp, ListenerProtocol::Http, ListenerProtocol::Https, ListenerProtocol::TerminatedHttps];
     prop::sample::select(protocols).prop_flat_map(|protocol| {
         let http = protocol.is_http();
         let pages = prop::collection::btree_map(prop::sample::select(ERROR_PAGE_STATUSES.to_vec()), paragraphs(), 0..3);
         let identity = (any::<u128>(), words(), paragraphs(), prop::collection::vec(words(), 0..3));
         let limits = (1u16.., any::<bool>(), prop::option::of(1u32..), timeouts());
-        let extras = (any::<[bool; 3]>(), logs(http), pages, any::<usize>(), listener_limits(http));
+        let extras = (
+            any::<[bool; 3]>(),
+            logs(http),
+            pages,
+            proxy_protocols(),
+            any::<usize>(),
+            tls(protocol),
+            listener_limits(http),
+        );
         (identity, limits, extras).prop_map(move |(identity, limits, extras)| {
             let (id, name, description, tags) = identity;
             let (protocol_port, admin_state_up, connection_limit, timeouts) = limits;
-            let ([x_forwarded_for, x_forwarded_port, x_forwarded_proto], log, error_pages, draw, limits) = extras;
-            let insert_headers = InsertHeaders { x_forwarded_for, x_forwarded_port, x_forwarded_proto };
+            let (
+                [x_forwarded_for, x_forwarded_port, x_forwarded_proto],
+                log,
+                error_pages,
+                proxy_protocol,
+                draw,
+                (certificate_headers, tls),
+                limits,
+            ) = extras;
+            let insert_headers =
+                InsertHeaders { x_forwarded_for, x_forwarded_port, x_forwarded_proto, ..certificate_headers };
             let listener = Listener {
                 id: ListenerId(Uuid::from_u128(id)),
                 name,
@@ -178,6 +220,8 @@ fn listeners() -> impl Strategy<Value = (Listener, usize)> {
                 log,
                 error_pages: if http { error_pages } else { BTreeMap::new() },
                 limits,
+                proxy_protocol,
+                tls,
                 tags,
             };
             (listener, draw)
@@ -230,7 +274,9 @@ fn make_legal(config: &mut LoadBalancer, listeners: Vec<(Listener, usize)>) {
         }
         let allowed = |pool: &&Pool| match listener.protocol {
             ListenerProtocol::Tcp => true,
-            ListenerProtocol::Http => pool.protocol == PoolProtocol::Http,
+            ListenerProtocol::Http | ListenerProtocol::TerminatedHttps => {
+                !matches!(pool.protocol, PoolProtocol::Tcp | PoolProtocol::Https)
+            }
             ListenerProtocol::Https => pool.protocol != PoolProtocol::Http,
         };
         let candidates: Vec<PoolId> = config.pools.iter().filter(allowed).map(|pool| pool.id).collect();

@@ -60,7 +60,7 @@ fn probes() -> impl Strategy<Value = Probe> {
     ]
 }
 
-fn hosts() -> impl Strategy<Value = String> {
+pub(super) fn hosts() -> impl Strategy<Value = String> {
     "[a-zA-Z]([a-z0-9_-]{0,20}[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?){0,4}"
 }
 

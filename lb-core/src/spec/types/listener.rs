@@ -8,10 +8,13 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::pool::DefaultPool;
-use super::{ClientLimits, Line, NodeId, OnConnectionLimit, Pool, Seconds, Text};
+use super::{
+    AlpnProtocol, ClientAuthentication, ClientLimits, Line, NodeId, OnConnectionLimit, Pool, ProxyProtocol, Seconds,
+    Text, TlsVersion,
+};
 use crate::config::limits::{CIDRS_MAX, HEAD_SIZE_MAX, HEAD_SIZE_MIN, HEADER_COUNT_MAX, TARGET_LENGTH_MAX};
 use crate::id::{ListenerId, PoolId};
-use crate::spec::{ERROR_PAGE_LEN_MAX, ERROR_PAGE_STATUSES, TIMEOUT_MS_MAX};
+use crate::spec::{ERROR_PAGE_LEN_MAX, ERROR_PAGE_STATUSES, SNI_CONTAINERS_MAX, TIMEOUT_MS_MAX, TLS_CIPHERS_LEN_MAX};
 
 /// Protocol and port on the VIP, with its limits and its default pool.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -76,11 +79,11 @@ pub(in crate::spec) struct Listener {
     #[schemars(range(min = 0, max = 0))]
     #[expect(dead_code, reason = "accepted so that Octavia's documents fit")]
     pub(in crate::spec) timeout_tcp_inspect: Option<u64>,
-    /// Headers to add to requests (HTTP only).
+    /// Headers to add to requests (HTTP and TERMINATED_HTTPS only).
     pub(in crate::spec) insert_headers: Option<InsertHeaders>,
     /// Labels; recorded, not interpreted.
     pub(in crate::spec) tags: Option<Vec<Line>>,
-    /// Extension: milliseconds for a whole request head; 0: no limit. Default: 10000. HTTP only.
+    /// Extension: milliseconds for a whole request head; 0: no limit. Default: 10000. HTTP and TERMINATED_HTTPS only.
     #[schemars(range(min = 0, max = TIMEOUT_MS_MAX))]
     pub(in crate::spec) timeout_http_request: Option<u64>,
     /// Extension: milliseconds between two requests of a connection; 0: no limit. Default: `timeout_client_data`.
@@ -91,8 +94,43 @@ pub(in crate::spec) struct Listener {
     pub(in crate::spec) timeout_tunnel: Option<u64>,
     /// Extension: one line for each request or connection; `false`: none.
     pub(in crate::spec) log: Option<LogSetting>,
-    /// Extension: bodies that replace the built-in page of a status (HTTP only).
+    /// Extension: bodies that replace the built-in page of a status (HTTP and TERMINATED_HTTPS only).
     pub(in crate::spec) error_pages: Option<ErrorPages>,
+    /// Extension: who may say, by a PROXY header, who its clients are. Default: nobody.
+    pub(in crate::spec) proxy_protocol: Option<ProxyProtocol>,
+    /// Certificate, chain and key for clients that name no host, or one that no other is for: `file:/absolute/path` of a
+    /// PEM file. Default: the first of `sni_container_refs`. TERMINATED_HTTPS only, like every key that follows.
+    pub(in crate::spec) default_tls_container_ref: Option<Line>,
+    /// More of them, for the hosts they name: PEM files, or folders of PEM files.
+    #[schemars(length(max = SNI_CONTAINERS_MAX))]
+    pub(in crate::spec) sni_container_refs: Option<Vec<Line>>,
+    /// Whether clients show a certificate. Default: `NONE`.
+    pub(in crate::spec) client_authentication: Option<ClientAuthentication>,
+    /// PEM file of those who may sign clients' certificates.
+    pub(in crate::spec) client_ca_tls_container_ref: Option<Line>,
+    /// PEM file of clients' certificates that are revoked.
+    pub(in crate::spec) client_crl_container_ref: Option<Line>,
+    /// Cipher suites in the order preferred, by OpenSSL's or IANA's names, with `:` between. Default: all that are spoken.
+    #[schemars(length(min = 1, max = TLS_CIPHERS_LEN_MAX))]
+    pub(in crate::spec) tls_ciphers: Option<Line>,
+    /// Versions of TLS. Default: `TLSv1.2` and `TLSv1.3`.
+    pub(in crate::spec) tls_versions: Option<Vec<TlsVersion>>,
+    /// What is offered by ALPN, in the order preferred; empty: nothing. Default: `h2`, `http/1.1`, `http/1.0`.
+    pub(in crate::spec) alpn_protocols: Option<Vec<AlpnProtocol>>,
+    /// Seconds for which browsers come by HTTPS only (`Strict-Transport-Security`). Default: they are not told.
+    #[schemars(range(min = 0, max = u32::MAX))]
+    pub(in crate::spec) hsts_max_age: Option<u32>,
+    /// That holds for names below the host's too. Default: false.
+    pub(in crate::spec) hsts_include_subdomains: Option<bool>,
+    /// Browsers' lists may take the host up. Default: false.
+    pub(in crate::spec) hsts_preload: Option<bool>,
+    /// Extension: a client that names a host no certificate is for is refused. Default: false.
+    pub(in crate::spec) strict_sni: Option<bool>,
+    /// Extension: DER file with an OCSP answer for the default certificate.
+    pub(in crate::spec) ocsp_response_ref: Option<Line>,
+    /// Extension: milliseconds for a whole handshake; 0: no limit. Default: 5000.
+    #[schemars(range(min = 0, max = TIMEOUT_MS_MAX))]
+    pub(in crate::spec) timeout_tls_handshake: Option<u64>,
 }
 
 /// What a listener speaks to clients.
@@ -105,6 +143,9 @@ pub(in crate::spec) enum ListenerProtocol {
     Http,
     /// TLS, passed through untouched.
     Https,
+    /// TLS that ends here, and HTTP inside it.
+    #[serde(rename = "TERMINATED_HTTPS")]
+    TerminatedHttps,
 }
 
 /// Headers added to requests.
@@ -123,6 +164,30 @@ pub(in crate::spec) struct InsertHeaders {
     /// Sets `X-Forwarded-Proto` to the listener's scheme.
     #[serde(rename = "X-Forwarded-Proto")]
     pub(in crate::spec) x_forwarded_proto: Option<Flag>,
+    /// Sets `X-SSL-Client-Verify` to 0, or to what is wrong with the client's certificate. TERMINATED_HTTPS only.
+    #[serde(rename = "X-SSL-Client-Verify")]
+    pub(in crate::spec) x_ssl_client_verify: Option<Flag>,
+    /// Sets `X-SSL-Client-Has-Cert` to 1 if the client showed a certificate, else to 0. TERMINATED_HTTPS only.
+    #[serde(rename = "X-SSL-Client-Has-Cert")]
+    pub(in crate::spec) x_ssl_client_has_cert: Option<Flag>,
+    /// Sets `X-SSL-Client-DN` to the subject of the client's certificate. TERMINATED_HTTPS only.
+    #[serde(rename = "X-SSL-Client-DN")]
+    pub(in crate::spec) x_ssl_client_dn: Option<Flag>,
+    /// Sets `X-SSL-Client-CN` to the common name of that subject. TERMINATED_HTTPS only.
+    #[serde(rename = "X-SSL-Client-CN")]
+    pub(in crate::spec) x_ssl_client_cn: Option<Flag>,
+    /// Sets `X-SSL-Issuer` to who signed the client's certificate. TERMINATED_HTTPS only.
+    #[serde(rename = "X-SSL-Issuer")]
+    pub(in crate::spec) x_ssl_issuer: Option<Flag>,
+    /// Sets `X-SSL-Client-SHA1` to the fingerprint of the client's certificate. TERMINATED_HTTPS only.
+    #[serde(rename = "X-SSL-Client-SHA1")]
+    pub(in crate::spec) x_ssl_client_sha1: Option<Flag>,
+    /// Sets `X-SSL-Client-Not-Before` to when the client's certificate begins to be valid. TERMINATED_HTTPS only.
+    #[serde(rename = "X-SSL-Client-Not-Before")]
+    pub(in crate::spec) x_ssl_client_not_before: Option<Flag>,
+    /// Sets `X-SSL-Client-Not-After` to when it ends to be valid. TERMINATED_HTTPS only.
+    #[serde(rename = "X-SSL-Client-Not-After")]
+    pub(in crate::spec) x_ssl_client_not_after: Option<Flag>,
 }
 
 /// True or false, bare or in quotes (Octavia writes quotes).

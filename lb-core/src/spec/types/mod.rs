@@ -9,8 +9,10 @@ mod limits;
 mod listener;
 mod monitor;
 mod pool;
+mod proxy_protocol;
 mod seconds;
 mod text;
+mod tls;
 
 pub(super) use limits::{ClientLimits, OnConnectionLimit};
 pub(super) use listener::{ErrorPages, Flag, InsertHeaders, Listener, ListenerProtocol, LogFormat, LogSetting};
@@ -19,8 +21,10 @@ pub(super) use monitor::{
     OnMarkedDown, ProxyVersion,
 };
 pub(super) use pool::{LbAlgorithm, Member, Pool, PoolProtocol};
+pub(super) use proxy_protocol::ProxyProtocol;
 pub(super) use seconds::Seconds;
 pub(super) use text::{Line, Text};
+pub(super) use tls::{AlpnProtocol, ClientAuthentication, TlsVersion};
 
 use schemars::JsonSchema;
 use serde::Deserialize;

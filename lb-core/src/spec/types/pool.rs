@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{AgentCheck, HealthMonitor, Line, NodeId, Observe, OnMarkedDown, Seconds, Text};
+use super::{AgentCheck, AlpnProtocol, HealthMonitor, Line, NodeId, Observe, OnMarkedDown, Seconds, Text, TlsVersion};
 use crate::config::WEIGHT_MAX;
 use crate::id::{MemberId, PoolId};
-use crate::spec::{MEMBERS_MAX, MONITORS_MAX};
+use crate::spec::{MEMBERS_MAX, MONITORS_MAX, TLS_CIPHERS_LEN_MAX};
 
 /// Members that serve the same thing, and how one is chosen.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -45,6 +45,27 @@ pub(in crate::spec) struct Pool {
     pub(in crate::spec) agent_check: Option<AgentCheck>,
     /// Extension: what becomes of connections when their member is marked down. Default: `KEEP_SESSIONS`.
     pub(in crate::spec) on_marked_down: Option<OnMarkedDown>,
+    /// True: TLS is spoken to members. Not for HTTPS, which is TLS already. Default: false.
+    pub(in crate::spec) tls_enabled: Option<bool>,
+    /// Certificate, chain and key to show members: `file:/absolute/path` of a PEM file. Needs `tls_enabled`, like every
+    /// key that follows.
+    pub(in crate::spec) tls_container_ref: Option<Line>,
+    /// PEM file of those who may sign members' certificates. Default: the system's.
+    pub(in crate::spec) ca_tls_container_ref: Option<Line>,
+    /// PEM file of members' certificates that are revoked.
+    pub(in crate::spec) crl_container_ref: Option<Line>,
+    /// Cipher suites in the order preferred, by OpenSSL's or IANA's names, with `:` between. Default: all that are spoken.
+    #[schemars(length(min = 1, max = TLS_CIPHERS_LEN_MAX))]
+    pub(in crate::spec) tls_ciphers: Option<Line>,
+    /// Versions of TLS. Default: `TLSv1.2` and `TLSv1.3`.
+    pub(in crate::spec) tls_versions: Option<Vec<TlsVersion>>,
+    /// What is offered by ALPN, in the order preferred. Default: nothing, and HTTP/1.1 is spoken.
+    pub(in crate::spec) alpn_protocols: Option<Vec<AlpnProtocol>>,
+    /// Extension: a member's certificate must be valid. Default: true if `ca_tls_container_ref` is given, else false.
+    pub(in crate::spec) tls_verify: Option<bool>,
+    /// Extension: host a member is asked for (SNI) and must prove to be; `client`: the one the client asked for;
+    /// `address`: none, and it must prove its address. Default: `client`.
+    pub(in crate::spec) tls_server_name: Option<Line>,
     /// Labels; recorded, not interpreted.
     pub(in crate::spec) tags: Option<Vec<Line>>,
 }
@@ -81,6 +102,10 @@ pub(in crate::spec) enum PoolProtocol {
     Http,
     /// TLS, passed through untouched.
     Https,
+    /// What the listener speaks, after a PROXY header of version 1 that tells who the client is.
+    Proxy,
+    /// The same with version 2.
+    ProxyV2,
 }
 
 /// How a pool chooses a member.

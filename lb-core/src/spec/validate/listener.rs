@@ -45,9 +45,11 @@ impl Border<'_> {
         let timeouts = timeouts(&listener);
         let connection_limit = self.connection_limit(at, listener.connection_limit);
         let limits = self.limits(&mut listener, protocol);
+        let tls = self.listener_tls(&listener, protocol);
         let insert_headers = self.insert_headers(at, listener.insert_headers, protocol);
         let log = self.log(listener.log, protocol);
         let error_pages = self.error_pages(at, listener.error_pages, protocol);
+        let proxy_protocol = self.proxy_protocol(listener.proxy_protocol);
         Some(config::Listener {
             id,
             name,
@@ -62,6 +64,8 @@ impl Border<'_> {
             log,
             error_pages,
             limits,
+            proxy_protocol,
+            tls,
             tags: lines(listener.tags),
         })
     }
@@ -137,9 +141,12 @@ impl Border<'_> {
             ListenerProtocol::Tcp => &[PoolProtocol::Tcp, PoolProtocol::Http, PoolProtocol::Https],
             ListenerProtocol::Http => &[PoolProtocol::Http],
             ListenerProtocol::Https => &[PoolProtocol::Https, PoolProtocol::Tcp],
+            ListenerProtocol::TerminatedHttps => &[PoolProtocol::Http],
         };
-        if !allowed.contains(&pool) {
-            let words: Vec<String> = allowed.iter().map(PoolProtocol::to_string).collect();
+        // Those follow their listener.
+        let follow = [PoolProtocol::Proxy, PoolProtocol::ProxyV2];
+        if !allowed.contains(&pool) && !follow.contains(&pool) {
+            let words: Vec<String> = allowed.iter().chain(&follow).map(PoolProtocol::to_string).collect();
             let message = format!("a listener of protocol {listener} cannot use a pool of protocol {pool}");
             self.mistake(spot, message, format!("its pool may be: {}", words.join(", ")));
         }
@@ -164,11 +171,14 @@ impl Border<'_> {
         };
         self.only_http(at, "insert_headers", !self.tree.entries(headers.at).is_empty(), protocol);
         let is_set = |flag: Option<types::Flag>| flag.is_some_and(types::Flag::is_set);
-        config::InsertHeaders {
+        let mut insert = config::InsertHeaders {
             x_forwarded_for: is_set(headers.x_forwarded_for),
             x_forwarded_port: is_set(headers.x_forwarded_port),
             x_forwarded_proto: is_set(headers.x_forwarded_proto),
-        }
+            ..config::InsertHeaders::default()
+        };
+        self.certificate_headers(&headers, protocol, &mut insert);
+        insert
     }
 
     fn error_pages(
@@ -221,6 +231,7 @@ fn protocol(written: types::ListenerProtocol) -> ListenerProtocol {
         types::ListenerProtocol::Tcp => ListenerProtocol::Tcp,
         types::ListenerProtocol::Http => ListenerProtocol::Http,
         types::ListenerProtocol::Https => ListenerProtocol::Https,
+        types::ListenerProtocol::TerminatedHttps => ListenerProtocol::TerminatedHttps,
     }
 }
 

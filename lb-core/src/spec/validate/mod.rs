@@ -4,12 +4,16 @@
 //! that was never written. So a rule that lacks a value it needs is silent: its absence is reported already.
 
 mod address;
+mod cipher_suites;
+mod file;
 mod limits;
 mod listener;
 mod log;
 mod monitor;
 mod monitor_fields;
 mod pool;
+mod proxy_protocol;
+mod tls;
 mod unique;
 
 use std::net::{IpAddr, SocketAddr};

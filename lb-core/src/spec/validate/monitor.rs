@@ -134,7 +134,7 @@ impl Border<'_> {
     fn tls_probe(&mut self, monitor: &mut types::HealthMonitor) -> TlsProbe {
         let at = monitor.at;
         let verify = monitor.tls_verify.unwrap_or(false);
-        let ca_file = monitor.ca_tls_container_ref.take().and_then(|written| self.pem_file(at, &written.0));
+        let ca_file = self.file(at, "ca_tls_container_ref", monitor.ca_tls_container_ref.as_ref());
         if ca_file.is_some() && !verify && !self.tree.is_lost(at, "tls_verify") {
             let message = "`ca_tls_container_ref` does nothing unless certificates are verified";
             let spot = self.tree.spot_of_key(at, "ca_tls_container_ref");
@@ -142,7 +142,7 @@ impl Border<'_> {
         }
         let sni = monitor.sni.take().map(|name| name.0);
         if let Some(name) = &sni {
-            self.server_name(at, name);
+            self.server_name(at, "sni", name);
         }
         TlsProbe { verify, ca_file, sni }
     }

@@ -1,7 +1,5 @@
 //! Single fields of a health monitor: which texts are a path, a host, codes, a header, an expression.
 
-use std::path::{Path, PathBuf};
-
 use super::{Border, NodeId, types};
 use crate::config::monitor::{BODY_REGEX_COMPILED_MAX, ExpectedBody, ExpectedCodes, compile_body_regex};
 use crate::spec::mistake::shown;
@@ -96,23 +94,13 @@ impl Border<'_> {
         }
     }
 
-    pub(super) fn server_name(&mut self, at: NodeId, name: &str) {
+    pub(super) fn server_name(&mut self, at: NodeId, key: &str, name: &str) {
         if name.parse::<std::net::IpAddr>().is_ok() {
             let message = format!("{} is an address, and TLS asks for names only", shown(name));
-            self.mistake(self.tree.spot_of(at, "sni"), message, "leave it out, or give a host name".to_owned());
+            self.mistake(self.tree.spot_of(at, key), message, "leave it out, or give a host name".to_owned());
         } else {
-            self.host_name(at, "sni", name);
+            self.host_name(at, key, name);
         }
-    }
-
-    pub(super) fn pem_file(&mut self, at: NodeId, written: &str) -> Option<PathBuf> {
-        let path = written.strip_prefix("file:").filter(|path| Path::new(path).is_absolute() && !path.ends_with('/'));
-        if path.is_none() {
-            let message = format!("{} names no file", shown(written));
-            let help = "like `file:/etc/ssl/ca.pem`, with an absolute path".to_owned();
-            self.mistake(self.tree.spot_of(at, "ca_tls_container_ref"), message, help);
-        }
-        path.map(PathBuf::from)
     }
 
     /// Fields ordered by name.

@@ -75,6 +75,7 @@ impl Border<'_> {
             || pool.healthmonitor.is_some()
             || pool.healthmonitors.as_ref().is_some_and(|monitors| !monitors.is_empty());
         let monitors = self.monitors(&mut pool, parent);
+        let tls = self.pool_tls(&pool, protocol);
         let observation = self.observation(at, pool.observe, has_monitors, protocol);
         let agent_check = self.agent_check(pool.agent_check);
         let config = match (protocol, lb_algorithm, monitors) {
@@ -91,6 +92,7 @@ impl Border<'_> {
                 slow_start_ms: pool.slow_start.map_or(0, |slow| slow.ms),
                 agent_check,
                 on_marked_down: on_marked_down(pool.on_marked_down),
+                tls,
                 tags: lines(pool.tags),
             }),
             _ => None,
@@ -153,6 +155,8 @@ fn protocol(written: types::PoolProtocol) -> config::PoolProtocol {
         types::PoolProtocol::Tcp => config::PoolProtocol::Tcp,
         types::PoolProtocol::Http => config::PoolProtocol::Http,
         types::PoolProtocol::Https => config::PoolProtocol::Https,
+        types::PoolProtocol::Proxy => config::PoolProtocol::Proxy,
+        types::PoolProtocol::ProxyV2 => config::PoolProtocol::ProxyV2,
     }
 }
 

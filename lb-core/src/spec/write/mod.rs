@@ -2,12 +2,13 @@
 
 mod limits;
 mod monitor;
+mod tls;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::config::{Listener, LoadBalancer, LogFormat, LogSettings, LogTarget, Member, Pool};
+use crate::config::{Listener, ListenerProtocol, LoadBalancer, LogFormat, LogSettings, LogTarget, Member, Pool};
 
 /// The document that [`read`](super::read) turns into `config` again: every object with its id, every pool in
 /// `pools`, and listeners naming theirs by `default_pool_id`.
@@ -48,18 +49,25 @@ fn listener(listener: &Listener) -> Value {
     }));
     put(&mut body, "default_pool_id", listener.default_pool);
     put(&mut body, "timeout_tunnel", timeouts.tunnel_ms);
+    put(&mut body, "proxy_protocol", listener.proxy_protocol.as_ref());
     limits::put_all(&mut body, listener);
     if listener.protocol.is_http() {
         let headers = listener.insert_headers;
-        let headers = json!({
+        let mut fields = object(json!({
             "X-Forwarded-For": headers.x_forwarded_for.to_string(),
             "X-Forwarded-Port": headers.x_forwarded_port.to_string(),
             "X-Forwarded-Proto": headers.x_forwarded_proto.to_string(),
-        });
-        put(&mut body, "insert_headers", Some(headers));
+        }));
+        if listener.protocol == ListenerProtocol::TerminatedHttps {
+            tls::certificate_headers(&mut fields, &headers);
+        }
+        put(&mut body, "insert_headers", Some(fields));
         let pages: BTreeMap<String, &str> =
             listener.error_pages.iter().map(|(status, page)| (status.to_string(), page.as_str())).collect();
         put(&mut body, "error_pages", Some(json!(pages)));
+    }
+    if let Some(tls) = &listener.tls {
+        tls::listener(&mut body, tls);
     }
     Value::Object(body)
 }
@@ -103,6 +111,9 @@ fn pool(pool: &Pool) -> Value {
     }
     put(&mut body, "observe", pool.observation.as_ref().map(monitor::observation));
     put(&mut body, "agent_check", pool.agent_check.as_ref().map(monitor::agent_check));
+    if let Some(tls) = &pool.tls {
+        tls::pool(&mut body, tls);
+    }
     Value::Object(body)
 }
 

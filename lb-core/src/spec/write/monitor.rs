@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::tls::reference;
 use super::{object, put, seconds};
 use crate::config::monitor::{
     AgentCheck, ExpectedBody, HealthMonitor, HttpProbe, HttpVersion, Observation, Probe, ProxyVersion, TlsProbe,
@@ -71,7 +72,7 @@ fn http(body: &mut Map<String, Value>, probe: &HttpProbe) {
 
 fn tls(body: &mut Map<String, Value>, probe: &TlsProbe) {
     put(body, "tls_verify", Some(probe.verify));
-    put(body, "ca_tls_container_ref", probe.ca_file.as_ref().map(|path| format!("file:{}", path.display())));
+    put(body, "ca_tls_container_ref", probe.ca_file.as_deref().map(reference));
     put(body, "sni", probe.sni.as_deref());
 }
 

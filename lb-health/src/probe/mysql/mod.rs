@@ -7,8 +7,8 @@ pub mod packet;
 
 use lb_core::config::monitor::{MysqlProbe, ProxyVersion};
 use lb_core::health::{Bad, Good, Step};
+use lb_core::proxy_protocol::{Ends, Written};
 
-use crate::probe::proxy_header;
 use crate::prober::Target;
 use crate::wire::{Wire, connect};
 use packet::{Greeting, LoginReply, Packet};
@@ -36,9 +36,10 @@ pub(crate) async fn ask(
     step: &mut Step,
 ) -> Result<Good, Bad> {
     let plain = connect(target, step).await?;
-    let header = proxy.map(|version| Ok::<_, Bad>(proxy_header::render(version, plain.local()?, target.address)));
+    let ends = proxy.map(|version| Ok::<_, Bad>((version, plain.local()?))).transpose()?;
     let mut wire = Wire::Plain(plain);
-    if let Some(header) = header.transpose()? {
+    if let Some((version, source)) = ends {
+        let header = Written::local(version, Ends { source, destination: target.address });
         wire.send(&header, step, Step::ProxyHeader).await?;
     }
     let mut said = Vec::new();

@@ -53,7 +53,8 @@ fn file(path: &Path) -> Result<RootCertStore, ProberError> {
     if roots.is_empty() { Err(refused("it holds no certificate in PEM".to_owned())) } else { Ok(roots) }
 }
 
-fn system() -> Result<RootCertStore, ProberError> {
+/// The system's authorities.
+pub fn system() -> Result<RootCertStore, ProberError> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     // One that cannot be read is no reason to trust none of the others.

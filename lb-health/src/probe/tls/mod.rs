@@ -1,7 +1,7 @@
 //! `TLS-HELLO`: a handshake, completed and closed; and the handshake that `HTTPS` begins with. Real TLS 1.2 and 1.3.
 
 pub(crate) mod config;
-mod verifier;
+pub(crate) mod verifier;
 pub(crate) mod words;
 
 use std::io;
@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use lb_core::config::monitor::{ProxyVersion, TlsProbe};
 use lb_core::health::{Bad, Good, Step};
+use lb_core::proxy_protocol::{Ends, Written};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
-use crate::probe::proxy_header;
 use crate::prober::{ProberError, Target};
 use crate::shared::{Shared, Trust};
 use crate::wire::{Wire, connect, failed};
@@ -53,12 +53,10 @@ pub(crate) async fn open(
     step: &mut Step,
 ) -> Result<Wire, Bad> {
     let plain = connect(target, step).await?;
-    let header = match proxy {
-        Some(version) => proxy_header::render(version, plain.local()?, target.address),
-        None => Vec::new(),
-    };
+    let ends = proxy.map(|version| Ok::<_, Bad>((version, plain.local()?))).transpose()?;
     let mut wire = Wire::Plain(plain);
-    if !header.is_empty() {
+    if let Some((version, source)) = ends {
+        let header = Written::local(version, Ends { source, destination: target.address });
         wire.send(&header, step, Step::ProxyHeader).await?;
     }
     let Wire::Plain(plain) = wire else { return Ok(wire) };

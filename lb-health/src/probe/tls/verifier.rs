@@ -9,10 +9,11 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
 /// Verifies nothing about who the peer is.
 #[derive(Debug)]
-pub(super) struct Unverified(Arc<CryptoProvider>);
+pub struct Unverified(Arc<CryptoProvider>);
 
 impl Unverified {
-    pub(super) fn new(provider: Arc<CryptoProvider>) -> Self {
+    /// `provider` verifies that the peer holds the key of what it shows.
+    pub fn new(provider: Arc<CryptoProvider>) -> Self {
         Self(provider)
     }
 }

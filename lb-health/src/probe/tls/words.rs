@@ -5,7 +5,7 @@ use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 use crate::words::words;
 
 /// In at most 200 bytes.
-pub(crate) fn of(error: &Error) -> Box<str> {
+pub fn of(error: &Error) -> Box<str> {
     match error {
         Error::InvalidCertificate(reason) => certificate(reason),
         Error::InvalidMessage(_) => "not TLS".into(),

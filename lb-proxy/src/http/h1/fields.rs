@@ -68,6 +68,8 @@ pub enum Kind {
     XForwardedPort,
     /// `X-Forwarded-Proto`
     XForwardedProto,
+    /// `X-SSL-...`
+    XSsl,
     /// Hop-by-hop by name: `Keep-Alive`, `Proxy-Connection`, `Upgrade`, `HTTP2-Settings`.
     HopByHop,
 }
@@ -89,6 +91,7 @@ impl Kind {
             16 if is("proxy-connection") => Self::HopByHop,
             17 if is("transfer-encoding") => Self::TransferEncoding,
             17 if is("x-forwarded-proto") => Self::XForwardedProto,
+            12..=23 if name[..6].eq_ignore_ascii_case(b"x-ssl-") => Self::XSsl,
             _ => Self::Other,
         }
     }

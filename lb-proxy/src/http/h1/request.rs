@@ -5,8 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use lb_core::request::Parts as _;
 
+use super::super::certificate_fields;
 use super::fields::{self, Ambiguous, Field, Kind, Span};
 use super::{FIELDS_MAX, Framing, TARGET_MAX, lines_end_in_crlf};
+use crate::tls::facts::Told;
 
 /// What a proxy has to know about a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -354,17 +356,21 @@ impl lb_core::request::Parts for Parts<'_> {
 
 /// What a member is told beyond what the client sent.
 #[derive(Clone, Copy, Debug)]
-pub struct Additions {
+pub struct Additions<'a> {
     /// Which `X-Forwarded-*` to write.
     pub insert: lb_core::config::InsertHeaders,
+    /// What the client told in its TLS handshake.
+    pub told: Option<&'a Told>,
     /// The client.
     pub client: IpAddr,
+    /// What the client speaks: `http` or `https`.
+    pub scheme: &'static str,
     /// Where the client connected to: the `Host` of a request that has none.
     pub local: SocketAddr,
 }
 
 /// Writes the head a member gets. Always HTTP/1.1, in origin form, with exactly the fields that are understood.
-pub fn write(request: &RequestHead, head: &[u8], table: &[Field], add: &Additions, out: &mut Vec<u8>) {
+pub fn write(request: &RequestHead, head: &[u8], table: &[Field], add: &Additions<'_>, out: &mut Vec<u8>) {
     let parts = Parts { request, head, table };
     out.extend_from_slice(parts.method());
     out.push(b' ');
@@ -379,6 +385,7 @@ pub fn write(request: &RequestHead, head: &[u8], table: &[Field], add: &Addition
         let replaced = match field.kind {
             Kind::XForwardedPort => add.insert.x_forwarded_port,
             Kind::XForwardedProto => add.insert.x_forwarded_proto,
+            Kind::XSsl => certificate_fields::replaces(&add.insert, field.name.in_(head)),
             Kind::Te => {
                 let trailers = fields::list(field.value.in_(head)).any(|w| w.eq_ignore_ascii_case(b"trailers"));
                 if trailers {
@@ -399,7 +406,7 @@ pub fn write(request: &RequestHead, head: &[u8], table: &[Field], add: &Addition
     out.extend_from_slice(b"\r\n");
 }
 
-fn write_forwarded(add: &Additions, out: &mut Vec<u8>) {
+fn write_forwarded(add: &Additions<'_>, out: &mut Vec<u8>) {
     if add.insert.x_forwarded_for {
         out.extend_from_slice(b"X-Forwarded-For: ");
         write_ip(add.client.to_canonical(), out);
@@ -410,8 +417,9 @@ fn write_forwarded(add: &Additions, out: &mut Vec<u8>) {
         fields::write_field(out, b"X-Forwarded-Port", digits.format(add.local.port()).as_bytes());
     }
     if add.insert.x_forwarded_proto {
-        fields::write_field(out, b"X-Forwarded-Proto", b"http");
+        fields::write_field(out, b"X-Forwarded-Proto", add.scheme.as_bytes());
     }
+    certificate_fields::write(&add.insert, add.told, out);
 }
 
 /// An address in its usual spelling, without going through a formatter for IPv4: this is on every request.
@@ -450,7 +458,9 @@ mod tests {
         let (request, table) = judged(head).unwrap_or_else(|bad| panic!("{head:?}: {}", bad.reason()));
         let add = Additions {
             insert: Default::default(),
+            told: None,
             client: [192, 0, 2, 7].into(),
+            scheme: "http",
             local: "198.51.100.1:80".parse().expect("an address"),
         };
         let mut out = Vec::new();
@@ -570,7 +580,9 @@ mod tests {
             {
                 let add = Additions {
                     insert: Default::default(),
+                    told: None,
                     client: [192, 0, 2, 7].into(),
+                    scheme: "http",
                     local: std::net::SocketAddr::from(([198, 51, 100, 1], 80)),
                 };
                 let mut out = Vec::new();

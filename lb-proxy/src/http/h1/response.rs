@@ -128,7 +128,9 @@ pub enum ConnectionWord {
     KeepAlive,
 }
 
-/// Writes the head a client gets. `chunked`: the body will go out in chunks. Returns its size as HAProxy counts
+const STRICT_TRANSPORT: &[u8] = b"Strict-Transport-Security";
+
+/// Writes the head a client gets. `strict_transport`: the value of that field, whatever the member said. `chunked`: the body will go out in chunks. Returns its size as HAProxy counts
 /// it for a log line: 20, the words of the status line, names and values of the fields, 1.
 pub fn write(
     response: &ResponseHead,
@@ -136,6 +138,7 @@ pub fn write(
     table: &[Field],
     connection: ConnectionWord,
     chunked: bool,
+    strict_transport: Option<&str>,
     out: &mut Vec<u8>,
 ) -> u64 {
     let mut counted = 20 + "HTTP/1.1".len() + 3 + response.reason.in_(head).len() + 1;
@@ -148,11 +151,16 @@ pub fn write(
     // A 1xx or 204 may not carry a length (RFC 9110 section 8.6).
     let no_length = response.status < 200 || response.status == 204;
     for field in table {
-        if field.forward && !(no_length && field.kind == Kind::ContentLength) {
+        let replaced = strict_transport.is_some() && field.name.in_(head).eq_ignore_ascii_case(STRICT_TRANSPORT);
+        if field.forward && !replaced && !(no_length && field.kind == Kind::ContentLength) {
             let (name, value) = (field.name.in_(head), field.value.in_(head));
             fields::write_field(out, name, value);
             counted += name.len() + value.len();
         }
+    }
+    if let Some(value) = strict_transport {
+        fields::write_field(out, STRICT_TRANSPORT, value.as_bytes());
+        counted += STRICT_TRANSPORT.len() + value.len();
     }
     if chunked {
         counted += "transfer-encoding".len() + "chunked".len();

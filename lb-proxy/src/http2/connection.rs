@@ -1,0 +1,181 @@
+//! One client that speaks HTTP/2: its streams are accepted, bounded, and each served as a session of its own.
+
+use std::cell::Cell;
+use std::future::{Future as _, poll_fn};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::Reason;
+use h2::server::Builder;
+
+use super::disguise::{Connected, Disguise};
+use super::io::{Budget, Io};
+use crate::http::h1::HEAD_MAX;
+use crate::http::session;
+use crate::listener::Downstream;
+use crate::wire::Stream;
+use crate::{clock, timer};
+
+/// Requests of one client at once. A stream that was reset counts until the work for it has ended, so that resetting is
+/// no way to more.
+const STREAMS_MAX: u32 = 100;
+/// Bytes a client may send ahead on one stream, and on all.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+/// Bytes held for a client that has yet to take them, on one stream.
+const SEND_BUFFER: usize = 64 * 1024;
+/// Streams that were reset by the client before they were looked at (rapid reset), or by us for its mistakes
+/// (MadeYouReset): more is an attack, and ends the connection.
+const RESETS_MAX: usize = 50;
+
+/// How long after the last answer a connection that is to end may take to do so.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How many streams are worked on, and whom it concerns.
+#[derive(Default)]
+struct Work {
+    streams: Cell<u32>,
+    watched_by: Cell<Option<Waker>>,
+}
+
+/// Counts one stream's work.
+struct Alive(Rc<Work>);
+
+impl Alive {
+    fn new(work: &Rc<Work>) -> Self {
+        work.streams.set(work.streams.get() + 1);
+        Self(Rc::clone(work))
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        let left = self.0.streams.get() - 1;
+        self.0.streams.set(left);
+        // The connection sleeps until there is room for one more, or it is idle.
+        if (left == 0 || left == STREAMS_MAX - 1)
+            && let Some(waker) = self.0.watched_by.take()
+        {
+            waker.wake();
+        }
+    }
+}
+
+/// Serves a client whose first bytes, if any were read already, are `first`.
+pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
+    let budget = Rc::new(Budget::default());
+    let stream = Rc::new(stream);
+    let connected = Connected { budget: Rc::clone(&budget), told: stream.told(), carrier: Rc::downgrade(&stream) };
+    let io = Io::new(stream, first, Rc::clone(&budget));
+    let timeouts = downstream.listener.timeouts;
+    let shaking = Builder::new()
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(HEAD_MAX as u32)
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_concurrent_reset_streams(RESETS_MAX)
+        .max_pending_accept_reset_streams(RESETS_MAX)
+        .max_local_error_reset_streams(Some(RESETS_MAX))
+        .handshake::<_, Bytes>(io);
+    let patience = timer::duration(timeouts.http_request_ms);
+    let shaking = std::pin::pin!(tokio::time::timeout(patience, shaking));
+    let mut connection = match downstream.ticket.unless_shed(shaking).await {
+        Some(Ok(Ok(connection))) => connection,
+        Some(_) => return,
+        None => return downstream.note_shed(),
+    };
+    let work = Rc::new(Work::default());
+    let idle_for = timer::duration(timeouts.http_keep_alive_ms);
+    let mut ending = false;
+    // The first request has less time than the next ones.
+    let sleep = tokio::time::sleep(patience);
+    tokio::pin!(sleep);
+    let mut was_busy = false;
+    loop {
+        let accepted = poll_fn(|cx| {
+            if budget.is_spent() {
+                return Poll::Ready(None);
+            }
+            downstream.wake_on_change(cx.waker());
+            // Between two requests its place may be needed.
+            if work.streams.get() == 0 && downstream.ticket.shed().is_some() {
+                return Poll::Ready(None);
+            }
+            work.watched_by.set(Some(cx.waker().clone()));
+            if !ending && downstream.worker.draining() {
+                ending = true;
+                connection.graceful_shutdown();
+            }
+            // Whoever has as much under way as it may is served, and heard when some of it is done.
+            if work.streams.get() >= STREAMS_MAX {
+                was_busy = true;
+                return match connection.poll_closed(cx) {
+                    Poll::Ready(_) => Poll::Ready(None),
+                    Poll::Pending => Poll::Pending,
+                };
+            }
+            if let Poll::Ready(accepted) = connection.poll_accept(cx) {
+                return Poll::Ready(accepted);
+            }
+            match (work.streams.get() > 0, was_busy) {
+                (true, _) => was_busy = true,
+                (false, true) => {
+                    was_busy = false;
+                    downstream.ticket.waits();
+                    sleep.as_mut().reset(clock::now() + idle_for);
+                }
+                (false, false) => {}
+            }
+            if !was_busy && sleep.as_mut().poll(cx).is_ready() {
+                if ending {
+                    return Poll::Ready(None);
+                }
+                ending = true;
+                connection.graceful_shutdown();
+                sleep.as_mut().reset(clock::now() + LAST_WORDS);
+                cx.waker().wake_by_ref();
+            }
+            Poll::Pending
+        })
+        .await;
+        match accepted {
+            Some(Ok((request, respond))) => {
+                was_busy = true;
+                downstream.ticket.works();
+                let disguise = Disguise::new(request, respond, &connected);
+                begin(&downstream, Stream::disguised(disguise), Alive::new(&work));
+            }
+            // What was wrong has been said to the client.
+            Some(Err(_)) => break,
+            None => break,
+        }
+    }
+    if downstream.ticket.shed().is_some() {
+        downstream.note_shed();
+    }
+    if budget.is_spent() {
+        connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+        let goodbye = poll_fn(|cx| connection.poll_closed(cx));
+        let _ = tokio::time::timeout(LAST_WORDS, goodbye).await;
+    }
+}
+
+/// Serves one stream as a session of its own, in the view in force.
+fn begin(connection: &Downstream, stream: Stream, alive: Alive) {
+    let worker = Rc::clone(&connection.worker);
+    let mut stream_of = connection.sibling();
+    let current = worker.view();
+    if let Some(position) = current.listener_of(&connection.listener, &connection.held.place) {
+        stream_of.listener = Arc::clone(&current.snapshot.listeners[position]);
+        stream_of.position = position;
+        stream_of.view = current;
+    }
+    tokio::task::spawn_local(clock::scoped(async move {
+        let _alive = alive;
+        session::serve(stream_of, stream, None).await;
+    }));
+}

@@ -1,0 +1,123 @@
+//! A connection as the framing library wants it, with an eye on peers that send much and mean nothing.
+//!
+//! Frames that ask for no work (pings, settings, priorities, empty data, small windows) are counted by their bytes:
+//! what a peer may send of them depends on what it asks for and takes, and on time.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::clock;
+use crate::wire::Stream;
+
+/// Bytes a peer may send without meaning anything, at the beginning and at once.
+const IDLE_BYTES_MAX: i64 = 64 * 1024;
+/// And so many more each second.
+const IDLE_BYTES_A_SECOND: i64 = 8 * 1024;
+/// A request brings so many bytes of frames with it, beside its head.
+pub const REQUEST_CREDIT: i64 = 1024;
+/// Bytes of data sent that justify one byte of frames coming back (window updates: 13 bytes for some thousand).
+const SENT_FOR_ONE: i64 = 64;
+/// Room the library offers is filled this far at most in one read.
+const READ_MAX: usize = 32 * 1024;
+
+/// What a peer has left to send that means nothing. Shared by the connection and its streams, on one thread.
+#[derive(Debug)]
+pub struct Budget {
+    left: Cell<i64>,
+    renewed: Cell<tokio::time::Instant>,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { left: Cell::new(IDLE_BYTES_MAX), renewed: Cell::new(clock::now()) }
+    }
+}
+
+impl Budget {
+    /// So many bytes were meant: a head, data, or what answers data of ours.
+    pub fn earn(&self, bytes: i64) {
+        self.left.set((self.left.get() + bytes).min(IDLE_BYTES_MAX));
+    }
+
+    /// True once the peer has sent more than it may.
+    pub fn is_spent(&self) -> bool {
+        self.left.get() < 0
+    }
+
+    fn spend(&self, bytes: i64) {
+        let now = clock::now();
+        let seconds = (now - self.renewed.get()).as_secs() as i64;
+        if seconds > 0 {
+            self.renewed.set(now);
+            self.earn(seconds.saturating_mul(IDLE_BYTES_A_SECOND));
+        }
+        self.left.set(self.left.get() - bytes);
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Io {
+    stream: Rc<Stream>,
+    /// Read before the library began.
+    first: Vec<u8>,
+    budget: Rc<Budget>,
+}
+
+impl Io {
+    /// `first` was read from `stream` already.
+    pub fn new(stream: Rc<Stream>, first: Vec<u8>, budget: Rc<Budget>) -> Self {
+        Self { stream, first, budget }
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.first.is_empty() {
+            let n = self.first.len().min(into.remaining());
+            into.put_slice(&self.first[..n]);
+            self.first.drain(..n);
+            return Poll::Ready(Ok(()));
+        }
+        let room = into.remaining().min(READ_MAX);
+        let Some(room) = into.initialize_unfilled().get_mut(..room).filter(|room| !room.is_empty()) else {
+            return Poll::Ready(Ok(()));
+        };
+        match std::task::ready!(self.stream.poll_read(cx, room)) {
+            Ok(n) => {
+                into.advance(n);
+                self.budget.spend(n as i64);
+                Poll::Ready(Ok(()))
+            }
+            // A peer that goes without a goodbye has gone: what was cut short is seen by each stream.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let written = std::task::ready!(self.stream.poll_write(cx, bytes));
+        if let Ok(n) = written {
+            self.budget.earn(n as i64 / SENT_FOR_ONE);
+        }
+        Poll::Ready(written)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.stream.shutdown())
+    }
+}

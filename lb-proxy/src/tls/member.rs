@@ -1,0 +1,168 @@
+//! A pool's side of TLS: how its members are spoken to.
+
+use std::hash::{DefaultHasher, Hasher as _};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use lb_core::config::tls::{MemberName, PoolTls};
+use lb_health::tls::{Unverified, system_authorities};
+use rustls::client::{Resumption, UnbufferedClientConnection, WebPkiServerVerifier};
+use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, CertificateError, ClientConfig, Error};
+
+use super::certificate::{BadFile, Certificate, Wrong, authorities, revocations};
+use super::channel::Failure;
+use super::files::Files;
+use super::server::{provider, versions};
+
+/// Sessions with members that can be resumed, for each pool.
+const SESSIONS_MAX: usize = 256;
+
+/// See the module.
+#[derive(Debug)]
+pub struct MemberTls {
+    config: Arc<ClientConfig>,
+    name: Name,
+    /// The certificate that is shown, if one is.
+    pub certificate: Option<Certificate>,
+    /// Stands for what was read of authorities and revocations.
+    trust: u64,
+}
+
+#[derive(Debug)]
+enum Name {
+    Address,
+    Client,
+    Fixed(ServerName<'static>),
+}
+
+/// Why a pool's TLS cannot be compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum MemberTlsError {
+    /// A file is no good.
+    #[error(transparent)]
+    File(#[from] BadFile),
+    /// There are no authorities on this system.
+    #[error(transparent)]
+    Authorities(#[from] lb_health::ProberError),
+    /// The library refuses it.
+    #[error(transparent)]
+    Refused(#[from] rustls::Error),
+    /// The name is none.
+    #[error("{0} is no name a member can be asked for")]
+    Name(String),
+}
+
+impl MemberTls {
+    /// Reads the files and compiles.
+    pub fn compile(tls: &PoolTls, files: &Files) -> Result<Self, MemberTlsError> {
+        let provider = Arc::new(provider(&tls.cipher_suites));
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&versions(tls.versions))?;
+        let mut trust = DefaultHasher::new();
+        let builder = if tls.verify {
+            let roots = match &tls.ca {
+                Some(path) => {
+                    let text = files.read(path).map_err(|error| Wrong::from(error).of(path))?;
+                    let roots = authorities(path, &text)?;
+                    trust.write(&text);
+                    roots
+                }
+                None => system_authorities()?,
+            };
+            let mut verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+            if let Some(path) = &tls.crl {
+                let text = files.read(path).map_err(|error| Wrong::from(error).of(path))?;
+                verifier = verifier.with_crls(revocations(path, &text)?);
+                trust.write(&text);
+            }
+            let built = verifier.build().map_err(|error| rustls::Error::General(error.to_string()))?;
+            builder.with_webpki_verifier(built)
+        } else {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified::new(Arc::clone(&provider))))
+        };
+        let certificate = match &tls.certificate {
+            Some(path) => {
+                let bundle = files.read(path).map_err(|error| Wrong::from(error).of(path))?;
+                Some(Certificate::parse(path, &bundle, &provider)?)
+            }
+            None => None,
+        };
+        let mut config = match &certificate {
+            Some(shown) => builder
+                .with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(Arc::clone(&shown.key)))),
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = tls.alpn_protocols.iter().map(|protocol| protocol.wire().into()).collect();
+        config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
+        let name = match &tls.name {
+            MemberName::Address => Name::Address,
+            MemberName::Client => Name::Client,
+            MemberName::Fixed(name) => {
+                Name::Fixed(ServerName::try_from(name.clone()).map_err(|_| MemberTlsError::Name(name.clone()))?)
+            }
+        };
+        Ok(Self { config: Arc::new(config), name, certificate, trust: trust.finish() })
+    }
+
+    /// True if nobody could tell a connection made with `other` from one made with this, as far as is known.
+    pub fn shows_the_same(&self, other: &Self) -> bool {
+        let shown = |tls: &Self| tls.certificate.as_ref().map(|c| c.key.cert.clone());
+        self.trust == other.trust && shown(self) == shown(other)
+    }
+
+    /// True if connections depend on what name the client asked for.
+    pub fn depends_on_client(&self) -> bool {
+        matches!(self.name, Name::Client)
+    }
+
+    /// A connection to the member at `address`, before its handshake, on behalf of a client that asked for `asked`.
+    pub fn connection(
+        &self,
+        address: IpAddr,
+        asked: Option<&str>,
+    ) -> Result<UnbufferedClientConnection, rustls::Error> {
+        let by_address = || ServerName::IpAddress(address.to_canonical().into());
+        let name = match (&self.name, asked) {
+            (Name::Fixed(name), _) => name.clone(),
+            (Name::Client, Some(asked)) => ServerName::try_from(asked.to_owned()).unwrap_or_else(|_| by_address()),
+            (Name::Client, None) | (Name::Address, _) => by_address(),
+        };
+        UnbufferedClientConnection::new(Arc::clone(&self.config), name)
+    }
+}
+
+/// A failed handshake with a member, in words.
+pub fn why(failure: &Failure) -> &'static str {
+    let error = match failure {
+        Failure::Closed | Failure::Io(_) => return "TLS: the member closed during the handshake",
+        Failure::Tls(error) => error,
+    };
+    match error {
+        Error::InvalidMessage(_) => "TLS: the member does not speak TLS",
+        Error::InvalidCertificate(fault) => match fault {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "TLS: the member's certificate has expired"
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "TLS: the member's certificate is not valid yet"
+            }
+            CertificateError::Revoked => "TLS: the member's certificate is revoked",
+            CertificateError::UnknownIssuer => "TLS: the member's certificate is from an authority that is not trusted",
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "TLS: the member's certificate is for another name"
+            }
+            CertificateError::UnknownRevocationStatus => {
+                "TLS: no revocation list speaks for the authority of the member's certificate"
+            }
+            _ => "TLS: the member's certificate is not good",
+        },
+        Error::PeerIncompatible(_) => "TLS: no version, suite or group in common with the member",
+        Error::NoApplicationProtocol => "TLS: no application protocol in common with the member",
+        Error::AlertReceived(AlertDescription::CertificateRequired) => "TLS: the member wants a certificate",
+        Error::AlertReceived(AlertDescription::HandshakeFailure) => "TLS: the member refused the handshake",
+        Error::AlertReceived(AlertDescription::UnrecognisedName) => "TLS: the member does not know the name",
+        Error::AlertReceived(_) => "TLS: the member gave up the handshake",
+        _ => "TLS: the member broke the rules of the handshake",
+    }
+}

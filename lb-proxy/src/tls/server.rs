@@ -1,0 +1,99 @@
+//! A listener's side of TLS, compiled from its words and its files.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lb_core::config::tls::{CipherSuite, ClientAuthentication, ListenerTls, TlsVersions};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
+use rustls::{ServerConfig, SupportedProtocolVersion, version};
+
+use super::certificate::{BadFile, Certificate, Wrong, authorities, revocations};
+use super::files::Files;
+use super::names::Names;
+
+/// See the module.
+#[derive(Debug)]
+pub struct ServerTls {
+    /// The library's.
+    pub config: Arc<ServerConfig>,
+    /// What is shown, the default first.
+    pub certificates: Vec<Certificate>,
+    /// Milliseconds for a whole handshake.
+    pub handshake_timeout_ms: u64,
+}
+
+/// Primitives for what is spoken: all suites, or those of `suites` in their order.
+pub(super) fn provider(suites: &[CipherSuite]) -> CryptoProvider {
+    let mut provider = aws_lc_rs::default_provider();
+    if !suites.is_empty() {
+        let number = |suite: &CipherSuite| suite.iana().1;
+        let known = std::mem::take(&mut provider.cipher_suites);
+        provider.cipher_suites = suites
+            .iter()
+            .filter_map(|suite| known.iter().find(|k| u16::from(k.suite()) == number(suite)).copied())
+            .collect();
+    }
+    provider
+}
+
+pub(super) fn versions(versions: TlsVersions) -> Vec<&'static SupportedProtocolVersion> {
+    let both = [(versions.v1_3, &version::TLS13), (versions.v1_2, &version::TLS12)];
+    both.into_iter().filter(|(spoken, _)| *spoken).map(|(_, version)| version).collect()
+}
+
+impl ServerTls {
+    /// Reads the files and compiles. `tickets` seal sessions for all listeners and workers alike.
+    pub fn compile(tls: &ListenerTls, files: &Files, tickets: &Arc<dyn ProducesTickets>) -> Result<Self, BadFile> {
+        let provider = Arc::new(provider(&tls.cipher_suites));
+        let refused = |path: &Path, error: &dyn std::fmt::Display| Wrong::Refused(error.to_string()).of(path);
+        let mut default = load(&tls.default_certificate, files, &provider)?;
+        if let Some(path) = &tls.ocsp_response {
+            let answer = files.read(path).map_err(|error| Wrong::from(error).of(path))?;
+            let mut key = (*default.key).clone();
+            key.ocsp = Some(answer);
+            default.key = Arc::new(key);
+        }
+        let mut others = Vec::new();
+        for path in &tls.sni_certificates {
+            for file in files.bundles(path).map_err(|error| Wrong::from(error).of(path))? {
+                others.push(load(&file, files, &provider)?);
+            }
+        }
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&versions(tls.versions))
+            .map_err(|error| refused(&tls.default_certificate, &error))?;
+        let builder = match (tls.client_authentication, &tls.client_ca) {
+            (ClientAuthentication::None, _) | (_, None) => builder.with_no_client_auth(),
+            (wanted, Some(path)) => {
+                let text = files.read(path).map_err(|error| Wrong::from(error).of(path))?;
+                let roots = authorities(path, &text)?;
+                let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                if let Some(path) = &tls.client_crl {
+                    let text = files.read(path).map_err(|error| Wrong::from(error).of(path))?;
+                    verifier = verifier.with_crls(revocations(path, &text)?);
+                }
+                if wanted == ClientAuthentication::Optional {
+                    verifier = verifier.allow_unauthenticated();
+                }
+                builder.with_client_cert_verifier(verifier.build().map_err(|error| refused(path, &error))?)
+            }
+        };
+        let names = Names::new(&default, &others, tls.strict_sni);
+        let mut config = builder.with_cert_resolver(Arc::new(names));
+        config.alpn_protocols = tls.alpn_protocols.iter().map(|protocol| protocol.wire().into()).collect();
+        config.ticketer = Arc::clone(tickets);
+        // Tickets make every session resumable on every worker; a table of sessions would make some so on one.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        // As HAProxy by default: the server's order counts.
+        config.ignore_client_order = true;
+        let mut certificates = vec![default];
+        certificates.append(&mut others);
+        Ok(Self { config: Arc::new(config), certificates, handshake_timeout_ms: tls.handshake_timeout_ms })
+    }
+}
+
+fn load(path: &PathBuf, files: &Files, provider: &CryptoProvider) -> Result<Certificate, BadFile> {
+    let bundle = files.read(path).map_err(|error| Wrong::from(error).of(path))?;
+    Certificate::parse(path, &bundle, provider)
+}
