@@ -18,6 +18,7 @@ use lb_core::spec;
 use crate::actual::{Actual, Instance};
 use crate::config::Config;
 use crate::desired::{Desired, inner_link_of, namespace_of, outer_link_of};
+use crate::files;
 use crate::instance::{Exit, Launch, Process, RunDir, find_running};
 use crate::link::{self, Ends};
 use crate::log;
@@ -95,6 +96,8 @@ struct Running {
     /// Of those, how many it is known to accept on.
     accepted: BTreeMap<SocketAddr, usize>,
     generation: u64,
+    /// Stands for the keys and certificates it was given.
+    given: Option<u64>,
 }
 
 impl Hands {
@@ -246,6 +249,8 @@ impl Hands {
             offered: counts(&self.sockets),
             accepted: counts(&self.sockets),
             generation: document.generation,
+            // What an earlier agent gave it is not known.
+            given: None,
         });
         Ok(())
     }
@@ -324,9 +329,18 @@ impl Hands {
         let control = self.control();
         let Plane::Running(running) = &mut self.plane else { return Err(Fault::Trouble("no data plane".into())) };
         let text = spec::write(&desired.document).to_string();
+        let document = Arc::clone(&desired.document);
+        let (stamp, given) =
+            blocking(move || Ok::<_, String>((files::stamp(&document), files::read(&document)))).await?;
+        running.given = stamp;
         let applied = tokio::select! {
             biased;
-            applied = control.apply(text) => applied,
+            applied = async {
+                if let Some(given) = given {
+                    control.give(&given).await?;
+                }
+                control.apply(text).await
+            } => applied,
             exit = running.process.ended() => return Err(Fault::Ended(exit)),
         };
         match applied {
@@ -351,6 +365,27 @@ impl Hands {
                 Err(ended_or(running, fault).await)
             }
         }
+    }
+
+    /// Gives the data plane keys and certificates that have changed on disk since it was last given them. `Some`: it
+    /// was, and this came of it.
+    pub async fn renew_files(&mut self) -> Option<Result<(), Fault>> {
+        let control = self.control();
+        let Plane::Running(running) = &mut self.plane else { return None };
+        let document = Arc::clone(running.served.as_ref()?);
+        let looked = blocking(move || Ok::<_, String>((files::stamp(&document), document))).await;
+        let (stamp, document) = looked.ok()?;
+        if stamp.is_none() || stamp == running.given {
+            return None;
+        }
+        // A bad file is tried once, and again when it has changed.
+        running.given = stamp;
+        let given = blocking(move || Ok::<_, String>(files::read(&document))).await.ok()??;
+        let renewed = async {
+            control.give(&given).await?;
+            control.renew_tls().await
+        };
+        Some(renewed.await.map_err(|error| Fault::Trouble(error.to_string())))
     }
 
     fn close(&mut self, addrs: &[SocketAddr]) {
@@ -399,7 +434,7 @@ impl Hands {
 
 impl Running {
     fn new(process: Process) -> Self {
-        Self { process, served: None, offered: BTreeMap::new(), accepted: BTreeMap::new(), generation: 0 }
+        Self { process, served: None, offered: BTreeMap::new(), accepted: BTreeMap::new(), generation: 0, given: None }
     }
 }
 

@@ -82,6 +82,8 @@ pub struct Launch {
     pub user: String,
     /// How long its sessions may take to end when it drains.
     pub drain_timeout_s: u32,
+    /// What its persistence cookies are made unforgeable with; `None`: each makes its own at start.
+    pub persistence_secret: Option<PathBuf>,
 }
 
 /// Why there is no data plane.
@@ -171,6 +173,9 @@ impl Process {
         let mut command = Command::new(&launch.binary);
         command.arg("--control").arg(run.control()).arg("--handoff").arg(run.handoff());
         command.arg("--drain-timeout").arg(launch.drain_timeout_s.to_string()).arg("--user").arg(&launch.user);
+        if let Some(secret) = &launch.persistence_secret {
+            command.arg("--persistence-secret").arg(secret);
+        }
         // The agent's Ctrl-C is not for it, nor is its end.
         command.current_dir("/").stdin(Stdio::null()).process_group(0);
         let pid = netns::inside_async(namespace, move || command.spawn().map(|child| child.id())).await?;

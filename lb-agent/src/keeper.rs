@@ -250,7 +250,12 @@ impl Keeper {
     /// Converges; what does not succeed is tried again later.
     async fn settle(&mut self) {
         match self.converge().await {
-            Ok(()) => self.settled(),
+            Ok(()) => {
+                self.settled();
+                if let Some(Err(fault)) = self.hands.renew_files().await {
+                    log::error(self.id, format_args!("new certificates are not shown, the old ones are: {fault}"));
+                }
+            }
             Err(Fault::Ended(exit)) => self.note_end(exit),
             Err(fault) => self.failed(&fault),
         }

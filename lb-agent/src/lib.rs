@@ -9,6 +9,7 @@ pub mod actual;
 pub mod api;
 pub mod config;
 pub mod desired;
+mod files;
 pub mod hands;
 pub mod instance;
 pub mod keeper;
@@ -17,6 +18,7 @@ pub mod log;
 pub mod netns;
 pub mod node;
 pub mod reconcile;
+pub mod secret;
 pub mod status;
 pub mod store;
 #[cfg(test)]

@@ -11,6 +11,7 @@ use lb_control::handoff::{HandoffStore, Sockets};
 use lb_control::instance::Applied;
 use lb_control::listen::ListenError;
 use lb_core::config::{LoadBalancer, Pool, WORKERS_MAX};
+use lb_core::persistence::Secret;
 use lb_core::snapshot::Snapshot;
 use lb_core::spec::{self, Mistakes};
 use lb_health::Pinger;
@@ -70,9 +71,10 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Serves nothing yet, within `memory`. `pinger` was opened while root was still held, if it ever was.
-    pub fn new(pinger: Pinger, memory: Memory) -> Arc<Self> {
-        let process = Arc::new(Process::new(usize::from(WORKERS_MAX), memory));
+    /// Serves nothing yet, within `memory`. `pinger` was opened while root was still held, if it ever was. `secret`: what
+    /// cookies are made unforgeable with.
+    pub fn new(pinger: Pinger, memory: Memory, secret: Secret) -> Arc<Self> {
+        let process = Arc::new(Process::new(usize::from(WORKERS_MAX), memory, secret));
         Arc::new(Self {
             minder: Minder::new(Arc::clone(&process), pinger),
             process,
@@ -112,8 +114,17 @@ impl Instance {
         // An offer is for the document that follows it; a port nobody accepts on must not stay open.
         self.forget_offers();
         let (orders, generation) = published?;
-        for done in orders {
-            done.await.map_err(|_| ApplyError::WorkerLost)?;
+        let process = Arc::clone(&self.process);
+        // A task of its own: whoever asked may not wait for the answer, and those in queues must hear of it.
+        let taken_up = tokio::spawn(async move {
+            for done in orders {
+                done.await?;
+            }
+            process.snapshot.load().arrange_queues();
+            Ok::<(), oneshot::error::RecvError>(())
+        });
+        if !matches!(taken_up.await, Ok(Ok(()))) {
+            return Err(ApplyError::WorkerLost);
         }
         self.process.admission.recheck();
         crate::sys::trim_heap();
@@ -221,6 +232,8 @@ impl Instance {
             // A worker that is gone is found out by the next document.
             let _ = worker.orders.send(order);
         }
+        // The members are the same, so those who wait need not be waited for.
+        self.process.snapshot.load().arrange_queues();
     }
 
     /// Has every session look whether it should go on.

@@ -1,8 +1,8 @@
 //! The forwarding engine: moves bytes between clients and members, one process for each VIP.
 //!
 //! The walk of a byte: [`listener`] accepts and admits → [`http`] reads a head, or [`tcp`] takes the stream →
-//! [`dispatch`] asks the balancer and reaches a member through [`upstream`] → bytes are relayed → [`observe`]
-//! counts and writes one line. [`worker`] is one data thread, [`instance`] the life of the process around them.
+//! [`dispatch`] asks the balancer, waits for a member with room ([`waiting`]) and reaches it through [`upstream`] →
+//! bytes are relayed → [`observe`] counts and writes one line. [`worker`] is one data thread, [`instance`] the life of the process around them.
 
 pub mod buffer;
 pub mod clock;
@@ -16,6 +16,7 @@ pub mod listener;
 pub mod memory;
 pub mod observe;
 pub mod pace;
+pub mod persistence;
 pub mod privilege;
 pub mod process;
 pub mod room;
@@ -27,5 +28,6 @@ pub mod timer;
 pub mod tls;
 pub mod upstream;
 pub mod view;
+pub mod waiting;
 pub mod wire;
 pub mod worker;

@@ -8,11 +8,13 @@ use std::time::Duration;
 use anyhow::Context;
 use lb_control::events::{Event, EventKind, Subject};
 use lb_core::config::LoadBalancer;
+use lb_core::persistence::Secret;
+use lb_core::persistence::secret::SECRET_LEN_MIN;
 use lb_health::Pinger;
 use lb_proxy::instance::{self, Instance};
 use lb_proxy::memory::Memory;
 use lb_proxy::observe::writer::Writer;
-use lb_proxy::{control, health, privilege, shortage, sys};
+use lb_proxy::{control, health, persistence, privilege, shortage, sys};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use tokio::io::unix::AsyncFd;
@@ -27,6 +29,9 @@ Serves one load balancer: the document in FILE, or the one it is given over its 
       --check                only validate the document
       --control SOCKET       HTTP/JSON on a Unix socket: document, statistics, health
       --handoff SOCKET       take and give listening sockets here
+      --persistence-secret FILE
+                             what persistence cookies are made unforgeable with: a file of at least 16 bytes that
+                             nobody else can read (default: made at start, so cookies count no more after the end)
       --user NAME            become this user once sockets are bound, if started as root (default: nobody)
       --memory-limit MB      turn new clients away when the process comes near this (default: its control group's)
       --drain-timeout SECS   on SIGTERM, let sessions finish for this long (default: 30)
@@ -49,6 +54,7 @@ struct Options {
     check: bool,
     control: Option<PathBuf>,
     handoff: Option<PathBuf>,
+    persistence_secret: Option<PathBuf>,
     user: String,
     memory_limit: Option<u64>,
     drain_timeout: Duration,
@@ -87,6 +93,7 @@ fn parse_arguments() -> Result<Asked, lexopt::Error> {
         check: false,
         control: None,
         handoff: None,
+        persistence_secret: None,
         user: "nobody".to_owned(),
         memory_limit: None,
         drain_timeout: Duration::from_secs(30),
@@ -98,6 +105,7 @@ fn parse_arguments() -> Result<Asked, lexopt::Error> {
             Long("check") => options.check = true,
             Long("control") => options.control = Some(arguments.value()?.into()),
             Long("handoff") => options.handoff = Some(arguments.value()?.into()),
+            Long("persistence-secret") => options.persistence_secret = Some(arguments.value()?.into()),
             Long("user") => options.user = arguments.value()?.string()?,
             Long("memory-limit") => {
                 let megabytes: u64 = arguments.value()?.parse()?;
@@ -148,10 +156,19 @@ fn read_document(path: &PathBuf) -> anyhow::Result<LoadBalancer> {
     })
 }
 
+/// Read before root is dropped: whom we become need not be able to.
+fn secret(options: &Options) -> anyhow::Result<Secret> {
+    let Some(path) = &options.persistence_secret else {
+        return persistence::random_secret().context("cannot make a secret for persistence");
+    };
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Secret::from_bytes(&bytes).with_context(|| format!("{} has fewer than {SECRET_LEN_MIN} bytes", path.display()))
+}
+
 async fn serve(options: &Options, config: Option<LoadBalancer>) -> anyhow::Result<()> {
     // While root is held, if it is: where the kernel lets nobody send echoes, a socket for them is opened now.
     let memory = Memory::bounded_by(options.memory_limit).context("cannot tell how much memory is taken")?;
-    let instance = Instance::new(Pinger::open_ahead(), memory);
+    let instance = Instance::new(Pinger::open_ahead(), memory, secret(options)?);
     // Signals first: one that comes during the start must not be lost, nor end us halfway.
     let signals = Signals::catch()?;
     if let Some(config) = &config {

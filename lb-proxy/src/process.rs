@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use lb_control::stats::WorkerStats;
 use lb_core::limits::rate::Nanos;
 use lb_core::member::MemberState;
+use lb_core::persistence::Secret;
 use lb_core::snapshot::Snapshot;
 use lb_core::time::Millis;
 use tokio::sync::Notify;
@@ -43,10 +44,10 @@ pub struct Process {
 }
 
 impl Process {
-    /// Room for `workers_max` workers, within `memory`.
-    pub fn new(workers_max: usize, memory: Memory) -> Self {
+    /// Room for `workers_max` workers, within `memory`. `secret`: what cookies are made unforgeable with.
+    pub fn new(workers_max: usize, memory: Memory, secret: Secret) -> Self {
         Self {
-            snapshot: ArcSwap::from_pointee(Snapshot::empty()),
+            snapshot: ArcSwap::from_pointee(Snapshot::keyed(secret)),
             log: Arc::new(Log::new(workers_max)),
             room: Room::new(memory),
             seed: RandomState::new().build_hasher().finish(),

@@ -5,25 +5,31 @@
 
 pub mod limits;
 pub mod monitor;
+pub mod persistence;
 pub mod proxy_protocol;
 pub mod tls;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ListenerId, LoadBalancerId, MemberId, PoolId};
 use limits::ListenerLimits;
 use monitor::{AgentCheck, HealthMonitor, Observation, OnMarkedDown, ProxyVersion};
+use persistence::SessionPersistence;
 use proxy_protocol::ProxyProtocol;
 
 /// Most workers a document may ask for.
 pub const WORKERS_MAX: u16 = 64;
 /// Highest weight of a member (Octavia and HAProxy: 256).
 pub const WEIGHT_MAX: u16 = 256;
+/// Highest limit of a member's requests or connections: Octavia's `connection_limit` goes as far.
+pub const MAX_CONNECTIONS_MAX: u32 = i32::MAX as u32;
+/// Highest limit of requests that wait in one pool.
+pub const MAX_QUEUE_MAX: u32 = i32::MAX as u32;
 
 /// One VIP with everything behind it: what one data plane serves.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,6 +67,13 @@ impl LoadBalancer {
     /// Where `listener` accepts.
     pub fn socket_of(&self, listener: &Listener) -> SocketAddr {
         SocketAddr::new(self.vip_address, listener.protocol_port)
+    }
+
+    /// Every file or folder its TLS is made from.
+    pub fn tls_files(&self) -> impl Iterator<Item = &Path> {
+        let of_listeners = self.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+        let of_pools = self.pools.iter().filter_map(|pool| pool.tls.as_ref());
+        of_listeners.flat_map(tls::ListenerTls::files).chain(of_pools.flat_map(tls::PoolTls::files))
     }
 
     /// Every address that must be listening while this document is served.
@@ -328,6 +341,15 @@ pub struct Pool {
     /// What becomes of connections when their member is marked down. Extension.
     #[serde(default)]
     pub on_marked_down: OnMarkedDown,
+    /// How it remembers its clients; `None`: it does not.
+    #[serde(default)]
+    pub session_persistence: Option<SessionPersistence>,
+    /// Requests or connections that may wait for a member with room; `None`: as many as clients may connect. Extension.
+    #[serde(default)]
+    pub max_queue: Option<u32>,
+    /// How long one may wait, in milliseconds, 0: for ever; `None`: its listener's `member_connect_ms`. Extension.
+    #[serde(default)]
+    pub timeout_queue_ms: Option<u64>,
     /// TLS to members.
     #[serde(default)]
     pub tls: Option<tls::PoolTls>,
@@ -384,6 +406,10 @@ pub struct Member {
     pub protocol_port: u16,
     /// Share of new work, 0..=256; 0: none.
     pub weight: u16,
+    /// Requests (HTTP) or connections (TCP) it works on at once, 1..=[`MAX_CONNECTIONS_MAX`]; `None`: no limit.
+    /// Extension.
+    #[serde(default)]
+    pub max_connections: Option<u32>,
     /// Used only when no other member can be.
     pub backup: bool,
     /// False: not used at all.

@@ -1,7 +1,7 @@
 //! What a listener or a pool says about TLS. Only words: certificates are read where they are used.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -193,6 +193,14 @@ pub struct ListenerTls {
     pub handshake_timeout_ms: u64,
 }
 
+impl ListenerTls {
+    /// Every file or folder it is made from.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let optional = [&self.client_ca, &self.client_crl, &self.ocsp_response].into_iter().flatten();
+        std::iter::once(&self.default_certificate).chain(&self.sni_certificates).chain(optional).map(PathBuf::as_path)
+    }
+}
+
 /// Which name a member is asked for, and must prove.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -224,4 +232,11 @@ pub struct PoolTls {
     pub cipher_suites: Vec<CipherSuite>,
     /// In the order preferred; empty: none is negotiated.
     pub alpn_protocols: Vec<AlpnProtocol>,
+}
+
+impl PoolTls {
+    /// Every file it is made from.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        [&self.certificate, &self.ca, &self.crl].into_iter().flatten().map(PathBuf::as_path)
+    }
 }

@@ -227,6 +227,16 @@ impl Judgement {
         (u64::from(asked) * u64::from(grown)).div_ceil(u64::from(WHOLE_PERMILLE)) as u32
     }
 
+    /// How far the member has grown by slow start at `now`, in thousandths: so far its limit has, too.
+    pub fn grown_permille(&self, slow_start_ms: u64, now: Millis) -> u32 {
+        slow_start::share_permille(slow_start_ms, self.came_up, now)
+    }
+
+    /// The limit its agent asks for; `None`: it asks for none, or took it back with `maxconn:0`.
+    pub fn limit_asked(&self) -> Option<u32> {
+        self.agent.maxconn.filter(|most| *most > 0)
+    }
+
     /// When [`Self::share_permille`] grows by itself; `None`: it does not.
     pub fn next_share_at(&self, slow_start_ms: u64, now: Millis) -> Option<Millis> {
         slow_start::next_step(slow_start_ms, self.came_up, now).filter(|_| self.up)

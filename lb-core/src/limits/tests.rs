@@ -1,324 +1,416 @@
-//! Buckets never give more than they hold, clients do not share them, and the table keeps within its bounds.
+//! Slots and the queue as plain values: whoever waits longest gets what suits it, and nothing is lost or given twice.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::collections::HashMap;
-use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use proptest::prelude::*;
 
-use super::cidr::{Cidr, CidrSet};
-use super::clients::{Clients, Guest, Refusal};
-use super::rate::{Bucket, Nanos, Rate};
-use super::rules::ClientRules;
-use super::shard::Shard;
+use super::*;
+use crate::member::MemberState;
+use crate::time::Millis;
 
-const SECOND: u64 = 1_000_000_000;
+const NOW: Millis = Millis(1_000);
 
-fn rules() -> ClientRules {
-    ClientRules {
-        connections: None,
-        connection_rate: None,
-        request_rate: None,
-        ipv6_prefix: 64,
-        exempt: CidrSet::default(),
-        table_size: 1024,
+fn place(state: &Arc<MemberState>, backup: bool) -> Place {
+    Place { state: Arc::clone(state), admin_state_up: true, takes_new_work: true, backup, effective_weight: 16 }
+}
+
+/// Members with these limits, and their queue.
+fn pool(limits: &[u32]) -> (Vec<Arc<MemberState>>, Arc<Queue>) {
+    let states: Vec<Arc<MemberState>> = limits
+        .iter()
+        .map(|limit| {
+            let state = Arc::<MemberState>::default();
+            state.slots.set_document(Some(*limit));
+            state
+        })
+        .collect();
+    let queue = Arc::<Queue>::default();
+    queue.arrange(|| states.iter().map(|state| place(state, false)).collect(), true);
+    (states, queue)
+}
+
+fn join(queue: &Arc<Queue>, member: Option<&Arc<MemberState>>) -> Wait {
+    queue.join(Asking { member, not: None, max: None, now: NOW }).unwrap()
+}
+
+fn poll(wait: &mut Wait) -> Poll<Outcome> {
+    Pin::new(wait).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// The member it got a slot of, by its place.
+fn granted(wait: &mut Wait, states: &[Arc<MemberState>]) -> Option<usize> {
+    match poll(wait) {
+        Poll::Ready(Outcome::Granted(slot)) => {
+            let member = states.iter().position(|state| slot.is_of(state));
+            slot.keep();
+            member
+        }
+        Poll::Ready(Outcome::Nobody) => panic!("somebody is up"),
+        Poll::Pending => None,
     }
 }
 
-fn cidr(text: &str) -> Cidr {
-    text.parse().unwrap_or_else(|why| panic!("{text}: {why}"))
+fn leave(queue: &Queue, state: &Arc<MemberState>) {
+    if state.leave() {
+        queue.freed(state);
+    }
 }
 
-fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
-}
-
-fn nth(n: u32) -> IpAddr {
-    IpAddr::from((0x0a00_0000 + n).to_be_bytes())
-}
-
-fn enter(clients: &Arc<Clients>, from: IpAddr, rules: &ClientRules, now: u64) -> Result<Option<Guest>, Refusal> {
-    clients.enter(7, rules.key(from).unwrap(), rules, Nanos(now))
+fn refused(wait: &mut Wait) -> bool {
+    matches!(poll(wait), Poll::Ready(Outcome::Nobody))
 }
 
 #[test]
-fn networks_hold_what_they_say() {
-    let set = CidrSet::new(&[cidr("10.0.0.0/8"), cidr("192.0.2.128/25"), cidr("2001:db8::/33"), cidr("203.0.113.7")]);
-    for inside in ["10.0.0.0", "10.255.255.255", "192.0.2.128", "203.0.113.7", "2001:db8:7fff::1", "::ffff:10.1.2.3"] {
-        assert!(set.contains(ip(inside)), "{inside}");
-    }
-    for outside in
-        ["9.255.255.255", "11.0.0.0", "192.0.2.127", "203.0.113.8", "2001:db8:8000::", "::ffff:11.0.0.0", "::10.0.0.1"]
-    {
-        assert!(!set.contains(ip(outside)), "{outside}");
-    }
-    let everybody = CidrSet::new(&[cidr("0.0.0.0/0"), cidr("::/0"), cidr("255.255.255.255")]);
-    assert!(
-        everybody.contains(ip("255.255.255.255"))
-            && everybody.contains(ip("ffff::"))
-            && everybody.contains(ip("0.0.0.0"))
-    );
-    assert!(CidrSet::new(&[]).is_empty());
+fn a_slot_goes_to_who_waited_longest_and_never_to_a_newcomer() {
+    let (states, queue) = pool(&[1]);
+    assert!(states[0].slots.try_enter() && !states[0].slots.try_enter());
+    let (mut first, mut second) = (join(&queue, None), join(&queue, None));
+    assert_eq!((first.ahead(), second.ahead(), queue.waiting()), (0, 1, 2));
+    assert_eq!((granted(&mut second, &states), granted(&mut first, &states)), (None, None));
+    leave(&queue, &states[0]);
+    assert!(!states[0].slots.try_enter(), "a newcomer came in");
+    assert_eq!((granted(&mut second, &states), granted(&mut first, &states)), (None, Some(0)));
+    leave(&queue, &states[0]);
+    assert_eq!((granted(&mut second, &states), queue.waiting()), (Some(0), 0));
+    leave(&queue, &states[0]);
+    assert!(states[0].slots.try_enter(), "nobody waits any more");
 }
 
 #[test]
-fn only_networks_are_read() {
-    for (text, meaning) in [
-        ("10.1.2.3/8", "10.0.0.0/8"),
-        ("::1", "::1/128"),
-        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
-        ("0.0.0.0/0", "0.0.0.0/0"),
-    ] {
-        assert_eq!(cidr(text).to_string(), meaning);
-    }
-    for text in [
-        "",
-        "/8",
-        "10.0.0.0/",
-        "10.0.0.0/+8",
-        "10.0.0.0/08",
-        "10.0.0.0/33",
-        "::/129",
-        "10.0.0/8",
-        "a",
-        "10.0.0.0/8/8",
-        "::ffff:0:0/95",
-        "10.0.0.0/256",
-        "10.0.0.0/ 8",
-    ] {
-        assert!(text.parse::<Cidr>().is_err(), "{text}");
-    }
-}
-
-#[test]
-fn a_bucket_gives_its_burst_and_then_its_rate() {
-    let rate = Rate { per_second: 10, burst: 3 };
-    let mut bucket = Bucket::default();
-    let now = 5 * SECOND;
-    assert_eq!((0..5).filter(|_| bucket.take(rate, Nanos(now)).is_ok()).count(), 3);
-    assert_eq!(bucket.take(rate, Nanos(now)), Err(SECOND / 10));
-    assert_eq!(bucket.take(rate, Nanos(now + SECOND / 10)), Ok(()));
-    assert!(bucket.take(rate, Nanos(now + SECOND / 10)).is_err());
-    assert!(!bucket.is_full(Nanos(now)) && bucket.is_full(Nanos(now + SECOND)));
-    // A slower rate from before does not lock its client out for longer than this one's burst.
-    let mut bucket = Bucket::default();
-    let slow = Rate { per_second: 1, burst: 1000 };
-    (0..1000).for_each(|_| assert!(bucket.take(slow, Nanos(now)).is_ok()));
-    assert_eq!(bucket.take(rate, Nanos(now + SECOND / 10)), Err(SECOND / 10));
-    assert_eq!(bucket.take(rate, Nanos(now + SECOND / 5)), Ok(()));
-}
-
-#[test]
-fn one_client_has_as_many_connections_as_it_may() {
-    let clients = Arc::new(Clients::default());
-    let rules = ClientRules { connections: Some(2), exempt: CidrSet::new(&[cidr("10.9.0.0/16")]), ..rules() };
-    assert_eq!((clients.len(), clients.bytes()), (0, 0), "made when somebody comes");
-    let first = enter(&clients, nth(1), &rules, 0).unwrap();
-    let _second = enter(&clients, nth(1), &rules, 0).unwrap();
-    assert_eq!(enter(&clients, nth(1), &rules, 0).unwrap_err(), Refusal::Connections);
-    assert_eq!(enter(&clients, ip("::ffff:10.0.0.1"), &rules, 0).unwrap_err(), Refusal::Connections, "the same client");
-    let _other = enter(&clients, nth(2), &rules, 0).unwrap();
+fn who_leaves_hands_on_what_it_was_given() {
+    let (states, queue) = pool(&[1]);
+    states[0].enter();
+    let (first, second, mut third) = (join(&queue, None), join(&queue, Some(&states[0])), join(&queue, None));
+    drop(second);
+    leave(&queue, &states[0]);
+    assert_eq!(granted(&mut third, &states), None, "the first has it");
     drop(first);
-    assert!(enter(&clients, nth(1), &rules, 0).unwrap().is_some());
-    assert!(rules.key(ip("10.9.1.1")).is_none());
-    // An IPv6 network is one client.
-    let _a = enter(&clients, ip("2001:db8::1"), &rules, 0).unwrap();
-    let _b = enter(&clients, ip("2001:db8::ffff:2"), &rules, 0).unwrap();
-    assert!(enter(&clients, ip("2001:db8:0:0:3::"), &rules, 0).is_err());
-    assert!(enter(&clients, ip("2001:db8:0:1::1"), &rules, 0).is_ok());
+    assert_eq!((granted(&mut third, &states), states[0].in_flight()), (Some(0), 1));
 }
 
 #[test]
-fn requests_are_counted_for_the_client_and_not_for_its_connection() {
-    let clients = Arc::new(Clients::default());
-    let rules = ClientRules { request_rate: Some(Rate { per_second: 1, burst: 2 }), ..rules() };
-    let a = enter(&clients, nth(1), &rules, 0).unwrap().unwrap();
-    let b = enter(&clients, nth(1), &rules, 0).unwrap().unwrap();
-    let c = enter(&clients, nth(2), &rules, 0).unwrap().unwrap();
-    assert_eq!((a.ask(&rules, Nanos(0)), b.ask(&rules, Nanos(0))), (Ok(()), Ok(())));
-    assert_eq!(a.ask(&rules, Nanos(0)), Err(SECOND));
-    assert_eq!(c.ask(&rules, Nanos(0)), Ok(()));
-    assert_eq!(b.ask(&rules, Nanos(SECOND)), Ok(()));
-    // Leaving and coming again fills no bucket.
-    drop((a, b));
-    let again = enter(&clients, nth(1), &rules, SECOND).unwrap().unwrap();
-    assert!(again.ask(&rules, Nanos(SECOND)).is_err());
+fn bound_and_free_wait_in_one_order() {
+    let (states, queue) = pool(&[1, 1]);
+    states.iter().for_each(|state| state.enter());
+    let mut bound = join(&queue, Some(&states[0]));
+    let mut free = join(&queue, None);
+    let mut late = join(&queue, Some(&states[1]));
+    assert_eq!((bound.ahead(), free.ahead(), late.ahead(), queue.pinned_to(&states[0])), (0, 0, 0, 1));
+    leave(&queue, &states[1]);
+    assert_eq!((granted(&mut late, &states), granted(&mut bound, &states)), (None, None));
+    assert_eq!(granted(&mut free, &states), Some(1), "it came before the one that is bound to this member");
+    leave(&queue, &states[1]);
+    leave(&queue, &states[0]);
+    assert_eq!((granted(&mut bound, &states), granted(&mut late, &states)), (Some(0), Some(1)));
 }
 
 #[test]
-fn a_table_full_of_clients_that_are_here_counts_no_newcomer() {
-    let clients = Arc::new(Clients::default());
-    let rules = ClientRules { connections: Some(1), ..rules() };
-    let guests: Vec<_> = (0..4096).map(|n| enter(&clients, nth(n), &rules, 0).unwrap()).collect();
-    let counted = guests.iter().flatten().count();
-    assert_eq!(counted, clients.len());
-    assert!((900..=1024).contains(&counted), "{counted}");
-    // Those that are here are still held to their limit, newcomers are not.
-    let known = guests.iter().position(Option::is_some).unwrap() as u32;
-    let unknown = guests.iter().rposition(Option::is_none).unwrap() as u32;
-    assert!(enter(&clients, nth(known), &rules, 0).is_err());
-    assert!(enter(&clients, nth(unknown), &rules, 0).unwrap().is_none());
-    drop(guests);
-    // They have left: all of them make room.
-    let _again: Vec<_> = (5000..5100).map(|n| enter(&clients, nth(n), &rules, 0).unwrap().unwrap()).collect();
+fn a_newcomer_passes_over_a_member_somebody_waits_for_alone() {
+    let (states, queue) = pool(&[1, 2]);
+    states.iter().for_each(|state| state.enter());
+    let _bound = join(&queue, Some(&states[0]));
+    assert!(!states[0].slots.has_room() && states[1].slots.has_room());
+    assert!(!queue.is_waited_for_any());
 }
 
 #[test]
-fn a_client_takes_no_more_than_64_bytes_and_gives_them_back() {
-    let clients = Arc::new(Clients::default());
-    let rules =
-        ClientRules { connection_rate: Some(Rate { per_second: 10, burst: 10 }), table_size: 65_536, ..rules() };
-    (0..200_000).for_each(|n| drop(enter(&clients, nth(n), &rules, 0)));
-    assert!(clients.len() <= 65_536 && clients.len() > 65_000, "{}", clients.len());
-    let each = clients.bytes() / clients.len();
-    assert!(each <= 64, "{each} bytes for each client");
-    clients.tidy(Nanos(SECOND / 100));
-    assert!(!clients.is_empty(), "their buckets are not full yet");
-    clients.tidy(Nanos(SECOND));
-    assert!(clients.is_empty() && clients.bytes() < 4096, "{} bytes", clients.bytes());
-    // And it begins anew.
-    assert!(enter(&clients, nth(1), &rules, SECOND).unwrap().is_some());
+fn a_limit_that_changes_holds_at_once() {
+    let (states, queue) = pool(&[1]);
+    states[0].enter();
+    let mut waits: Vec<Wait> = (0..4).map(|_| join(&queue, None)).collect();
+    states[0].slots.set_document(Some(3));
+    queue.recheck();
+    let got: Vec<_> = waits.iter_mut().map(|wait| granted(wait, &states)).collect();
+    assert_eq!(got, [Some(0), Some(0), None, None]);
+    states[0].slots.set_document(Some(2));
+    leave(&queue, &states[0]);
+    assert_eq!(granted(&mut waits[2], &states), None, "two are there already");
+    states[0].slots.set_document(None);
+    queue.recheck();
+    assert_eq!((granted(&mut waits[2], &states), granted(&mut waits[3], &states)), (Some(0), Some(0)));
+    assert_eq!((states[0].in_flight(), states[0].slots.limit()), (4, None));
 }
 
 #[test]
-fn rules_may_change_while_clients_are_here() {
-    let clients = Arc::new(Clients::default());
-    let wide = ClientRules { connections: Some(9), table_size: 16 * 1024, ..rules() };
-    let guests: Vec<_> = (0..9000).map(|n| enter(&clients, nth(n), &wide, 0).unwrap().unwrap()).collect();
-    let narrow = ClientRules { connections: Some(1), table_size: 1024, ..rules() };
-    assert!(enter(&clients, nth(5), &narrow, 0).is_err());
-    assert!(enter(&clients, nth(10_000), &narrow, 0).unwrap().is_none());
-    assert!(clients.join(7, narrow.key(nth(5)).unwrap(), &narrow).is_some());
-    drop(guests);
-    clients.tidy(Nanos(0));
-    assert!(clients.is_empty());
+fn an_agent_lowers_a_limit_and_slow_start_grows_it() {
+    let slots = Slots::default();
+    for (document, asked, permille, limit) in [
+        (None, None, 1000, None),
+        (None, None, 10, None),
+        (Some(20), None, 1000, Some(20)),
+        (Some(20), Some(5), 1000, Some(5)),
+        (Some(20), Some(50), 1000, Some(20)),
+        (None, Some(5), 1000, Some(5)),
+        (Some(20), Some(0), 500, Some(10)),
+        (Some(20), None, 10, Some(1)),
+        (Some(1), None, 999, Some(1)),
+        (Some(2_147_483_647), None, 1000, Some(2_147_483_647)),
+    ] {
+        slots.set_document(document);
+        slots.set_asked(asked, permille);
+        assert_eq!(slots.limit(), limit, "{document:?} {asked:?} {permille}");
+    }
 }
 
-/// What somebody does to the table.
-#[derive(Clone, Debug)]
+#[test]
+fn who_waits_for_a_member_that_went_down_waits_for_any() {
+    let (states, queue) = pool(&[1, 1]);
+    states.iter().for_each(|state| state.enter());
+    let mut bound = join(&queue, Some(&states[0]));
+    let mut free = join(&queue, None);
+    states[0].set_up(false);
+    queue.recheck();
+    leave(&queue, &states[0]);
+    assert_eq!((granted(&mut bound, &states), granted(&mut free, &states)), (None, None), "nobody goes there");
+    leave(&queue, &states[1]);
+    assert_eq!((granted(&mut free, &states), granted(&mut bound, &states)), (None, Some(1)), "it came first");
+    states[1].set_up(false);
+    queue.recheck();
+    assert!(refused(&mut free), "nobody is left");
+    assert!(refused(&mut join(&queue, None)) && refused(&mut join(&queue, Some(&states[0]))));
+    states[0].set_up(true);
+    queue.recheck();
+    assert_eq!(granted(&mut join(&queue, None), &states), Some(0));
+}
+
+#[test]
+fn members_come_and_go_while_somebody_waits() {
+    let (states, queue) = pool(&[1, 1, 1]);
+    states.iter().for_each(|state| state.enter());
+    let places = |which: &[usize]| which.iter().map(|i| place(&states[*i], false)).collect::<Vec<_>>();
+    queue.arrange(|| places(&[0, 1]), true);
+    let mut bound = join(&queue, Some(&states[0]));
+    let mut free = join(&queue, None);
+    // Gone: whoever was bound to it is not.
+    queue.arrange(|| places(&[1]), true);
+    assert!(!states[0].leave(), "the mark is gone with it");
+    assert_eq!((granted(&mut bound, &states), queue.pinned_to(&states[0])), (None, 0));
+    // New: it is used at once.
+    leave(&queue, &states[2]);
+    queue.arrange(|| places(&[2, 1]), true);
+    assert_eq!((granted(&mut free, &states), granted(&mut bound, &states)), (None, Some(2)));
+    // Drained: what it is doing ends, and nobody else comes.
+    let drained = || vec![Place { takes_new_work: false, ..place(&states[2], false) }, place(&states[1], false)];
+    queue.arrange(drained, true);
+    leave(&queue, &states[2]);
+    assert_eq!(granted(&mut free, &states), None);
+    let mut kept = join(&queue, Some(&states[2]));
+    assert_eq!(granted(&mut kept, &states), Some(2), "persistence reaches one that drains");
+    leave(&queue, &states[1]);
+    assert_eq!(granted(&mut free, &states), Some(1));
+}
+
+#[test]
+fn memory_is_given_back_when_limits_are_gone() {
+    let (states, queue) = pool(&[1]);
+    states[0].enter();
+    let mut wait = join(&queue, None);
+    states[0].slots.set_document(None);
+    queue.arrange(|| vec![place(&states[0], false)], false);
+    assert!(!queue.is_new(), "one has yet to notice");
+    assert_eq!(granted(&mut wait, &states), Some(0));
+    queue.arrange(|| vec![place(&states[0], false)], false);
+    assert!(queue.is_new());
+}
+
+#[test]
+fn backups_stand_in_only_when_no_ordinary_member_is_up() {
+    let (states, queue) = pool(&[1, 1]);
+    queue.arrange(|| vec![place(&states[0], false), place(&states[1], true)], true);
+    states[0].enter();
+    let mut wait = join(&queue, None);
+    assert_eq!(granted(&mut wait, &states), None, "a full member is no reason");
+    states[0].set_up(false);
+    queue.recheck();
+    assert_eq!(granted(&mut wait, &states), Some(1));
+}
+
+#[test]
+fn a_member_that_fails_is_tried_by_one_at_a_time() {
+    let (states, queue) = pool(&[1, 3]);
+    states[0].enter();
+    states[1].fault.failed(NOW);
+    let (mut first, mut second) = (join(&queue, None), join(&queue, None));
+    assert_eq!((granted(&mut first, &states), granted(&mut second, &states)), (None, None));
+    queue.look(NOW.after(crate::member::fault::AVOID_FIRST_MS));
+    assert_eq!((granted(&mut first, &states), granted(&mut second, &states)), (Some(1), None));
+    // While all fail there is nothing better.
+    states[0].fault.failed(NOW);
+    queue.recheck();
+    assert_eq!(granted(&mut second, &states), Some(1));
+}
+
+#[test]
+fn who_was_failed_by_a_member_goes_to_another() {
+    let (states, queue) = pool(&[1, 1]);
+    states.iter().for_each(|state| state.enter());
+    let not = |state| Asking { member: None, not: Some(state), max: None, now: NOW };
+    let mut failed = queue.join(not(&states[0])).unwrap();
+    let mut other = join(&queue, None);
+    leave(&queue, &states[0]);
+    assert_eq!((granted(&mut failed, &states), granted(&mut other, &states)), (None, Some(0)));
+    leave(&queue, &states[1]);
+    assert_eq!(granted(&mut failed, &states), Some(1));
+    leave(&queue, &states[0]);
+    states[1].set_up(false);
+    assert_eq!(granted(&mut queue.join(not(&states[0])).unwrap(), &states), Some(0), "there is no other");
+}
+
+#[test]
+fn no_more_wait_than_may() {
+    let (states, queue) = pool(&[1]);
+    states[0].enter();
+    let ask = |max| queue.join(Asking { member: None, not: None, max: Some(max), now: NOW });
+    assert_eq!(ask(0).unwrap_err(), QueueFull);
+    let first = ask(2).unwrap();
+    let _second = ask(2).unwrap();
+    assert_eq!(ask(2).unwrap_err(), QueueFull);
+    drop(first);
+    assert!(ask(2).is_ok());
+    assert_eq!(queue.longest_ms(NOW.after(70)), 70);
+}
+
+#[derive(Clone, Copy, Debug)]
 enum Step {
-    Enter(u8),
+    /// Somebody comes: for that member, or for any.
+    Arrive(Option<usize>),
+    /// One of those inside leaves.
     Leave(usize),
-    Ask(usize),
-    Tidy,
-    Wait(u32),
+    /// One of those who wait leaves.
+    GiveUp(usize),
+    /// The limit of a member is another.
+    Limit(usize, u32),
+    /// A member goes down or comes up.
+    Turn(usize, bool),
 }
+
+const MEMBERS: usize = 3;
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        6 => any::<u8>().prop_map(Step::Enter),
-        4 => any::<usize>().prop_map(Step::Leave),
-        2 => any::<usize>().prop_map(Step::Ask),
-        1 => Just(Step::Tidy),
-        2 => (0u32..400_000_000).prop_map(Step::Wait),
+        6 => prop::option::weighted(0.4, 0..MEMBERS).prop_map(Step::Arrive),
+        5 => any::<usize>().prop_map(Step::Leave),
+        2 => any::<usize>().prop_map(Step::GiveUp),
+        1 => (0..MEMBERS, 1u32..4).prop_map(|(member, limit)| Step::Limit(member, limit)),
+        1 => (0..MEMBERS, prop::bool::weighted(0.7)).prop_map(|(member, up)| Step::Turn(member, up)),
     ];
-    prop::collection::vec(step, 0..300)
+    prop::collection::vec(step, 1..120)
+}
+
+/// The same pool kept by a slow and simple mind: a list of who waits, looked through from its beginning.
+#[derive(Debug, Default)]
+struct Simple {
+    taken: [u32; MEMBERS],
+    limits: [u32; MEMBERS],
+    down: [bool; MEMBERS],
+    /// Who waits (by number), and for whom.
+    waiting: Vec<(usize, Option<usize>)>,
+}
+
+impl Simple {
+    fn has_room(&self, member: usize) -> bool {
+        !self.down[member] && self.taken[member] < self.limits[member]
+    }
+
+    /// The first who could go to that member.
+    fn first(&self, member: usize) -> Option<usize> {
+        self.waiting.iter().position(|(_, pin)| pin.is_none_or(|pin| pin == member))
+    }
 }
 
 proptest! {
-    #[test]
-    fn never_more_than_rate_and_burst(
-        (per_second, burst) in (1u32..2000, 1u32..50),
-        pauses in prop::collection::vec(0u64..20_000_000, 1..400),
-    ) {
-        let rate = Rate { per_second, burst };
-        let mut bucket = Bucket::default();
-        let (mut now, mut taken) = (SECOND, Vec::new());
-        for pause in pauses {
-            now += pause;
-            if bucket.take(rate, Nanos(now)).is_ok() {
-                taken.push(now);
-            }
-        }
-        for (i, first) in taken.iter().enumerate() {
-            for (count, last) in taken[i..].iter().enumerate() {
-                let most = u128::from(last - first) * u128::from(per_second) / u128::from(SECOND) + u128::from(burst);
-                prop_assert!((count as u128) < most, "{} in {} ns", count + 1, last - first);
-            }
-        }
-    }
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
-    /// A client gets what it would get alone, whatever others do.
     #[test]
-    fn nobody_pays_for_another(pauses in prop::collection::vec((0u64..50_000_000, 0u32..20), 1..200)) {
-        let rules = ClientRules { connection_rate: Some(Rate { per_second: 50, burst: 5 }), ..rules() };
-        let (together, alone) = (Arc::new(Clients::default()), Arc::new(Clients::default()));
-        let mut now = 0;
-        for (pause, other) in pauses {
-            now += pause;
-            drop(enter(&together, nth(100 + other), &rules, now));
-            drop(enter(&together, nth(100), &rules, now));
-            prop_assert_eq!(enter(&together, nth(1), &rules, now).is_ok(), enter(&alone, nth(1), &rules, now).is_ok());
-        }
-    }
-
-    /// Against a map that forgets nobody who is here: counts agree, the bound holds, those that are here stay.
-    #[test]
-    fn the_table_keeps_its_books(steps in steps(), capacity in 1usize..40) {
-        let rules = ClientRules { connections: Some(3), request_rate: Some(Rate { per_second: 3, burst: 2 }), ..rules() };
-        let mut shard = Shard::new(99);
-        let mut here: Vec<(u8, u32)> = Vec::new();
-        let mut now = 0;
-        for step in steps {
+    fn who_waits_longest_gets_what_suits_it(steps in steps(), limits in prop::array::uniform3(1u32..4)) {
+        let (states, queue) = pool(&limits);
+        let mut simple = Simple { limits, ..Simple::default() };
+        let mut waits: Vec<(usize, Wait)> = Vec::new();
+        let mut inside: Vec<usize> = Vec::new();
+        for (number, step) in steps.into_iter().enumerate() {
             match step {
-                Step::Enter(n) => {
-                    let open = here.iter().filter(|(known, _)| *known == n).count();
-                    let distinct: HashMap<u8, u32> = here.iter().copied().collect();
-                    match shard.enter(rules.key(nth(n.into())).unwrap(), &rules, capacity, Nanos(now)) {
-                        Ok(Some(place)) => {
-                            prop_assert!(open < 3);
-                            prop_assert!(here.iter().all(|(known, p)| (*known == n) == (*p == place)));
-                            here.push((n, place));
+                Step::Arrive(bound) => {
+                    let bound = bound.filter(|member| !simple.down[*member]);
+                    let fits: Vec<usize> = (0..MEMBERS).filter(|m| bound.is_none_or(|b| b == *m)).collect();
+                    let entered = fits.iter().copied().find(|m| states[*m].up() && states[*m].slots.try_enter());
+                    let may = fits.iter().any(|m| simple.has_room(*m) && simple.first(*m).is_none());
+                    prop_assert_eq!(entered.is_some(), may, "{:?} {:?}", entered, simple);
+                    match entered {
+                        Some(member) => {
+                            simple.taken[member] += 1;
+                            inside.push(member);
                         }
-                        Ok(None) => prop_assert!(open == 0 && distinct.len() == capacity),
-                        Err(refusal) => prop_assert!(refusal == Refusal::Connections && open == 3),
+                        None => {
+                            let wait = join(&queue, bound.map(|member| &states[member]));
+                            let same = |(_, pin): &&(usize, Option<usize>)| *pin == bound;
+                            prop_assert_eq!(wait.ahead() as usize, simple.waiting.iter().filter(same).count());
+                            waits.push((number, wait));
+                            simple.waiting.push((number, bound));
+                        }
                     }
                 }
-                Step::Leave(i) if !here.is_empty() => {
-                    let (_, place) = here.swap_remove(i % here.len());
-                    shard.leave(place);
+                Step::Leave(which) if !inside.is_empty() => {
+                    let member = inside.swap_remove(which % inside.len());
+                    simple.taken[member] -= 1;
+                    leave(&queue, &states[member]);
                 }
-                Step::Ask(i) if !here.is_empty() => {
-                    let _ = shard.ask(here[i % here.len()].1, &rules, Nanos(now));
+                Step::GiveUp(which) if !waits.is_empty() => {
+                    let (number, wait) = waits.remove(which % waits.len());
+                    simple.waiting.retain(|(known, _)| *known != number);
+                    drop(wait);
                 }
-                Step::Tidy => shard.tidy(Nanos(now)),
-                Step::Wait(ns) => now += u64::from(ns),
-                Step::Leave(_) | Step::Ask(_) => {}
+                Step::Limit(member, limit) => {
+                    simple.limits[member] = limit;
+                    states[member].slots.set_document(Some(limit));
+                    queue.recheck();
+                }
+                Step::Turn(member, up) => {
+                    simple.down[member] = !up;
+                    states[member].set_up(up);
+                    queue.recheck();
+                    if !up {
+                        let bound = simple.waiting.iter_mut().filter(|(_, pin)| *pin == Some(member));
+                        bound.for_each(|(_, pin)| *pin = None);
+                    }
+                }
+                Step::Leave(_) | Step::GiveUp(_) => {}
             }
-            prop_assert!(shard.len() <= capacity);
-        }
-        for (_, place) in here {
-            shard.leave(place);
-        }
-        shard.tidy(Nanos(now + 10 * SECOND));
-        prop_assert_eq!((shard.len(), shard.bytes()), (0, 0));
-    }
-
-    #[test]
-    fn a_set_holds_what_any_of_its_networks_holds(
-        networks in prop::collection::vec((any::<[u8; 4]>(), 0u8..=32), 0..20),
-        address in any::<[u8; 4]>(),
-    ) {
-        let all: Vec<Cidr> = networks.iter().map(|(a, len)| Cidr::new(IpAddr::from(*a), *len).unwrap()).collect();
-        let held = |address: [u8; 4]| networks.iter().any(|(a, len)| {
-            let shift = 32 - u32::from(*len);
-            let cut = |x: [u8; 4]| u32::from_be_bytes(x).checked_shr(shift).unwrap_or(0);
-            cut(*a) == cut(address)
-        });
-        let set = CidrSet::new(&all);
-        prop_assert_eq!(set.contains(address.into()), held(address));
-        for (edge, _) in &networks {
-            for step in [-1i64, 0, 1] {
-                let near = (i64::from(u32::from_be_bytes(*edge)) + step).rem_euclid(1 << 32) as u32;
-                prop_assert_eq!(set.contains(near.to_be_bytes().into()), held(near.to_be_bytes()));
+            let nobody_left = simple.down == [true; MEMBERS];
+            let mut got = Vec::new();
+            for (number, mut wait) in std::mem::take(&mut waits) {
+                match poll(&mut wait) {
+                    Poll::Pending => waits.push((number, wait)),
+                    Poll::Ready(Outcome::Nobody) => {
+                        prop_assert!(nobody_left);
+                        simple.waiting.retain(|(known, _)| *known != number);
+                    }
+                    Poll::Ready(Outcome::Granted(slot)) => {
+                        let member = states.iter().position(|state| slot.is_of(state)).unwrap();
+                        slot.keep();
+                        got.push((number, member));
+                    }
+                }
             }
-        }
-    }
-
-    #[test]
-    fn any_text_is_a_network_or_none(text in "[0-9a-f:./+ -]{0,40}") {
-        if let Ok(network) = text.parse::<Cidr>() {
-            prop_assert_eq!(network.to_string().parse::<Cidr>().unwrap(), network);
+            // Each got a slot there was, before everybody behind it.
+            for (number, member) in got {
+                prop_assert!(simple.has_room(member), "{member} was full: {simple:?}");
+                let first = simple.first(member).map(|place| simple.waiting[place].0);
+                prop_assert_eq!(first, Some(number), "overtook somebody for {}: {:?}", member, simple);
+                simple.waiting.retain(|(known, _)| *known != number);
+                simple.taken[member] += 1;
+                inside.push(member);
+            }
+            // And nobody waits for what is there.
+            for member in (0..MEMBERS).filter(|member| simple.has_room(*member)) {
+                prop_assert_eq!(simple.first(member), None, "{} has room: {:?}", member, simple);
+            }
+            prop_assert_eq!(queue.waiting() as usize, simple.waiting.len());
+            for (state, taken) in states.iter().zip(simple.taken) {
+                prop_assert_eq!(state.in_flight(), taken);
+            }
         }
     }
 }

@@ -61,6 +61,8 @@ pub(super) struct Book {
     pub(super) out: HashSet<PoolId>,
     /// Those of them whose members all fell silent at once.
     pub(super) dark: HashSet<PoolId>,
+    /// A limit has changed since queues were last told.
+    limits_changed: bool,
 }
 
 /// What is due for a ward.
@@ -290,6 +292,8 @@ impl Book {
             ward.share_at = Some(at);
             self.due.push(Reverse((at, place, What::Share)));
         }
+        let grown_permille = ward.judgement.grown_permille(pool.slow_start_ms, now);
+        self.limits_changed |= ward.state.slots.set_asked(ward.judgement.limit_asked(), grown_permille);
         let share = ward.judgement.share_permille(pool, member, now);
         if share == ward.state.share_permille() {
             return false;
@@ -362,6 +366,9 @@ pub async fn mind(instance: Arc<Instance>) -> io::Result<()> {
         let next = minder.begin_due(&instance, &mut publish);
         if publish {
             instance.republish();
+        }
+        if std::mem::take(&mut minder.lock().limits_changed) {
+            minder.process.snapshot.load().recheck_queues();
         }
         // Here, not where somebody was judged: whatever woke us may have judged.
         if minder.process.take_cut() {

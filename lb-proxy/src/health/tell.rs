@@ -23,6 +23,8 @@ impl Minder {
             // What live traffic noticed before is out of date.
             ward.state.fault.works(self.process.now());
         }
+        // Whoever waits for it alone, or for the first one that is up, is told at once.
+        self.process.snapshot.load().recheck_queues();
         let Some((pool, member)) = member_of(&config, ward) else { return };
         let in_flight = ward.state.in_flight();
         let cut = turn.change == Change::WentDown && pool.on_marked_down == OnMarkedDown::ShutdownSessions;
@@ -128,6 +130,7 @@ impl Minder {
     pub(super) fn let_go(&self, book: &Book, ward: &Ward) {
         ward.state.set_up(true);
         ward.state.set_share_permille(WHOLE_PERMILLE);
+        ward.state.slots.set_asked(None, WHOLE_PERMILLE);
         let Some((pool, member)) = book.config.as_deref().and_then(|config| member_of(config, ward)) else { return };
         if ward.judgement.is_up() {
             return;

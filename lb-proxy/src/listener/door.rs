@@ -15,6 +15,7 @@ use super::Downstream;
 use crate::clock;
 use crate::http::refusal;
 use crate::observe::record::{Ending, Load, Record, Times, Words, endings};
+use crate::persistence::Noted;
 use crate::timer::{Deadlines, Patience, Wait};
 use crate::view::View;
 use crate::wire::{self, Stream};
@@ -183,6 +184,8 @@ pub fn note(worker: &Worker, knock: &Knock, ending: Ending, began: Instant) {
             listener: listener.cells.sum(|c| c.open.get()) as u32,
             ..Load::default()
         },
+        noted: Noted::NOTHING,
+        queued: Default::default(),
         retries: 0,
         redispatched: false,
     };

@@ -1,6 +1,6 @@
 //! A listener's side of TLS, compiled from its words and its files.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use lb_core::config::tls::{CipherSuite, ClientAuthentication, ListenerTls, TlsVersions};
@@ -93,7 +93,7 @@ impl ServerTls {
     }
 }
 
-fn load(path: &PathBuf, files: &Files, provider: &CryptoProvider) -> Result<Certificate, BadFile> {
+fn load(path: &Path, files: &Files, provider: &CryptoProvider) -> Result<Certificate, BadFile> {
     let bundle = files.read(path).map_err(|error| Wrong::from(error).of(path))?;
     Certificate::parse(path, &bundle, provider)
 }

@@ -7,6 +7,7 @@ mod events;
 mod limits;
 mod member;
 mod output;
+mod persistence;
 mod run;
 mod stage;
 mod talk;
@@ -74,6 +75,9 @@ enum Command {
         /// Its name or id; without: all
         name: Option<String>,
     },
+    /// Show, save or load who is remembered to be where
+    #[command(subcommand)]
+    Persistence(persistence::PersistenceCommand),
     /// Find the mistakes of documents; needs no agent
     Check {
         /// A document, YAML or JSON; `-`: standard input

@@ -212,10 +212,6 @@ fn of_a_pool_and_its_members() {
                 "4:44 `SOURCE_IP_PORT` is not supported by this version yet | one of: ROUND_ROBIN, LEAST_CONNECTIONS, SOURCE_IP",
             ),
             (
-                "{name: a, protocol: TCP, lb_algorithm: SOURCE_IP, session_persistence: {type: SOURCE_IP}}",
-                "4:55 `session_persistence` is not supported by this version yet | leave it out",
-            ),
-            (
                 "{name: a, protocol: TCP, lb_algorithm: SOURCE_IP}\n  - {name: a, protocol: TCP, lb_algorithm: SOURCE_IP}",
                 "5:12 the name `a` is taken by the pool on line 4 | every pool needs a name of its own, or none",
             ),
@@ -240,7 +236,7 @@ fn of_a_pool_and_its_members() {
             ("{address: 10.0.0.3, protocol_port: 80, weight: -1}", "10:54 -1 is out of range | from 0 to 256"),
             (
                 "{address: 10.0.0.3, protocol_port: 80, vnic_type: normal}",
-                "10:46 unknown key `vnic_type` | a member may have: address, admin_state_up, backup, id, monitor_address, monitor_port, name, protocol_port, subnet_id, tags, weight",
+                "10:46 unknown key `vnic_type` | a member may have: address, admin_state_up, backup, id, max_connections, monitor_address, monitor_port, name, protocol_port, subnet_id, tags, weight",
             ),
             (
                 "{address: 10.0.0.3, protocol_port: 80, monitor_port: 65536}",

@@ -1,14 +1,17 @@
 //! The first floor as a whole: a text in, a configuration or located mistakes out.
 
+mod door;
 mod limits;
 mod mistakes;
 mod monitors;
+mod persistence;
 mod proxy_protocol;
 mod reference;
 mod robust;
 mod round_trip;
 mod round_trip_limits;
 mod round_trip_monitors;
+mod round_trip_persistence;
 mod round_trip_tls;
 mod syntax;
 mod tls;

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::round_trip_limits::listener_limits;
 use super::round_trip_monitors::{agent_checks, marked_down, monitors, observations};
+use super::round_trip_persistence::persistence;
 use super::round_trip_tls::{certificate_headers, listener_tls, pool_tls};
 use crate::config::proxy_protocol::ProxyProtocol;
 use crate::config::*;
@@ -102,14 +103,17 @@ fn members() -> impl Strategy<Value = Member> {
     let identity = (any::<u128>(), words(), prop::collection::vec(words(), 0..3));
     let place = (addresses(), 1u16.., 0..=WEIGHT_MAX, any::<bool>(), any::<bool>());
     let monitor = (prop::option::of(addresses()), prop::option::of(1u16..));
-    (identity, place, monitor).prop_map(|((id, name, tags), place, (monitor_address, monitor_port))| {
+    let limit = prop::option::of(1..=MAX_CONNECTIONS_MAX);
+    (identity, place, monitor, limit).prop_map(|((id, name, tags), place, monitor, max_connections)| {
         let (address, protocol_port, weight, backup, admin_state_up) = place;
+        let (monitor_address, monitor_port) = monitor;
         Member {
             id: MemberId(Uuid::from_u128(id)),
             name,
             address,
             protocol_port,
             weight,
+            max_connections,
             backup,
             admin_state_up,
             monitor_address,
@@ -127,7 +131,11 @@ fn pools() -> impl Strategy<Value = Pool> {
     let rules = (prop::sample::select(protocols), prop::sample::select(algorithms), any::<bool>());
     let slow_start = prop_oneof![Just(0), 0..=crate::spec::SECONDS_MAX * 1000];
     let health = (monitors(), observations(), slow_start, agent_checks(), marked_down(), prop::option::of(pool_tls()));
-    (identity, rules, prop::collection::vec(members(), 0..6), health).prop_map(|(identity, rules, members, health)| {
+    let queue = (prop::option::of(0..=MAX_QUEUE_MAX), prop::option::of(limits()));
+    let members = prop::collection::vec(members(), 0..6);
+    let more = (queue, (persistence(true), persistence(false)));
+    (identity, rules, members, health, more).prop_map(|(identity, rules, members, health, more)| {
+        let ((max_queue, timeout_queue_ms), (any, by_address)) = more;
         let (id, name, description, tags) = identity;
         let (protocol, lb_algorithm, admin_state_up) = rules;
         let (monitors, mut observation, slow_start_ms, agent_check, on_marked_down, tls) = health;
@@ -151,6 +159,9 @@ fn pools() -> impl Strategy<Value = Pool> {
             slow_start_ms,
             agent_check,
             on_marked_down,
+            session_persistence: if protocol == PoolProtocol::Http { any } else { by_address },
+            max_queue,
+            timeout_queue_ms,
             tls: tls.filter(|_| protocol != PoolProtocol::Https),
             tags,
         }
@@ -273,7 +284,7 @@ fn make_legal(config: &mut LoadBalancer, listeners: Vec<(Listener, usize)>) {
             continue;
         }
         let allowed = |pool: &&Pool| match listener.protocol {
-            ListenerProtocol::Tcp => true,
+            ListenerProtocol::Tcp => pool.session_persistence.as_ref().is_none_or(|by| !by.needs_http()),
             ListenerProtocol::Http | ListenerProtocol::TerminatedHttps => {
                 !matches!(pool.protocol, PoolProtocol::Tcp | PoolProtocol::Https)
             }

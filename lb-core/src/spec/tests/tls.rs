@@ -230,7 +230,7 @@ fn mistakes_of_certificates() {
         ),
         (
             "default_pool: {protocol: TCP, lb_algorithm: SOURCE_IP}\n    default_tls_container_ref: file:/a.pem",
-            "6:30 a listener of protocol TERMINATED_HTTPS cannot use a pool of protocol TCP | its pool may be: HTTP",
+            "6:30 a listener of protocol TERMINATED_HTTPS cannot use a pool of protocol TCP | its pool may be: HTTP, PROXY, PROXYV2",
         ),
     ] {
         assert_eq!(mistakes(&listener_document("TERMINATED_HTTPS", keys)), [expected], "{keys}");

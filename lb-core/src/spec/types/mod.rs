@@ -8,6 +8,7 @@
 mod limits;
 mod listener;
 mod monitor;
+mod persistence;
 mod pool;
 mod proxy_protocol;
 mod seconds;
@@ -20,6 +21,7 @@ pub(super) use monitor::{
     AgentCheck, Codes, Headers, HealthMonitor, HttpMethod, HttpVersion, MonitorType, Observe, ObservedLayer,
     OnMarkedDown, ProxyVersion,
 };
+pub(super) use persistence::{CookieMode, InUrl, PersistenceType, SameSite, SessionPersistence};
 pub(super) use pool::{LbAlgorithm, Member, Pool, PoolProtocol};
 pub(super) use proxy_protocol::ProxyProtocol;
 pub(super) use seconds::Seconds;

@@ -11,6 +11,7 @@ mod listener;
 mod log;
 mod monitor;
 mod monitor_fields;
+mod persistence;
 mod pool;
 mod proxy_protocol;
 mod tls;

@@ -16,6 +16,8 @@ pub(super) struct Pool {
     /// Written in `pools`; otherwise inside a listener.
     pub(super) shared: bool,
     pub(super) protocol: Option<config::PoolProtocol>,
+    /// It knows its clients by a cookie.
+    pub(super) reads_cookies: bool,
     /// Where its members listen, as far as known.
     pub(super) sockets: Vec<(NodeId, SocketAddr)>,
     /// `None` if something was wrong.
@@ -78,26 +80,34 @@ impl Border<'_> {
         let tls = self.pool_tls(&pool, protocol);
         let observation = self.observation(at, pool.observe, has_monitors, protocol);
         let agent_check = self.agent_check(pool.agent_check);
-        let config = match (protocol, lb_algorithm, monitors) {
-            (Some(protocol), Some(lb_algorithm), Some(monitors)) if members.len() == count => Some(config::Pool {
-                id,
-                name: name.clone(),
-                description: text(pool.description),
-                protocol,
-                lb_algorithm,
-                admin_state_up: pool.admin_state_up.unwrap_or(true),
-                members,
-                monitors,
-                observation,
-                slow_start_ms: pool.slow_start.map_or(0, |slow| slow.ms),
-                agent_check,
-                on_marked_down: on_marked_down(pool.on_marked_down),
-                tls,
-                tags: lines(pool.tags),
-            }),
+        let persistence = self.persistence(pool.session_persistence, protocol);
+        let reads_cookies = matches!(&persistence, Ok(Some(persistence)) if persistence.needs_http());
+        let config = match (protocol, lb_algorithm, monitors, persistence) {
+            (Some(protocol), Some(lb_algorithm), Some(monitors), Ok(session_persistence)) if members.len() == count => {
+                Some(config::Pool {
+                    id,
+                    name: name.clone(),
+                    description: text(pool.description),
+                    protocol,
+                    lb_algorithm,
+                    admin_state_up: pool.admin_state_up.unwrap_or(true),
+                    members,
+                    monitors,
+                    observation,
+                    slow_start_ms: pool.slow_start.map_or(0, |slow| slow.ms),
+                    agent_check,
+                    on_marked_down: on_marked_down(pool.on_marked_down),
+                    session_persistence,
+                    // -1, as Octavia writes it, is no limit.
+                    max_queue: pool.max_queue.and_then(|most| u32::try_from(most).ok()),
+                    timeout_queue_ms: pool.timeout_queue,
+                    tls,
+                    tags: lines(pool.tags),
+                })
+            }
             _ => None,
         };
-        self.pools.push(Pool { at, id, name, shared, protocol, sockets, config });
+        self.pools.push(Pool { at, id, name, shared, protocol, reads_cookies, sockets, config });
         self.pools.len() - 1
     }
 
@@ -139,6 +149,7 @@ impl Border<'_> {
                 address,
                 protocol_port,
                 weight: member.weight.unwrap_or(1),
+                max_connections: member.max_connections.filter(|most| *most > 0),
                 backup: member.backup.unwrap_or(false),
                 admin_state_up: member.admin_state_up.unwrap_or(true),
                 monitor_address,
