@@ -158,7 +158,8 @@ impl Instance {
         let addresses: Vec<_> = config.sockets().collect();
         let sockets = book.prepare(&addresses, wanted, workers.len())?;
         let changes = book.commit(sockets);
-        self.process.room.resize(privilege::descriptor_limit(), own_descriptors(&config, workers.len()));
+        let own = own_descriptors(&config, workers.len());
+        self.process.room.resize(privilege::descriptor_limit(), own, member_connections_max(&config));
         let mut snapshot = Snapshot::build(Arc::new(config), &self.process.snapshot.load(), workers.len());
         self.minder.adopt(&snapshot, prepared);
         if let Some(with_shares) = snapshot.rebuilt() {
@@ -320,6 +321,12 @@ fn own_descriptors(config: &LoadBalancer, workers: usize) -> u64 {
     let checks = config.pools.iter().map(asked).sum::<usize>().min(QUESTIONS_MAX);
     let listeners = config.listeners.len();
     (OWN_DESCRIPTORS + workers * WORKER_DESCRIPTORS + listeners * (4 * workers + 1) + checks) as u64
+}
+
+/// Connections to members there can be at once, in use and kept; `None`: some member has no limit.
+fn member_connections_max(config: &LoadBalancer) -> Option<u64> {
+    let members = config.pools.iter().flat_map(|pool| &pool.members);
+    members.map(|member| member.max_connections.map(|most| 2 * u64::from(most))).sum()
 }
 
 const OWN_DESCRIPTORS: usize = 64;

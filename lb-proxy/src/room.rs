@@ -1,7 +1,8 @@
 //! How many connections the process may have, and what happens when it is short of something.
 //!
 //! A connection from a client may need one to a member beside it, so the process takes half as many clients as it has descriptors,
-//! less what it needs for itself: then members, checks, the control socket and logs always find one. While memory is near its
+//! less what it needs for itself: then members, checks, the control socket and logs always find one. More are taken where
+//! members' own limits leave more. While memory is near its
 //! bound nobody is taken at all. Counts are changed by all workers; the bounds by the control thread and by whoever looks at memory.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
@@ -86,9 +87,10 @@ impl Room {
         self.taken.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Takes no more clients than `descriptors` allow, of which the process needs `own` for itself.
-    pub fn resize(&self, descriptors: u64, own: u64) {
-        self.most.store(clients_for(descriptors, own), Ordering::SeqCst);
+    /// Takes no more clients than `descriptors` allow, of which the process needs `own` for itself and at most `members` for
+    /// connections to members, if those are limited.
+    pub fn resize(&self, descriptors: u64, own: u64, members: Option<u64>) {
+        self.most.store(clients_for(descriptors, own, members), Ordering::SeqCst);
     }
 
     /// What there is too little of, if anything.
@@ -163,9 +165,10 @@ impl Room {
 }
 
 /// Clients that `descriptors` are enough for; one at least.
-fn clients_for(descriptors: u64, own: u64) -> u32 {
-    let each_with_its_member = descriptors.saturating_sub(own) / 2;
-    u32::try_from(each_with_its_member).unwrap_or(u32::MAX).max(1)
+fn clients_for(descriptors: u64, own: u64, members: Option<u64>) -> u32 {
+    let left = descriptors.saturating_sub(own);
+    let beside_members = members.map_or(0, |members| left.saturating_sub(members));
+    u32::try_from(beside_members.max(left / 2)).unwrap_or(u32::MAX).max(1)
 }
 
 /// Counts one more unless that would be more than `limit`.
@@ -184,16 +187,18 @@ mod tests {
 
     #[test]
     fn every_client_has_a_descriptor_for_its_member() {
-        assert_eq!(clients_for(1024, 64), 480);
-        assert_eq!(clients_for(20, 64), 1, "it serves somebody, whatever the limit");
-        assert_eq!(clients_for(u64::MAX, 64), u32::MAX);
+        assert_eq!(clients_for(1024, 64, None), 480);
+        assert_eq!(clients_for(1024, 64, Some(20)), 940, "no more than 20 are ever beside them");
+        assert_eq!(clients_for(1024, 64, Some(900)), 480);
+        assert_eq!(clients_for(20, 64, None), 1, "it serves somebody, whatever the limit");
+        assert_eq!(clients_for(u64::MAX, 64, None), u32::MAX);
     }
 
     #[test]
     fn what_is_full_takes_nobody_and_says_so_once() {
         let room = Room::new(Memory::unbounded());
         assert!(room.enter() && room.shortage().is_none());
-        room.resize(66, 62);
+        room.resize(66, 62, None);
         assert!(room.enter() && !room.enter());
         assert_eq!(room.shortage(), Some(Shortage::Descriptors));
         room.leave();

@@ -8,7 +8,7 @@ use weir_tests::member::Member;
 use weir_tests::message::End;
 use weir_tests::setup::Mode;
 use weir_tests::stage::Stage;
-use weir_tests::wait::{PATIENCE, pause_ms, until, until_true};
+use weir_tests::wait::{PATIENCE, until, until_true};
 
 use super::door::from;
 
@@ -166,5 +166,30 @@ fn the_table_is_bounded_and_nobody_is_refused_for_that() {
         let limits = stage.weir.control.listener().limits;
         limits.clients == 0 && limits.clients_bytes < 4096
     });
-    pause_ms(1);
+}
+
+/// Behind another balancer the client is whom its PROXY header names.
+#[test]
+fn the_client_a_proxy_header_names_is_held_to_its_limits() {
+    let stage = Stage::http(1, |setup| {
+        setup.listener = json!({
+            "proxy_protocol": {"trusted": ["127.0.0.1"]},
+            "allowed_cidrs": ["127.77.0.0/16"],
+            "client_limits": {"connections": 1},
+        });
+    });
+    let come = |client: &str| {
+        let mut balancer = Client::connect(stage.vip());
+        balancer.send(format!("PROXY TCP4 {client} 192.0.2.1 4000 80\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+        balancer.maybe_answer().is_some_and(|answer| answer.status() == 200).then_some(balancer)
+    };
+    let _first = come("127.77.1.1").expect("the first of its client");
+    assert!(come("127.77.1.1").is_none(), "a second of the same client");
+    let _other = come("127.77.1.2").expect("another client through the same balancer");
+    assert!(come("10.0.0.1").is_none(), "from elsewhere");
+    let limits = stage.weir.control.listener().limits;
+    assert_eq!((limits.client_connections, limits.not_allowed), (1, 1));
+    // Who is not trusted speaks for itself.
+    let mut direct = Client::connect_from(from(1, 3), stage.vip());
+    assert_eq!(direct.get("/").status(), 200);
 }
