@@ -12,6 +12,7 @@ mod limits;
 mod logs;
 mod mended;
 mod mended_changes;
+mod names;
 mod parked;
 mod persistence;
 mod probes;

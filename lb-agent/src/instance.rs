@@ -146,12 +146,18 @@ impl fmt::Display for Exit {
         match *self {
             Self::Status(status) => write!(f, "exited with status {status}"),
             Self::Signal(number) => match Signal::from_named_raw(number) {
-                Some(name) => write!(f, "killed by signal {number} ({name:?})"),
+                Some(signal) => write!(f, "killed by signal {number} ({})", plain(&format!("{signal:?}"))),
                 None => write!(f, "killed by signal {number}"),
             },
             Self::Unknown => f.write_str("ended, how is not known (an earlier agent had started it)"),
         }
     }
+}
+
+/// `KILL`, of what is shown for programmers: `"Signal::KILL"`.
+fn plain(name: &str) -> &str {
+    let name = name.trim_matches('"');
+    name.rsplit("::").next().unwrap_or(name)
 }
 
 /// A data plane that runs, or ran.
@@ -302,7 +308,9 @@ mod tests {
     #[test]
     fn exits_are_told_in_words() {
         assert_eq!(Exit::Status(3).to_string(), "exited with status 3");
-        assert!(Exit::Signal(9).to_string().starts_with("killed by signal 9"), "{}", Exit::Signal(9));
+        assert_eq!(Exit::Signal(9).to_string(), "killed by signal 9 (KILL)");
+        assert_eq!(Exit::Signal(15).to_string(), "killed by signal 15 (TERM)");
+        assert_eq!(Exit::Signal(99).to_string(), "killed by signal 99");
     }
 
     /// Reaped by what is tested.

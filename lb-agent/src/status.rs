@@ -141,6 +141,7 @@ impl Tree<'_> {
             avoided: figures.is_some_and(|figures| figures.avoided),
             active_connections: figures.map_or(0, |figures| figures.active_connections),
             max_connections: figures.map_or(member.max_connections, |figures| figures.max_connections),
+            resolution: figures.and_then(|figures| figures.resolution.clone()),
             health,
         }
     }

@@ -49,6 +49,7 @@ pub(crate) fn document(name: &str, vip: &str, ports: &[u16]) -> LoadBalancer {
         admin_state_up: true,
         tags: Vec::new(),
         workers: Some(2),
+        resolvers: Vec::new(),
         listeners: ports.iter().map(listener).collect(),
         pools: vec![Pool {
             id: pool,

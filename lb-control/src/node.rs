@@ -30,7 +30,7 @@ use crate::client::{Client, ClientError};
 use crate::events::{Event, Events};
 use crate::instance::{Failed, Imported, Refused};
 use crate::lines::Lines;
-use crate::stats::{LimitStats, MemberHealth, PersistenceStats, QueueStats, ShortageStats, Stats};
+use crate::stats::{LimitStats, MemberHealth, PersistenceStats, QueueStats, Resolution, ShortageStats, Stats};
 
 /// Where the agent listens unless it is told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/weir/agent.sock";
@@ -187,7 +187,7 @@ pub struct MemberStatus {
     pub id: String,
     /// What people call it.
     pub name: String,
-    /// Where it listens.
+    /// Where it listens: an address, or a name.
     pub address: String,
     /// Where it listens.
     pub protocol_port: u16,
@@ -212,6 +212,9 @@ pub struct MemberStatus {
     /// What its data plane knows of its health; `None`: it did not say.
     #[serde(default)]
     pub health: Option<MemberHealth>,
+    /// What its data plane knows of its name; `None`: it has an address, or the data plane did not say.
+    #[serde(default)]
+    pub resolution: Option<Resolution>,
 }
 
 /// Who a load balancer is.

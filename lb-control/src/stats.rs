@@ -232,6 +232,21 @@ pub struct MonitorView {
     pub next_in_ms: u64,
 }
 
+/// What is known of a member's name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolution {
+    /// As the document has it.
+    pub name: String,
+    /// `address:port` in use; empty: it leads nowhere.
+    pub address: String,
+    /// All addresses last found; they stay in use when it cannot be resolved for a while.
+    pub addresses: Vec<String>,
+    /// What was wrong with the last question: `NXDOMAIN`; empty: nothing, or it was not asked for yet.
+    pub fault: String,
+    /// Milliseconds until it is asked for again; 0: it is being asked for now.
+    pub next_in_ms: u64,
+}
+
 /// One member.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MemberStats {
@@ -239,8 +254,11 @@ pub struct MemberStats {
     pub id: String,
     /// Its name.
     pub name: String,
-    /// `address:port`.
+    /// `address:port`; empty: its name leads nowhere.
     pub address: String,
+    /// What is known of its name; `None`: it has an address.
+    #[serde(default)]
+    pub resolution: Option<Resolution>,
     /// As in the document.
     pub weight: u16,
     /// As in the document.

@@ -4,7 +4,7 @@
 //! stands behind shared pointers that the next snapshot takes over for every object that keeps its id.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
@@ -16,11 +16,15 @@ use crate::limits::clients::Clients;
 use crate::limits::rules::Rules;
 use crate::limits::{Place, PoolLimits};
 use crate::member::{ListenerCell, MemberCell, MemberState, PerWorker, PoolCell};
+use crate::names::Addresses;
 use crate::persistence::{Persistence, Secret};
 use crate::proxy_protocol::Senders;
 
 /// Place of a pool in [`Snapshot::pools`].
 pub type PoolIndex = usize;
+
+/// Where a member is whose name leads nowhere: no connection can be made to port 0.
+const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
 /// One document, compiled.
 #[derive(Debug)]
@@ -163,8 +167,10 @@ pub struct MemberSlot {
     pub id: MemberId,
     /// Name, or the id if it has none.
     pub label: Arc<str>,
-    /// Where it listens.
+    /// Where it listens; means nothing unless it is [`Self::placed`].
     pub address: SocketAddr,
+    /// It has an address, or its name leads to one.
+    pub placed: bool,
     /// Share of new work, as the document says.
     pub weight: u16,
     /// The same with its share counted in ([`crate::balance::effective_weight`]): what algorithms use.
@@ -186,9 +192,14 @@ impl MemberSlot {
         effective_weight(self.weight, self.state.share_permille())
     }
 
+    /// Where it listens, if anywhere.
+    pub fn socket(&self) -> Option<SocketAddr> {
+        self.placed.then_some(self.address)
+    }
+
     /// True if a balancer may choose it.
     pub fn takes_new_work(&self) -> bool {
-        self.admin_state_up && self.effective_weight > 0
+        self.placed && self.admin_state_up && self.effective_weight > 0
     }
 }
 
@@ -203,11 +214,18 @@ impl Snapshot {
         Self { generation: 0, config: None, listeners: Box::default(), pools: Box::default(), secret }
     }
 
-    /// Compiles `config` for `workers` data threads, taking over what `previous` knows of objects that stay.
+    /// Compiles `config` for `workers` data threads, taking over what `previous` knows of objects that stay. No name
+    /// leads anywhere yet.
     pub fn build(config: Arc<LoadBalancer>, previous: &Self, workers: usize) -> Self {
+        Self::build_at(config, &Addresses::default(), previous, workers)
+    }
+
+    /// As [`Self::build`], with members by name at these `addresses`.
+    pub fn build_at(config: Arc<LoadBalancer>, addresses: &Addresses, previous: &Self, workers: usize) -> Self {
         let old_pools: HashMap<PoolId, &PoolSnapshot> = previous.pools.iter().map(|p| (p.id, p)).collect();
         let secret = previous.secret.child("load balancer", config.id.0);
-        let build = |pool: &config::Pool| build_pool(pool, old_pools.get(&pool.id).copied(), workers, &secret);
+        let build =
+            |pool: &config::Pool| build_pool(pool, addresses, old_pools.get(&pool.id).copied(), workers, &secret);
         let pools: Box<[_]> = config.pools.iter().map(build).collect();
         let place_of: HashMap<PoolId, PoolIndex> = pools.iter().enumerate().map(|(i, p)| (p.id, i)).collect();
         let listeners = config
@@ -247,6 +265,18 @@ impl Snapshot {
         self.pools.iter().for_each(|pool| pool.limits.queue.recheck());
     }
 
+    /// This snapshot with members by name at these `addresses`; `None` if none has moved. It is no new document: the
+    /// generation stays, and everything of members that stay.
+    pub fn moved(&self, addresses: &Addresses, workers: usize) -> Option<Self> {
+        let config = self.config.as_ref()?;
+        let mut slots = config.pools.iter().flat_map(|p| &p.members).zip(self.pools.iter().flat_map(|p| &p.members));
+        let is_moved = |(member, slot): (&config::Member, &MemberSlot)| addresses.socket(member) != slot.socket();
+        slots.any(is_moved).then(|| {
+            let next = Self::build_at(Arc::clone(config), addresses, self, workers);
+            Self { generation: self.generation, ..next }
+        })
+    }
+
     /// The listener of that id, if this snapshot has it.
     pub fn listener(&self, id: ListenerId) -> Option<&Arc<ListenerSnapshot>> {
         self.listeners.iter().find(|l| l.id == id)
@@ -282,13 +312,19 @@ fn build_listener(
     }
 }
 
-fn build_pool(pool: &config::Pool, old: Option<&PoolSnapshot>, workers: usize, secret: &Secret) -> PoolSnapshot {
+fn build_pool(
+    pool: &config::Pool,
+    addresses: &Addresses,
+    old: Option<&PoolSnapshot>,
+    workers: usize,
+    secret: &Secret,
+) -> PoolSnapshot {
     let old_members: HashMap<MemberId, &MemberSlot> =
         old.iter().flat_map(|p| p.members.iter()).map(|m| (m.id, m)).collect();
     let members: Box<[MemberSlot]> = pool
         .members
         .iter()
-        .map(|member| build_member(pool, member, old_members.get(&member.id).copied(), workers))
+        .map(|m| build_member(pool, m, addresses.socket(m), old_members.get(&m.id).copied(), workers))
         .collect();
     let group =
         |backup: bool, previous| Group::build(pool.lb_algorithm, &members, candidates(&members, backup), previous);
@@ -331,17 +367,27 @@ fn candidates(members: &[MemberSlot], backup: bool) -> Vec<MemberIndex> {
     of_group.map(|(i, _)| MemberIndex(i as u16)).collect()
 }
 
-fn build_member(pool: &config::Pool, member: &config::Member, old: Option<&MemberSlot>, workers: usize) -> MemberSlot {
+fn build_member(
+    pool: &config::Pool,
+    member: &config::Member,
+    socket: Option<SocketAddr>,
+    old: Option<&MemberSlot>,
+    workers: usize,
+) -> MemberSlot {
     // A member that moved to another address is the same to people, but not to sockets: its faults and the
     // work in flight belong to the old place.
-    let state = old.filter(|m| m.address == member.socket()).map(|m| Arc::clone(&m.state));
+    let state = old.filter(|m| m.socket() == socket).map(|m| Arc::clone(&m.state));
     let state: Arc<MemberState> = state.unwrap_or_default();
     state.slots.set_document(member.max_connections);
+    if socket.is_none() {
+        state.set_up(false);
+    }
     let (high, low) = member.id.0.as_u64_pair();
     MemberSlot {
         id: member.id,
         label: member.label().into(),
-        address: member.socket(),
+        address: socket.unwrap_or(NOWHERE),
+        placed: socket.is_some(),
         weight: member.weight,
         effective_weight: effective_weight(member.weight, state.share_permille()),
         backup: member.backup,

@@ -21,6 +21,7 @@ use crate::health::Minder;
 use crate::health::minder::{MonitorError, Prepared, QUESTIONS_MAX};
 use crate::listener::sockets::SocketBook;
 use crate::memory::Memory;
+use crate::names::Names;
 use crate::privilege;
 use crate::process::Process;
 use crate::tls::table::{Compiler, TlsError, TlsTable};
@@ -63,6 +64,8 @@ pub struct Instance {
     pub process: Arc<Process>,
     /// Knows how its members fare.
     pub minder: Minder,
+    /// Knows where members' names lead.
+    pub names: Names,
     workers: Mutex<Vec<WorkerHandle>>,
     tls: Mutex<Tls>,
     sockets: Mutex<SocketBook>,
@@ -78,6 +81,7 @@ impl Instance {
         Arc::new(Self {
             minder: Minder::new(Arc::clone(&process), pinger),
             process,
+            names: Names::default(),
             workers: Mutex::default(),
             tls: Mutex::default(),
             sockets: Mutex::default(),
@@ -108,9 +112,11 @@ impl Instance {
         }
         let began = Instant::now();
         let wanted = workers_for(&config);
-        let prepared = self.minder.prepare(&config)?;
+        let prepared = Arc::new(self.minder.prepare(&config)?);
         let tls = self.compile_tls(&config)?;
+        self.names.learn(&config).await;
         let published = self.publish(config, wanted, &prepared, &tls);
+        self.names.keep_to(self.process.snapshot.load().config.as_deref());
         // An offer is for the document that follows it; a port nobody accepts on must not stay open.
         self.forget_offers();
         let (orders, generation) = published?;
@@ -142,7 +148,7 @@ impl Instance {
         &self,
         config: LoadBalancer,
         wanted: usize,
-        prepared: &Prepared,
+        prepared: &Arc<Prepared>,
         tls: &Arc<TlsTable>,
     ) -> Result<(Vec<oneshot::Receiver<()>>, u64), ApplyError> {
         let mut book = lock(&self.sockets);
@@ -160,8 +166,10 @@ impl Instance {
         let changes = book.commit(sockets);
         let own = own_descriptors(&config, workers.len());
         self.process.room.resize(privilege::descriptor_limit(), own, member_connections_max(&config));
-        let mut snapshot = Snapshot::build(Arc::new(config), &self.process.snapshot.load(), workers.len());
-        self.minder.adopt(&snapshot, prepared);
+        let addresses = self.names.place(&config);
+        let mut snapshot =
+            Snapshot::build_at(Arc::new(config), &addresses, &self.process.snapshot.load(), workers.len());
+        self.minder.adopt(&snapshot, prepared, &addresses);
         if let Some(with_shares) = snapshot.rebuilt() {
             snapshot = with_shares;
         }
@@ -216,7 +224,25 @@ impl Instance {
 
     /// Puts the same document in force with the shares its members have now.
     pub fn republish(&self) {
-        let Some(snapshot) = self.process.snapshot.load().rebuilt() else { return };
+        if let Some(snapshot) = self.process.snapshot.load().rebuilt() {
+            self.republish_as(snapshot);
+        }
+    }
+
+    /// Puts the same document in force with members where their names lead now.
+    pub fn follow_names(&self) {
+        let before = self.process.snapshot.load_full();
+        let Some(config) = &before.config else { return };
+        let addresses = self.names.place(config);
+        let workers = lock(&self.workers).len();
+        let Some(snapshot) = before.moved(&addresses, workers) else {
+            return self.minder.explain(&addresses);
+        };
+        self.minder.follow(&before, &snapshot, &addresses);
+        self.republish_as(snapshot.rebuilt().unwrap_or(snapshot));
+    }
+
+    fn republish_as(&self, snapshot: Snapshot) {
         self.process.snapshot.store(Arc::new(snapshot));
         self.refresh_workers();
     }

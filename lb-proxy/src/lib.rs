@@ -14,6 +14,7 @@ pub mod http2;
 pub mod instance;
 pub mod listener;
 pub mod memory;
+pub mod names;
 pub mod observe;
 pub mod pace;
 pub mod persistence;

@@ -22,6 +22,7 @@
 
 pub mod binaries;
 pub mod client;
+pub mod dns;
 pub mod haproxy;
 pub mod health;
 pub mod load;

@@ -3,6 +3,7 @@
 //! Values of these types exist only as the result of [`crate::spec::read`] (or of deserialising
 //! what was serialised from one), so nobody above re-checks them. Names and defaults are Octavia's.
 
+pub mod address;
 pub mod limits;
 pub mod monitor;
 pub mod persistence;
@@ -15,6 +16,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+pub use address::{HostName, MemberAddress};
 
 use crate::id::{ListenerId, LoadBalancerId, MemberId, PoolId};
 use limits::ListenerLimits;
@@ -52,6 +55,9 @@ pub struct LoadBalancer {
     pub tags: Vec<String>,
     /// Data threads; `None`: one for each processor.
     pub workers: Option<u16>,
+    /// Who is asked where members' names lead; none: whom the machine asks. Extension.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resolvers: Vec<SocketAddr>,
     /// At least none; ports are distinct.
     pub listeners: Vec<Listener>,
     /// Every pool once, whether written inside a listener or shared.
@@ -393,7 +399,7 @@ impl fmt::Display for LbAlgorithm {
     }
 }
 
-/// One server: an address and a port with a weight.
+/// One server: an address (or a name that leads to one) and a port with a weight.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Member {
     /// Identity.
@@ -401,7 +407,7 @@ pub struct Member {
     /// What people call it; may be empty.
     pub name: String,
     /// Where it listens.
-    pub address: IpAddr,
+    pub address: MemberAddress,
     /// Where it listens, 1..=65535.
     pub protocol_port: u16,
     /// Share of new work, 0..=256; 0: none.
@@ -425,14 +431,14 @@ pub struct Member {
 }
 
 impl Member {
-    /// Where it listens.
-    pub fn socket(&self) -> SocketAddr {
-        SocketAddr::new(self.address, self.protocol_port)
+    /// Where it listens, if the document says so; `None`: where its name leads.
+    pub fn socket(&self) -> Option<SocketAddr> {
+        Some(SocketAddr::new(self.address.ip()?, self.protocol_port))
     }
 
-    /// Where it is asked whether it is well.
-    pub fn monitor_socket(&self) -> SocketAddr {
-        SocketAddr::new(self.monitor_address.unwrap_or(self.address), self.monitor_port.unwrap_or(self.protocol_port))
+    /// Where it is asked whether it is well while it listens at `address`.
+    pub fn monitor_socket(&self, address: IpAddr) -> SocketAddr {
+        SocketAddr::new(self.monitor_address.unwrap_or(address), self.monitor_port.unwrap_or(self.protocol_port))
     }
 
     /// Its name, or its id when it has none.

@@ -8,7 +8,7 @@
 //! limit and number of slots taken are one word, so nobody comes in unseen and no slot is given back unnoticed.
 
 pub mod cidr;
-#[cfg(all(test, not(feature = "loom")))]
+#[cfg(test)]
 mod client_tests;
 pub mod clients;
 mod line;

@@ -50,6 +50,7 @@ fn pools(instance: &Instance, snapshot: &Snapshot) -> Vec<PoolStats> {
         stats.persistence = persistence(slots, now);
         let shares = Shares::of(slots);
         for ((slot, member), stats) in slots.members.iter().zip(&pool.members).zip(&mut stats.members) {
+            stats.resolution = instance.names.resolution(member, slot.socket());
             stats.health = Some(look.member(pool, member, &shares, slot));
         }
         let members = stats.members.iter().filter_map(|member| Some(member.health.as_ref()?.operating_status));
@@ -165,7 +166,8 @@ fn member(pool: &PoolSnapshot, slot: &MemberSlot) -> MemberStats {
     MemberStats {
         name: if *slot.label == *id { String::new() } else { slot.label.to_string() },
         id,
-        address: slot.address.to_string(),
+        address: slot.socket().map_or_else(String::new, |socket| socket.to_string()),
+        resolution: None,
         weight: slot.weight,
         backup: slot.backup,
         admin_state_up: slot.admin_state_up,

@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use lb_control::events::visible;
 use lb_control::node::{ListenerStatus, MemberStatus, PoolStatus, Status};
-use lb_control::stats::{ListenerStats, MemberHealth, MemberStats, PersistenceStats, PoolStats, QueueStats, Stats};
+use lb_control::stats::{
+    ListenerStats, MemberHealth, MemberStats, PersistenceStats, PoolStats, QueueStats, Resolution, Stats,
+};
 use serde::Serialize;
 
 use crate::limits::{limits, shortage};
@@ -123,14 +125,24 @@ fn member(out: &mut String, m: &MemberStatus, indent: &str, is_last: bool, now_m
     } else {
         format!("{}:{}", m.address, m.protocol_port)
     };
+    let leads_to = |r: &Resolution| if r.address.is_empty() { "nowhere".to_owned() } else { r.address.clone() };
+    let at = m.resolution.iter().fold(at, |at, resolution| format!("{at} → {}", leads_to(resolution)));
     let backup = if m.backup { "  backup" } else { "" };
     let avoided = if m.avoided { "  avoided: it just failed" } else { "" };
     let (name, state) = (label(&m.name, &m.id), m.operating_status);
     let limit = m.max_connections.map_or_else(String::new, |most| format!("  {} of {most}", m.active_connections));
     let words = format!("weight {}{backup}{limit}  {state}{avoided}", m.weight);
     let _ = writeln!(out, "{indent}{} member {name}  {at}  {words}", branch(is_last));
+    let indent = format!("{indent}{}  ", if is_last { " " } else { "│" });
     if let Some(known) = &m.health {
-        health(out, known, &format!("{indent}{}  ", if is_last { " " } else { "│" }), now_ms);
+        health(out, known, &indent, now_ms);
+    }
+    if let Some(resolution) = m.resolution.as_ref().filter(|resolution| !resolution.fault.is_empty()) {
+        let next = match resolution.next_in_ms {
+            0 => "asking now".to_owned(),
+            ms => format!("asks again in {}", duration(ms)),
+        };
+        let _ = writeln!(out, "{indent}its name: {}; {next}", visible(&resolution.fault));
     }
 }
 
@@ -261,6 +273,7 @@ fn label(name: &str, id: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lb_control::node::ProvisioningStatus;
     use lb_control::stats::MonitorView;
     use lb_core::health::{Administrative, OperatingStatus, Operational};
 
@@ -272,6 +285,38 @@ mod tests {
         assert_eq!(queue(&known), "  nobody waits (longest wait 5.0 s; 7 queued, 2 timed out, 1 refused)");
         (known.waiting, known.oldest_ms) = (3, 1_500);
         assert!(queue(&known).starts_with("  3 waiting for 1.5 s ("));
+    }
+
+    #[test]
+    fn a_member_by_name_shows_where_it_is_and_what_is_wrong_with_its_name() {
+        let mut status = MemberStatus {
+            id: "1".into(),
+            name: "web-1".into(),
+            address: "app.example.com".into(),
+            protocol_port: 80,
+            weight: 1,
+            backup: false,
+            admin_state_up: true,
+            provisioning_status: ProvisioningStatus::Active,
+            operating_status: OperatingStatus::NoMonitor,
+            avoided: false,
+            active_connections: 0,
+            max_connections: None,
+            health: None,
+            resolution: Some(Resolution { address: "10.0.0.5:80".into(), ..Resolution::default() }),
+        };
+        let drawn = |status: &MemberStatus| {
+            let mut out = String::new();
+            member(&mut out, status, "", true, 0);
+            out
+        };
+        let line = "└─ member web-1  app.example.com:80 → 10.0.0.5:80  weight 1  NO_MONITOR\n";
+        assert_eq!(drawn(&status), line);
+        let resolution = status.resolution.as_mut().unwrap();
+        (resolution.fault, resolution.next_in_ms) = ("NXDOMAIN".into(), 4_200);
+        assert_eq!(drawn(&status), format!("{line}   its name: NXDOMAIN; asks again in 4.2 s\n"));
+        status.resolution = Some(Resolution::default());
+        assert!(drawn(&status).contains("app.example.com:80 → nowhere  weight"), "{}", drawn(&status));
     }
 
     #[test]

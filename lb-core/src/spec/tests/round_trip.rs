@@ -1,7 +1,7 @@
 //! Every legal configuration can be written as a document that is read as the same configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -67,6 +67,16 @@ fn addresses() -> impl Strategy<Value = IpAddr> {
     ]
 }
 
+fn member_addresses() -> impl Strategy<Value = MemberAddress> {
+    let name = "([a-z0-9_]([a-z0-9_-]{0,9}[a-z0-9_])?\\.){0,3}[a-z]{1,9}\\.?";
+    prop_oneof![addresses().prop_map(MemberAddress::Ip), name.prop_map(|name| name.parse().unwrap())]
+}
+
+fn resolvers() -> impl Strategy<Value = Vec<SocketAddr>> {
+    let socket = (addresses(), 1u16..).prop_map(|(address, port)| SocketAddr::new(address, port));
+    prop::collection::btree_set(socket, 0..3).prop_map(|all| all.into_iter().collect())
+}
+
 fn limits() -> impl Strategy<Value = u64> {
     prop_oneof![Just(0), Just(TIMEOUT_MS_MAX), 0..=TIMEOUT_MS_MAX]
 }
@@ -101,7 +111,7 @@ fn logs(http: bool) -> impl Strategy<Value = LogSettings> {
 
 fn members() -> impl Strategy<Value = Member> {
     let identity = (any::<u128>(), words(), prop::collection::vec(words(), 0..3));
-    let place = (addresses(), 1u16.., 0..=WEIGHT_MAX, any::<bool>(), any::<bool>());
+    let place = (member_addresses(), 1u16.., 0..=WEIGHT_MAX, any::<bool>(), any::<bool>());
     let monitor = (prop::option::of(addresses()), prop::option::of(1u16..));
     let limit = prop::option::of(1..=MAX_CONNECTIONS_MAX);
     (identity, place, monitor, limit).prop_map(|((id, name, tags), place, monitor, max_connections)| {
@@ -242,11 +252,12 @@ fn listeners() -> impl Strategy<Value = (Listener, usize)> {
 
 fn load_balancers() -> impl Strategy<Value = LoadBalancer> {
     let identity = (any::<u128>(), words(), paragraphs(), prop::option::of(words()), prop::option::of("[a-z]{1,9}"));
-    let rest = (addresses(), any::<bool>(), prop::option::of(1..=WORKERS_MAX), prop::collection::vec(words(), 0..3));
+    let tags = prop::collection::vec(words(), 0..3);
+    let rest = (addresses(), any::<bool>(), prop::option::of(1..=WORKERS_MAX), tags, resolvers());
     let parts = (prop::collection::vec(listeners(), 0..5), prop::collection::vec(pools(), 0..4));
     (identity, rest, parts).prop_map(|(identity, rest, (listeners, pools))| {
         let (id, name, description, project_id, vip_network) = identity;
-        let (vip_address, admin_state_up, workers, tags) = rest;
+        let (vip_address, admin_state_up, workers, tags, resolvers) = rest;
         let mut config = LoadBalancer {
             id: LoadBalancerId(Uuid::from_u128(id)),
             name,
@@ -257,6 +268,7 @@ fn load_balancers() -> impl Strategy<Value = LoadBalancer> {
             admin_state_up,
             tags,
             workers,
+            resolvers,
             listeners: Vec::new(),
             pools,
         };
@@ -273,8 +285,8 @@ fn make_legal(config: &mut LoadBalancer, listeners: Vec<(Listener, usize)>) {
     for pool in &mut config.pools {
         let (mut names, mut sockets) = (BTreeSet::new(), BTreeSet::new());
         pool.members.retain(|member| {
-            member.address != vip
-                && sockets.insert(member.socket())
+            member.address != MemberAddress::Ip(vip)
+                && (member.socket().is_none_or(|socket| sockets.insert(socket)))
                 && (member.name.is_empty() || names.insert(member.name.clone()))
         });
     }

@@ -32,7 +32,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::tree::NodeId;
-use super::{LISTENERS_MAX, POOLS_MAX};
+use super::{LISTENERS_MAX, POOLS_MAX, RESOLVERS_MAX};
 use crate::config::WORKERS_MAX;
 use crate::id::LoadBalancerId;
 
@@ -87,4 +87,8 @@ pub(super) struct LoadBalancer {
     /// Extension: data threads. Default: one for each processor.
     #[schemars(range(min = 1, max = WORKERS_MAX))]
     pub(super) workers: Option<u16>,
+    /// Extension: DNS servers (`10.0.0.53`, or `10.0.0.53:5353`) that are asked for members' names. Default: those of
+    /// `/etc/resolv.conf`, after `/etc/hosts`.
+    #[schemars(length(max = RESOLVERS_MAX))]
+    pub(super) resolvers: Option<Vec<Line>>,
 }

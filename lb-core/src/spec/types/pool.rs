@@ -131,7 +131,7 @@ pub(in crate::spec) enum LbAlgorithm {
     SourceIp,
 }
 
-/// One server: an address and a port with a weight.
+/// One server: an address (or a name that leads to one) and a port with a weight.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::spec) struct Member {
@@ -142,7 +142,7 @@ pub(in crate::spec) struct Member {
     pub(in crate::spec) id: Option<MemberId>,
     /// What people call it.
     pub(in crate::spec) name: Option<Line>,
-    /// Its IPv4 or IPv6 address. Host names are not supported.
+    /// Its IPv4 or IPv6 address. Extension: or a host name, which is resolved again and again.
     #[schemars(with = "Line")]
     pub(in crate::spec) address: Option<Line>,
     /// Its port.

@@ -6,6 +6,7 @@
 mod address;
 mod cipher_suites;
 mod file;
+mod host;
 mod limits;
 mod listener;
 mod log;
@@ -49,6 +50,7 @@ impl Border<'_> {
         let at = document.at;
         let vip_address = self.address(at, "vip_address", document.vip_address.as_ref());
         self.vip_is_ipv6 = vip_address.map(|address| address.is_ipv6());
+        let resolvers = self.resolvers(at, document.resolvers.as_deref().unwrap_or_default());
         let name = line(document.name);
         let id = document.id.unwrap_or_else(|| match vip_address {
             Some(address) if name.is_empty() => LoadBalancerId::for_name(&address.to_string()),
@@ -82,6 +84,7 @@ impl Border<'_> {
             admin_state_up: document.admin_state_up.unwrap_or(true),
             tags: lines(document.tags),
             workers: document.workers,
+            resolvers: resolvers?,
             listeners,
             pools: self.pools.into_iter().map(|pool| pool.config).collect::<Option<_>>()?,
         })

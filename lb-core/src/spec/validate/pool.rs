@@ -122,23 +122,25 @@ impl Border<'_> {
         let mut members = Vec::with_capacity(written.len());
         for member in written {
             let at = member.at;
-            let address = self.address(at, "address", member.address.as_ref());
+            let address = self.member_address(at, member.address.as_ref());
             let monitor_address = self.address(at, "monitor_address", member.monitor_address.as_ref());
             let name = line(member.name);
             let mut doubled = pool.doubled | self.doubled_name("member", at, &name, |b| &mut b.unique.member_names);
             let (Some(address), Some(protocol_port)) = (address, member.protocol_port) else {
                 continue;
             };
-            let socket = SocketAddr::new(address, protocol_port);
-            sockets.push((at, socket));
-            if let Some(first) = taken.before(socket, self.tree.spot_of(at, "address").line()) {
+            let socket = address.ip().map(|address| SocketAddr::new(address, protocol_port));
+            sockets.extend(socket.map(|socket| (at, socket)));
+            // Several members may have one name: they get different addresses.
+            let line = self.tree.spot_of(at, "address").line();
+            if let Some((socket, first)) = socket.and_then(|socket| Some((socket, taken.before(socket, line)?))) {
                 let help = "a member is in its pool once: give it a higher weight for more work";
                 self.doubled_value(at, "address", format_args!("{socket}"), first, help);
                 doubled = true;
             }
             let explicit = member.id.is_some();
             let id = member.id.unwrap_or_else(|| match name.as_str() {
-                "" => MemberId::derived(pool.id.0, &socket.to_string()),
+                "" => MemberId::derived(pool.id.0, &address.with_port(protocol_port)),
                 name => MemberId::derived(pool.id.0, name),
             });
             let identity = Identity { kind: "member", at, id: id.0, explicit, doubled };

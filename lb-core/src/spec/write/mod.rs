@@ -27,6 +27,7 @@ pub fn write(config: &LoadBalancer) -> Value {
     put(&mut body, "project_id", config.project_id.as_deref());
     put(&mut body, "vip_subnet_id", config.vip_network.as_deref());
     put(&mut body, "workers", config.workers);
+    put(&mut body, "resolvers", (!config.resolvers.is_empty()).then_some(&config.resolvers));
     json!({ "loadbalancer": body })
 }
 
