@@ -93,6 +93,8 @@ pub enum EventKind {
     NetworkLost,
     /// The network is back.
     NetworkBack,
+    /// A data plane ran short of descriptors or memory and turns the newest clients away, or has enough again.
+    Shortage,
     /// Certificates or keys were read anew: what is shown changed, or could not be changed.
     Certificates,
     /// A certificate is about to expire, or has.

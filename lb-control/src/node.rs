@@ -30,7 +30,7 @@ use crate::client::{Client, ClientError};
 use crate::events::{Event, Events};
 use crate::instance::{Failed, Imported, Refused};
 use crate::lines::Lines;
-use crate::stats::{MemberHealth, PersistenceStats, QueueStats, Resolution, Stats};
+use crate::stats::{LimitStats, MemberHealth, PersistenceStats, QueueStats, Resolution, ShortageStats, Stats};
 
 /// Where the agent listens unless it is told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/weir/agent.sock";
@@ -148,6 +148,9 @@ pub struct ListenerStatus {
     pub provisioning_status: ProvisioningStatus,
     /// Does it work?
     pub operating_status: OperatingStatus,
+    /// What its limits did since its data plane began.
+    #[serde(default)]
+    pub limits: LimitStats,
     /// Where its traffic goes.
     pub pools: Vec<PoolStatus>,
 }
@@ -249,6 +252,9 @@ pub struct InstanceStatus {
     pub last_exit: Option<String>,
     /// Why it is not as it should be, when it is not.
     pub fault: Option<String>,
+    /// What it ran short of, and whom it turned away for it.
+    #[serde(default)]
+    pub shortage: ShortageStats,
 }
 
 /// Is the agent well?

@@ -12,6 +12,8 @@ use crate::balance::{Asks, Group, MemberIndex, effective_weight};
 use crate::config::monitor::{Observation, OnMarkedDown, ProxyVersion};
 use crate::config::{self, ListenerProtocol, LoadBalancer, LogSettings};
 use crate::id::{ListenerId, MemberId, PoolId};
+use crate::limits::clients::Clients;
+use crate::limits::rules::Rules;
 use crate::limits::{Place, PoolLimits};
 use crate::member::{ListenerCell, MemberCell, MemberState, PerWorker, PoolCell};
 use crate::names::Addresses;
@@ -70,6 +72,10 @@ pub struct ListenerSnapshot {
     pub proxy_protocol: Option<Box<Senders>>,
     /// Connections open, of all workers: what the limit is held against.
     pub admitted: Arc<AtomicU32>,
+    /// Its other limits.
+    pub limits: Rules,
+    /// Who is there, when clients are held to limits of their own.
+    pub clients: Arc<Clients>,
     /// Figures, one writer each.
     pub cells: PerWorker<ListenerCell>,
 }
@@ -313,6 +319,8 @@ fn build_listener(
         error_pages: Arc::new(listener.error_pages.clone()),
         proxy_protocol: listener.proxy_protocol.as_ref().map(|written| Box::new(Senders::new(written))),
         admitted: old.map(|l| Arc::clone(&l.admitted)).unwrap_or_default(),
+        limits: Rules::new(&listener.limits),
+        clients: old.map(|l| Arc::clone(&l.clients)).unwrap_or_default(),
         cells: old.map_or_else(|| PerWorker::new(workers), |l| l.cells.grown(workers)),
     }
 }

@@ -10,7 +10,7 @@ use lb_control::events::{Event, EventKind, Subject};
 use lb_control::handoff::{HandoffStore, Sockets};
 use lb_control::instance::Applied;
 use lb_control::listen::ListenError;
-use lb_core::config::{LoadBalancer, WORKERS_MAX};
+use lb_core::config::{LoadBalancer, Pool, WORKERS_MAX};
 use lb_core::persistence::Secret;
 use lb_core::snapshot::Snapshot;
 use lb_core::spec::{self, Mistakes};
@@ -18,9 +18,11 @@ use lb_health::Pinger;
 use tokio::sync::{Notify, oneshot};
 
 use crate::health::Minder;
-use crate::health::minder::{MonitorError, Prepared};
+use crate::health::minder::{MonitorError, Prepared, QUESTIONS_MAX};
 use crate::listener::sockets::SocketBook;
+use crate::memory::Memory;
 use crate::names::Names;
+use crate::privilege;
 use crate::process::Process;
 use crate::tls::table::{Compiler, TlsError, TlsTable};
 use crate::worker::{self, Order, WorkerHandle};
@@ -72,10 +74,10 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Serves nothing yet. `pinger` was opened while root was still held, if it ever was. `secret`: what cookies are made
-    /// unforgeable with.
-    pub fn new(pinger: Pinger, secret: Secret) -> Arc<Self> {
-        let process = Arc::new(Process::new(usize::from(WORKERS_MAX), secret));
+    /// Serves nothing yet, within `memory`. `pinger` was opened while root was still held, if it ever was. `secret`: what
+    /// cookies are made unforgeable with.
+    pub fn new(pinger: Pinger, memory: Memory, secret: Secret) -> Arc<Self> {
+        let process = Arc::new(Process::new(usize::from(WORKERS_MAX), memory, secret));
         Arc::new(Self {
             minder: Minder::new(Arc::clone(&process), pinger),
             process,
@@ -162,6 +164,8 @@ impl Instance {
         let addresses: Vec<_> = config.sockets().collect();
         let sockets = book.prepare(&addresses, wanted, workers.len())?;
         let changes = book.commit(sockets);
+        let own = own_descriptors(&config, workers.len());
+        self.process.room.resize(privilege::descriptor_limit(), own, member_connections_max(&config));
         let addresses = self.names.place(&config);
         let mut snapshot =
             Snapshot::build_at(Arc::new(config), &addresses, &self.process.snapshot.load(), workers.len());
@@ -345,6 +349,24 @@ pub fn workers_for(config: &LoadBalancer) -> usize {
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     config.workers.map_or(processors, usize::from).clamp(1, usize::from(WORKERS_MAX))
 }
+
+/// Descriptors that `config` takes before the first client comes: the process's own and those of operators and the agent that ask
+/// it; each worker's; listening sockets, kept, accepted on, handed on and with a client that waits; logs; and members' checks.
+fn own_descriptors(config: &LoadBalancer, workers: usize) -> u64 {
+    let asked = |pool: &Pool| pool.members.len() * (pool.monitors.len() + usize::from(pool.agent_check.is_some()));
+    let checks = config.pools.iter().map(asked).sum::<usize>().min(QUESTIONS_MAX);
+    let listeners = config.listeners.len();
+    (OWN_DESCRIPTORS + workers * WORKER_DESCRIPTORS + listeners * (4 * workers + 1) + checks) as u64
+}
+
+/// Connections to members there can be at once, in use and kept; `None`: some member has no limit.
+fn member_connections_max(config: &LoadBalancer) -> Option<u64> {
+    let members = config.pools.iter().flat_map(|pool| &pool.members);
+    members.map(|member| member.max_connections.map(|most| 2 * u64::from(most))).sum()
+}
+
+const OWN_DESCRIPTORS: usize = 64;
+const WORKER_DESCRIPTORS: usize = 8;
 
 /// A panic while the lock was held would have left plain values behind: they are still good.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

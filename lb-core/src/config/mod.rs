@@ -5,6 +5,7 @@
 
 pub mod address;
 mod algorithm;
+pub mod limits;
 pub mod monitor;
 pub mod persistence;
 pub mod proxy_protocol;
@@ -23,6 +24,7 @@ pub use algorithm::{
 };
 
 use crate::id::{ListenerId, LoadBalancerId, MemberId, PoolId};
+use limits::ListenerLimits;
 use monitor::{AgentCheck, HealthMonitor, Observation, OnMarkedDown, ProxyVersion};
 use persistence::SessionPersistence;
 use proxy_protocol::ProxyProtocol;
@@ -204,6 +206,9 @@ pub struct Listener {
     /// TLS, for `TERMINATED_HTTPS` and nothing else.
     #[serde(default)]
     pub tls: Option<tls::ListenerTls>,
+    /// What it lets nobody exceed.
+    #[serde(default)]
+    pub limits: ListenerLimits,
     /// Labels; recorded, not interpreted.
     pub tags: Vec<String>,
 }

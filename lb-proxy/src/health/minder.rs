@@ -25,7 +25,7 @@ use crate::instance::Instance;
 use crate::process::Process;
 
 /// Questions under way at once; more wait for their turn. Each holds a descriptor.
-const QUESTIONS_MAX: usize = 1024;
+pub const QUESTIONS_MAX: usize = 1024;
 /// How long the minder sleeps when nothing is due.
 const FAR: Duration = Duration::from_secs(3600);
 
@@ -461,7 +461,11 @@ mod tests {
     /// A probe of ours that falls over is asked again, and its member stays up.
     #[tokio::test]
     async fn a_question_that_panics_is_our_fault_and_asked_again() {
-        let instance = Instance::new(Pinger::open_ahead(), lb_core::persistence::Secret::default());
+        let instance = Instance::new(
+            Pinger::open_ahead(),
+            crate::memory::Memory::unbounded(),
+            lb_core::persistence::Secret::default(),
+        );
         let text = "loadbalancer: {vip_address: 127.0.0.1, pools: [{name: a, protocol: TCP, lb_algorithm: SOURCE_IP, \
                     members: [{name: m, address: 127.0.0.1, protocol_port: 1}], healthmonitor: {type: TCP, delay: 0.1, \
                     timeout: 0.1, max_retries: 1, max_retries_down: 1}, agent_check: {port: 2, delay: 0.1}}]}";

@@ -21,10 +21,14 @@ use crate::{http, http2};
 /// Shakes hands with a client and serves it. `first`: what it said already.
 pub async fn serve(downstream: Downstream, stream: Stream, tls: Arc<ServerTls>, first: Option<Buffer>) {
     // The handshake's state is large, and gone before the first request.
-    match Box::pin(accept(&downstream, stream, &tls, first)).await {
-        Ok(stream) if speaks_h2(&stream) => Box::pin(http2::connection::serve(downstream, stream, Vec::new())).await,
-        Ok(stream) => http::session::serve(downstream, stream, None).await,
-        Err(ending) => close_books(&downstream, ending),
+    let shaken = downstream.ticket.unless_shed(Box::pin(accept(&downstream, stream, &tls, first)).as_mut()).await;
+    match shaken {
+        Some(Ok(stream)) if speaks_h2(&stream) => {
+            Box::pin(http2::connection::serve(downstream, stream, Vec::new())).await;
+        }
+        Some(Ok(stream)) => http::session::serve(downstream, stream, None).await,
+        Some(Err(ending)) => close_books(&downstream, ending),
+        None => downstream.note_shed(),
     }
 }
 

@@ -9,6 +9,7 @@ use lb_control::stats::{
 };
 use serde::Serialize;
 
+use crate::limits::{limits, shortage};
 use crate::output::table;
 
 /// A status as its JSON spells it.
@@ -49,7 +50,8 @@ pub(crate) fn status(status: &Status, now_ms: u64) -> String {
     let words = format!("{} {}", word(&lb.provisioning_status), lb.operating_status);
     let _ = writeln!(out, "{} {}  {words}", label(&lb.name, &lb.id), lb.vip_address);
     let _ = writeln!(out, "│  {} ({runs}, {} restarts)", instance.namespace, instance.restarts);
-    for (what, words) in [("last exit", &instance.last_exit), ("fault", &instance.fault)] {
+    let short = Some(shortage(&instance.shortage)).filter(|words| !words.is_empty());
+    for (what, words) in [("last exit", &instance.last_exit), ("fault", &instance.fault), ("shortage", &short)] {
         if let Some(words) = words {
             let _ = writeln!(out, "│  {what}: {words}");
         }
@@ -68,6 +70,10 @@ fn listener(out: &mut String, l: &ListenerStatus, is_last: bool, now_ms: u64) {
     let name = label(&l.name, &l.id);
     let state = l.operating_status;
     let _ = writeln!(out, "{} listener {name}  {} :{}  {state}", branch(is_last), l.protocol, l.protocol_port);
+    let did = limits(&l.limits);
+    if !did.is_empty() {
+        let _ = writeln!(out, "{}   limits: {did}", if is_last { " " } else { "│" });
+    }
     for (i, p) in l.pools.iter().enumerate() {
         pool(out, p, if is_last { "   " } else { "│  " }, i + 1 == l.pools.len(), now_ms);
     }
@@ -179,6 +185,16 @@ pub(crate) fn stats(name: &str, stats: &Stats) -> String {
         stats.active_connections,
         stats.log_lines_dropped
     );
+    let short = shortage(&stats.shortage);
+    if !short.is_empty() {
+        let _ = writeln!(out, "shortage: {short}");
+    }
+    for l in &stats.listeners {
+        let did = limits(&l.limits);
+        if !did.is_empty() {
+            let _ = writeln!(out, "limits of {}: {did}", label(&l.name, &l.id));
+        }
+    }
     let listener = |l: &ListenerStats| {
         let numbers = [
             l.active_connections,
