@@ -29,7 +29,7 @@ use crate::client::{Client, ClientError};
 use crate::events::{Event, Events};
 use crate::instance::{Failed, Refused};
 use crate::lines::Lines;
-use crate::stats::{MemberHealth, Stats};
+use crate::stats::{CertificateStats, MemberHealth, Stats};
 
 /// Where the agent listens unless it is told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/weir/agent.sock";
@@ -128,6 +128,9 @@ pub struct LoadBalancerStatus {
     pub listeners: Vec<ListenerStatus>,
     /// Pools no listener names.
     pub unused_pools: Vec<PoolStatus>,
+    /// Certificates that are shown, the first to end first.
+    #[serde(default)]
+    pub certificates: Vec<CertificateStats>,
 }
 
 /// One listener with its pools.

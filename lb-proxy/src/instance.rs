@@ -10,16 +10,19 @@ use lb_control::events::{Event, EventKind, Subject};
 use lb_control::handoff::{HandoffStore, Sockets};
 use lb_control::instance::Applied;
 use lb_control::listen::ListenError;
+use lb_control::stats::CertificateStats;
 use lb_core::config::{LoadBalancer, WORKERS_MAX};
 use lb_core::snapshot::Snapshot;
 use lb_core::spec::{self, Mistakes};
+use lb_core::time::Millis;
 use lb_health::Pinger;
 use tokio::sync::{Notify, oneshot};
 
-use crate::health::Minder;
 use crate::health::minder::{MonitorError, Prepared};
+use crate::health::{Minder, timeline};
 use crate::listener::sockets::SocketBook;
 use crate::process::Process;
+use crate::tls::countdown::{self, Countdown};
 use crate::tls::table::{Compiler, TlsError, TlsTable};
 use crate::worker::{self, Order, WorkerHandle};
 
@@ -51,6 +54,14 @@ pub enum ApplyError {
 struct Tls {
     compiler: Compiler,
     table: Arc<TlsTable>,
+    countdown: Countdown,
+}
+
+impl Tls {
+    fn publish(&mut self, table: Arc<TlsTable>) {
+        self.table = table;
+        self.countdown.hasten();
+    }
 }
 
 /// See the module.
@@ -91,7 +102,9 @@ impl Instance {
         book.commit(prepared);
         book.forget_holders();
         // Keys may be for root alone to read.
-        lock(&self.tls).compiler.compile(config)?;
+        let mut tls = lock(&self.tls);
+        let Tls { compiler, table, .. } = &mut *tls;
+        *table = Arc::new(compiler.compile(config, table)?);
         Ok(())
     }
 
@@ -104,8 +117,8 @@ impl Instance {
         }
         let began = Instant::now();
         let wanted = workers_for(&config);
-        let prepared = self.minder.prepare(&config)?;
         let tls = self.compile_tls(&config)?;
+        let prepared = self.minder.prepare(&config, &tls)?;
         let published = self.publish(config, wanted, &prepared, &tls);
         // An offer is for the document that follows it; a port nobody accepts on must not stay open.
         self.forget_offers();
@@ -119,8 +132,9 @@ impl Instance {
     }
 
     fn compile_tls(&self, config: &LoadBalancer) -> Result<Arc<TlsTable>, TlsError> {
-        let compiler = &mut lock(&self.tls).compiler;
-        let compiled = compiler.compile(config);
+        let mut tls = lock(&self.tls);
+        let Tls { compiler, table, .. } = &mut *tls;
+        let compiled = compiler.compile(config, table);
         compiler.files.forget();
         compiled.map(Arc::new)
     }
@@ -152,7 +166,7 @@ impl Instance {
         }
         let sinks: Vec<_> = snapshot.listeners.iter().map(|l| self.process.log.register(&l.log)).collect();
         let generation = snapshot.generation;
-        lock(&self.tls).table = Arc::clone(tls);
+        lock(&self.tls).publish(Arc::clone(tls));
         self.process.snapshot.store(Arc::new(snapshot));
         let mut waiting = Vec::with_capacity(workers.len());
         for (worker, changes) in workers.iter().zip(changes) {
@@ -175,11 +189,17 @@ impl Instance {
     pub fn renew_tls(&self) -> Result<(), TlsError> {
         let Some(config) = self.process.snapshot.load().config.clone() else { return Ok(()) };
         let mut tls = lock(&self.tls);
-        let compiled = tls.compiler.compile(&config);
-        tls.compiler.files.forget();
+        let Tls { compiler, table, .. } = &mut *tls;
+        let compiled = compiler.compile(&config, table);
+        compiler.files.forget();
         match compiled {
             Ok(table) => {
-                tls.table = Arc::new(table);
+                let table = Arc::new(table);
+                tls.publish(Arc::clone(&table));
+                // Members are asked with what they are shown. What cannot be read for a monitor stays as it was.
+                if let Ok(prepared) = self.minder.prepare(&config, &table) {
+                    self.minder.adopt(&self.process.snapshot.load(), &prepared);
+                }
                 self.tell_certificates(&config, "read anew", "");
             }
             Err(error) => {
@@ -189,7 +209,26 @@ impl Instance {
         }
         drop(tls);
         self.refresh_workers();
+        self.minder.wake();
         Ok(())
+    }
+
+    /// Certificates in use, the first to end first.
+    pub fn certificates(&self) -> Vec<CertificateStats> {
+        let Some(config) = self.process.snapshot.load().config.clone() else { return Vec::new() };
+        let table = Arc::clone(&lock(&self.tls).table);
+        countdown::listed(&table, &config)
+    }
+
+    /// Tells of certificates that are about to end, if it is time to look. Returns when it will be again.
+    pub fn count_down(&self) -> Option<Millis> {
+        let config = self.process.snapshot.load().config.clone()?;
+        let mut tls = lock(&self.tls);
+        let Tls { table, countdown, .. } = &mut *tls;
+        let (news, next) = countdown.look(table, &config, self.process.now(), timeline::unix_ms());
+        drop(tls);
+        news.into_iter().for_each(|event| self.minder.timeline.tell(event));
+        next
     }
 
     fn tell_certificates(&self, config: &LoadBalancer, new: &str, reason: &str) {
