@@ -18,4 +18,5 @@ mod process;
 mod proxy_protocol;
 mod reload;
 mod tidy;
+mod tls;
 mod words;

@@ -175,7 +175,7 @@ mod tests {
         assert!(refused.ends_with("own.pem: is a folder: name a file in it"), "{refused}");
         // Nor is one whose files somebody else has read for us.
         std::fs::remove_dir(folder.path().join("own.pem")).unwrap();
-        let mut compiler = Compiler::default();
+        let compiler = Compiler::default();
         let within = folder.path().join("own.pem/a.pem");
         compiler.files.give([(within, crate::tls::tests::bundle("weir.test").0)].into());
         let refused = compiler.compile(&config, &TlsTable::default()).unwrap_err().to_string();

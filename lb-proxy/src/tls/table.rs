@@ -7,26 +7,21 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use lb_core::config::tls::{ListenerTls, PoolTls};
 use lb_core::config::{Listener, LoadBalancer, Pool};
 use lb_core::id::{ListenerId, PoolId};
-use rustls::crypto::aws_lc_rs;
-use rustls::server::ProducesTickets;
 
-use super::certificate::{BadFile, Certificate};
+use super::certificate::Certificate;
 use super::files::Files;
 use super::member::{MemberTls, MemberTlsError};
-use super::server::ServerTls;
+use super::server::{ServerTls, ServerTlsError};
 
 /// Why the TLS of a document cannot be put in force.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A listener's.
     #[error("TLS of listener {0}: {1}")]
-    Listener(String, BadFile),
+    Listener(String, ServerTlsError),
     /// A pool's.
     #[error("TLS of pool {0}: {1}")]
     Pool(String, MemberTlsError),
-    /// There are no random numbers for keys.
-    #[error("cannot make keys for session tickets: {0}")]
-    Tickets(rustls::Error),
 }
 
 /// See the module.
@@ -58,8 +53,6 @@ pub enum Shows {
 pub struct Compiler {
     /// Where keys and certificates come from.
     pub files: Files,
-    /// Seals sessions, once there is a listener with TLS.
-    tickets: Option<Arc<dyn ProducesTickets>>,
 }
 
 impl TlsTable {
@@ -90,7 +83,7 @@ impl Compiler {
     ///
     /// A certificate that has expired is refused in place of one that is served; at the very start it is served, because
     /// nothing would be otherwise.
-    pub fn compile(&mut self, config: &LoadBalancer, in_force: &TlsTable) -> Result<TlsTable, TlsError> {
+    pub fn compile(&self, config: &LoadBalancer, in_force: &TlsTable) -> Result<TlsTable, TlsError> {
         let listeners: Result<_, _> =
             config.listeners.iter().map(|listener| self.listener(listener, in_force)).collect();
         let pools: Result<_, _> = config.pools.iter().map(|pool| self.pool(pool, in_force)).collect();
@@ -98,32 +91,28 @@ impl Compiler {
     }
 
     fn listener(
-        &mut self,
+        &self,
         listener: &Listener,
         in_force: &TlsTable,
     ) -> Result<Option<Entry<ListenerId, ListenerTls, ServerTls>>, TlsError> {
         let Some(says) = &listener.tls else { return Ok(None) };
-        let tickets = match &self.tickets {
-            Some(tickets) => Arc::clone(tickets),
-            None => {
-                let made = aws_lc_rs::Ticketer::new().map_err(TlsError::Tickets)?;
-                Arc::clone(self.tickets.insert(made))
-            }
-        };
         let before = in_force.listeners.iter().flatten().find(|entry| entry.id == listener.id);
-        let failed = |bad| TlsError::Listener(listener.label(), bad);
-        let made = match (ServerTls::compile(says, &self.files, &tickets), before) {
+        let failed = |error| TlsError::Listener(listener.label(), error);
+        let known = before.map(|known| &*known.made);
+        let made = match (ServerTls::compile(says, &self.files, known), before) {
             (Ok(compiled), Some(known)) => {
                 let is_shown = |c: &&Certificate| known.made.certificates.iter().any(|k| k.key.cert == c.key.cert);
                 for fresh in compiled.certificates.iter().filter(|c| !is_shown(c)) {
-                    fresh.still_good(now()).map_err(failed)?;
+                    fresh.still_good(now()).map_err(|bad| failed(bad.into()))?;
                 }
                 Arc::new(compiled)
             }
             (Ok(compiled), None) => Arc::new(compiled),
             // What may not be read any more, now that root is given up, is still known.
-            (Err(bad), Some(known)) if bad.is_forbidden() && known.says == *says => Arc::clone(&known.made),
-            (Err(bad), _) => return Err(failed(bad)),
+            (Err(ServerTlsError::File(bad)), Some(known)) if bad.is_forbidden() && known.says == *says => {
+                Arc::clone(&known.made)
+            }
+            (Err(error), _) => return Err(failed(error)),
         };
         Ok(Some(Entry { id: listener.id, says: says.clone(), made }))
     }
