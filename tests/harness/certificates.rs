@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use rcgen::DnType;
 use rcgen::{
@@ -51,6 +52,8 @@ pub enum Term {
     Expired,
     /// It begins in 2090.
     NotYet,
+    /// It ends in so many seconds.
+    Seconds(u64),
 }
 
 /// What a certificate is for.
@@ -122,6 +125,10 @@ impl Authority {
         (params.not_before, params.not_after) = match wish.term {
             Term::Good => (date_time_ymd(2020, 1, 2), date_time_ymd(2080, 3, 4)),
             Term::Expired => (date_time_ymd(2019, 1, 2), date_time_ymd(2020, 3, 4)),
+            Term::Seconds(left) => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+                (date_time_ymd(2020, 1, 2), date_time_ymd(1970, 1, 1) + now + Duration::from_secs(left))
+            }
             Term::NotYet => (date_time_ymd(2090, 1, 2), date_time_ymd(2091, 3, 4)),
         };
         params.use_authority_key_identifier_extension = true;

@@ -25,6 +25,7 @@
 pub mod binaries;
 pub mod certificates;
 pub mod client;
+pub mod dns;
 pub mod haproxy;
 pub mod health;
 pub mod load;

@@ -94,3 +94,15 @@ fn of_two_key_types_each_client_gets_the_one_it_can_verify() {
         assert!(text.contains(bits), "{words:?}: {text}");
     }
 }
+
+/// One rule routes, and the name asked for in the handshake is not it (threats T5).
+#[test]
+fn the_host_of_a_request_counts_whatever_name_was_asked_for() {
+    let play = Play::new(many);
+    let mut client = play.clients().connect(play.vip(), "a.test").unwrap();
+    for host in ["a.test", "single.test", "else.where"] {
+        let text = client.get(host, "/echo").unwrap().text();
+        assert!(text.to_ascii_lowercase().contains(&format!("host: {host}\r\n")), "{text}");
+    }
+    assert_eq!(play.weir.control.listener().tls_handshakes, 1);
+}

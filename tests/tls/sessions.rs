@@ -2,7 +2,7 @@
 //! slip past what it has to show.
 
 use serde_json::{Value, json};
-use weir_tests::certificates::{Authority, Signed};
+use weir_tests::certificates::{Authority, Signed, Term, Wish};
 use weir_tests::place::Place;
 use weir_tests::setup::Setup;
 use weir_tests::tls::Trusting;
@@ -137,4 +137,24 @@ fn a_resumed_session_is_still_the_same_client() {
         assert_eq!(client.is_resumed(), resumed);
         assert!(text.contains("X-SSL-Client-CN: good.test\r\n"), "{text}");
     }
+}
+
+/// Each resumed session gives a ticket for the next: without a look at its end, a certificate would last for ever.
+#[test]
+fn a_certificate_that_has_ended_cannot_be_resumed() {
+    let clients = Authority::new("clients");
+    let short = clients.sign_as(&Wish { term: Term::Seconds(3), ..Wish::of(&["short.test"]) });
+    let play = Play::new(|setup, place, _| terminate(setup, asking(place, &clients, &[])));
+    let client = Trusting::new(&play.authority, Some(&short)).resuming();
+    assert!(!is_resumed(&client, play.vip()) && is_resumed(&client, play.vip()));
+    let mut resumed = 0;
+    until_true(PATIENCE, "its end", || match client.get(play.vip(), HOST, "/x") {
+        Ok(_) => {
+            resumed += 1;
+            false
+        }
+        Err(_) => true,
+    });
+    assert!(resumed > 0);
+    play.wait_reason("TLS: the client's certificate has expired");
 }

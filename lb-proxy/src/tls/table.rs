@@ -130,7 +130,8 @@ impl Compiler {
     }
 }
 
+/// Seconds since 1970.
 #[expect(clippy::disallowed_methods, reason = "certificates end at a moment of the calendar")]
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
 }
