@@ -65,14 +65,24 @@ impl Trusting {
 
     /// Shakes hands over `socket`.
     pub fn over(&self, socket: TcpStream, name: &str) -> std::io::Result<Tls> {
+        let mut client = self.before(socket, name)?;
+        while client.stream.conn.is_handshaking() {
+            client.stream.conn.complete_io(&mut client.stream.sock)?;
+        }
+        Ok(client)
+    }
+
+    /// Connects and leaves the handshake to the caller.
+    pub fn begin(&self, to: SocketAddr, name: &str) -> std::io::Result<Tls> {
+        self.before(TcpStream::connect(to)?, name)
+    }
+
+    fn before(&self, socket: TcpStream, name: &str) -> std::io::Result<Tls> {
         socket.set_read_timeout(Some(ANSWER_PATIENCE))?;
         socket.set_nodelay(true)?;
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let connection = ClientConnection::new(Arc::new(self.config.clone()), name).unwrap();
-        let mut stream = StreamOwned::new(connection, socket);
-        while stream.conn.is_handshaking() {
-            stream.conn.complete_io(&mut stream.sock)?;
-        }
+        let stream = StreamOwned::new(connection, socket);
         Ok(Tls { stream, buffer: Vec::new() })
     }
 

@@ -135,3 +135,25 @@ fn a_truncated_answer_stays_visibly_cut() {
         }
     }
 }
+
+/// The end of the handshake, the request and the goodbye in one segment: it is answered all the same.
+#[test]
+fn a_request_with_a_goodbye_right_behind_the_handshake_is_answered() {
+    let play = Play::new(|_, _, _| ());
+    let mut client = play.clients().begin(play.vip(), HOST).unwrap();
+    while client.stream.conn.is_handshaking() {
+        if client.stream.conn.wants_write() {
+            client.stream.conn.write_tls(&mut client.stream.sock).unwrap();
+        }
+        client.stream.conn.read_tls(&mut client.stream.sock).unwrap();
+        client.stream.conn.process_new_packets().unwrap();
+    }
+    client.stream.conn.writer().write_all(format!("GET /x HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).unwrap();
+    client.stream.conn.send_close_notify();
+    let mut all = Vec::new();
+    while client.stream.conn.wants_write() {
+        client.stream.conn.write_tls(&mut all).unwrap();
+    }
+    client.stream.sock.write_all(&all).unwrap();
+    assert_eq!(client.answer().unwrap().status(), 200);
+}
