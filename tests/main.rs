@@ -22,4 +22,5 @@ mod proxy_protocol;
 mod queue;
 mod reload;
 mod tidy;
+mod tls;
 mod words;

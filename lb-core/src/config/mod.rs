@@ -377,8 +377,7 @@ impl Pool {
     /// The PROXY header a probe of `member` begins with when its monitor does not name one: the pool's own. Somebody
     /// who is asked elsewhere than where traffic goes expects none, as in HAProxy.
     pub fn probe_header(&self, member: &Member) -> Option<ProxyVersion> {
-        let elsewhere = member.monitor_address.is_some() || member.monitor_port.is_some();
-        self.protocol.proxy_version().filter(|_| !elsewhere)
+        self.protocol.proxy_version().filter(|_| !member.is_monitored_elsewhere())
     }
 
     /// Its name, or its id when it has none.
@@ -427,6 +426,12 @@ impl Member {
     /// Where it is asked whether it is well while it listens at `address`.
     pub fn monitor_socket(&self, address: IpAddr) -> SocketAddr {
         SocketAddr::new(self.monitor_address.unwrap_or(address), self.monitor_port.unwrap_or(self.protocol_port))
+    }
+
+    /// True if its monitors ask another place than the one it serves at. What a pool does to connections to its members
+    /// is not done to those, as in HAProxy.
+    pub fn is_monitored_elsewhere(&self) -> bool {
+        self.monitor_address.is_some() || self.monitor_port.is_some()
     }
 
     /// Its name, or its id when it has none.
