@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hasher as _};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use lb_core::config::tls::{MemberName, PoolTls};
+use lb_core::config::tls::{AlpnProtocol, MemberName, PoolTls};
 use lb_health::tls::{Tls, Unverified, system_authorities};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, UnbufferedClientConnection, WebPkiServerVerifier};
@@ -98,7 +98,9 @@ impl MemberTls {
                 .with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(Arc::clone(&shown.key)))),
             None => builder.with_no_client_auth(),
         };
-        config.alpn_protocols = tls.alpn_protocols.iter().map(|protocol| protocol.wire().into()).collect();
+        // HTTP/2 is spoken to clients only: a member must not be told otherwise.
+        let offered = tls.alpn_protocols.iter().filter(|protocol| **protocol != AlpnProtocol::H2);
+        config.alpn_protocols = offered.map(|protocol| protocol.wire().into()).collect();
         config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
         let name = match &tls.name {
             MemberName::Address => Name::Address,
