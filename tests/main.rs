@@ -3,6 +3,7 @@
 
 mod agent;
 mod balance;
+mod balance_hash;
 mod broken_documents;
 mod compat;
 mod events;
@@ -23,4 +24,5 @@ mod queue;
 mod reload;
 mod retries;
 mod tidy;
+mod tls;
 mod words;

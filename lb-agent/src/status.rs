@@ -48,6 +48,7 @@ pub fn tree(document: &LoadBalancer, view: &View, health: Option<&Health>, stats
             restarts: view.restarts,
             last_exit: view.last_exit.clone(),
             fault: view.fault.clone(),
+            shortage: stats.map(|stats| stats.shortage).unwrap_or_default(),
         },
     }
 }
@@ -76,6 +77,7 @@ impl Tree<'_> {
                 .unwrap_or_else(|| operating(self.serves, document.admin_state_up)),
             listeners: document.listeners.iter().map(|l| self.listener(l)).collect(),
             unused_pools: document.pools.iter().filter(|p| !used(p)).map(|p| self.pool(p)).collect(),
+            certificates: self.stats.map_or_else(Vec::new, |stats| stats.certificates.clone()),
         }
     }
 
@@ -94,6 +96,7 @@ impl Tree<'_> {
             operating_status: figures
                 .and_then(|figures| figures.operating_status)
                 .unwrap_or_else(|| operating(self.serves, up)),
+            limits: figures.map(|figures| figures.limits).unwrap_or_default(),
             l7policies: policies(listener, figures),
             pools: pools.iter().filter_map(|id| self.document.pool(*id)).map(|pool| self.pool(pool)).collect(),
         }

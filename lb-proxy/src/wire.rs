@@ -193,6 +193,24 @@ impl Stream {
         }
     }
 
+    /// Bytes that the other side has acknowledged since the connection began; of a stream of an HTTP/2 connection: all of
+    /// the connection's.
+    pub fn acknowledged(&self) -> io::Result<u64> {
+        match &self.0 {
+            Link::Bare(raw) => raw.acknowledged(),
+            Link::Secured(secured) => secured.raw.acknowledged(),
+            Link::Disguised(disguise) => disguise.borrow().acknowledged(),
+        }
+    }
+
+    /// Writes what the kernel takes of `bytes` now, without waiting. Nothing is taken where there is more to it than a socket.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match &self.0 {
+            Link::Bare(raw) => raw.try_write(bytes),
+            Link::Secured(_) | Link::Disguised(_) => Ok(0),
+        }
+    }
+
     /// Waits until a connection that was begun is there or has failed.
     pub async fn connected(&self) -> io::Result<()> {
         match self.raw() {
@@ -222,6 +240,14 @@ impl Stream {
                 Unread::Bytes => secured.channel.borrow_mut().look(&secured.raw),
                 other => other,
             },
+        }
+    }
+
+    /// As [`Raw::poll_peek_more`], of a bare connection; of others nothing is ever seen.
+    fn poll_peek_more(&self, cx: &mut Context<'_>, room: &mut [u8], seen: usize) -> Poll<io::Result<usize>> {
+        match &self.0 {
+            Link::Bare(raw) => raw.poll_peek_more(cx, room, seen),
+            Link::Secured(_) | Link::Disguised(_) => Poll::Ready(Ok(0)),
         }
     }
 
@@ -274,6 +300,12 @@ async fn patiently<T>(patience: Patience<'_>, mut poll: impl FnMut(&mut Context<
 /// Reads once into `room`; 0 is the end of the stream. `room` is not empty.
 pub async fn read(from: &Stream, room: &mut [u8], patience: Patience<'_>) -> io::Result<usize> {
     patiently(patience, |cx| from.poll_read(cx, room)).await
+}
+
+/// Copies what waits into `room` and takes nothing, once that is more than `seen` bytes; no more than that: no more will
+/// come.
+pub async fn peek_more(from: &Stream, room: &mut [u8], seen: usize) -> io::Result<usize> {
+    poll_fn(|cx| from.poll_peek_more(cx, room, seen)).await
 }
 
 /// Waits until there is something to read (or the end, or an error), without holding memory for it.

@@ -7,6 +7,8 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Instant;
 
+use lb_core::balance::FlowKey;
+use lb_core::config::limits::BodyRate;
 use lb_core::config::monitor::ObservedLayer;
 use lb_core::config::retry::RetryOn;
 use lb_core::persistence::{Found, Outcome};
@@ -18,6 +20,7 @@ use super::h1::Framing;
 use super::h1::request::{self, Additions, Method, Parts, RequestHead};
 use super::mirror;
 use super::policy::{Choice, Mirror};
+use super::refusal;
 use super::session::{After, Books, Request, Session};
 use lb_core::snapshot::PoolIndex;
 
@@ -27,6 +30,7 @@ use crate::dispatch::{Journey, Reached, Reuse};
 use crate::listener::Downstream;
 use crate::observe::queue::LINE_MAX;
 use crate::observe::record::{Ending, Times, endings};
+use crate::pace::{Pace, Progress, TooLong};
 use crate::persistence::{self, Noted, Remembered};
 use crate::timer::{Deadlines, Patience, Side, Wait};
 use crate::upstream::proxy_header;
@@ -77,14 +81,14 @@ impl Session {
         let (choice, mirror) = self.choose(&request, &buffer, from);
         let pool = choice.pool;
         let found = pool.map_or(Found::OFF, |pool| self.look_up(pool, &request, &buffer));
-        self.prepare(&mut request, &mut buffer, &choice, from);
+        let key = self.prepare(&mut request, &mut buffer, &choice, from);
         let head = request.head;
         self.client_ends = !head.keep_alive;
         let private = std::mem::take(&mut self.private);
         let told_of = from.told();
         let asked_for = told_of.as_ref().and_then(|told| told.asked_for.as_deref());
         let mut journey = pool.map(|pool| {
-            let journey = Journey::new(pool, self.downstream.peer.ip()).homeward(found.member).with(private);
+            let journey = Journey::new(pool, key).homeward(found.member).with(private);
             journey.asking_for(&self.downstream.view, asked_for)
         });
         let mut course = Course { reached: None, connected_at: None, found };
@@ -95,10 +99,11 @@ impl Session {
             }
             None => Err(endings::NO_MEMBER),
         };
+        let page = refusal::Answer { bodiless: head.method == Method::Head, ..Default::default() };
         let (ending, after) = match outcome {
             Ok(after) => (endings::SERVED, after),
             Err(_) if choice.answered_here => self.answer_here(&choice, &request, &mut buffer, &told, to).await,
-            Err(ending) => (ending, self.refuse(ending, head.method == Method::Head, &told, to).await),
+            Err(ending) => (ending, self.refuse(ending, page, &told, to).await),
         };
         self.buffer = Some(buffer);
         let now = clock::now().into_std();
@@ -154,7 +159,8 @@ impl Session {
     }
 
     /// Writes the head a member gets, or where the client is sent, and the line the log gets; then the head is dealt with.
-    fn prepare(&self, request: &mut Request, buffer: &mut Buffer, choice: &Choice, from: &Stream) {
+    /// Returns what its pool chooses a member by.
+    fn prepare(&self, request: &mut Request, buffer: &mut Buffer, choice: &Choice, from: &Stream) -> FlowKey {
         let head = &request.head;
         let bytes = &buffer.filled()[..head.len];
         let Sheet { fields, out, line } = &mut *request.sheet;
@@ -169,6 +175,7 @@ impl Session {
             local: self.downstream.local(),
             cookies: remembers.filter(|persistence| persistence.edits_requests()),
         };
+        let key = self.downstream.flow_of_request(choice.pool, &Parts { request: head, head: bytes, table: fields });
         if choice.answered_here {
             self.write_location(choice, &Parts { request: head, head: bytes, table: fields }, out);
         } else {
@@ -176,16 +183,9 @@ impl Session {
             changed.iter().for_each(|changed| changed.drop_from_request(bytes, fields));
             request::write(head, bytes, fields, &add, changed.as_ref(), out);
         }
-        line.extend_from_slice(head.method_name.in_(bytes));
-        line.push(b' ');
-        let target = head.target.in_(bytes);
-        line.extend_from_slice(&target[..target.len().min(LINE_MAX)]);
-        line.extend_from_slice(match (from.is_disguised(), head.minor_version) {
-            (true, _) => b" HTTP/2.0",
-            (false, 0) => b" HTTP/1.0",
-            (false, _) => b" HTTP/1.1",
-        });
+        write_line(head, bytes, from.is_disguised(), line);
         buffer.consume(head.len);
+        key
     }
 
     /// Has a copy of the request sent elsewhere, if a policy wants one and the request is all there.
@@ -322,6 +322,11 @@ impl Session {
             Attempt::Upload(_) => Err(endings::CLIENT_LEFT_BODY),
             Attempt::Cut if told.head_at.get().is_some() => Err(endings::MEMBER_DOWN_DATA),
             Attempt::Cut => Err(endings::MEMBER_DOWN),
+            Attempt::Silent(_) if told.too_slow.get().is_some() => {
+                self.downstream.view.listener_cell(self.listener()).limits().bodies_too_slow.inc();
+                let reading = told.too_slow.get() == Some(Wait::ClientRead);
+                Err(if reading { endings::BODY_TOO_SLOW } else { endings::ANSWER_TOO_SLOW })
+            }
             Attempt::Silent(side) => Err(match (side, told.head_at.get().is_some()) {
                 (Side::Client, true) => endings::CLIENT_TIMEOUT,
                 (Side::Client, false) => endings::BODY_TIMEOUT,
@@ -345,6 +350,9 @@ impl Session {
     ) -> Attempt {
         let Way { held, found, choice, decline } = *way;
         let timeouts = self.listener().timeouts;
+        let rate = self.listener().limits.body_rate;
+        let paces = rate.map(|rate| Box::new(Paces::new(rate, request, told, to)));
+        let judge = |wait| paces.as_ref().and_then(|paces| paces.judge(wait, told));
         let Self { timer, deadlines, downstream, last, .. } = self;
         let changed = downstream.changed(choice);
         let deadlines: &Deadlines = deadlines;
@@ -362,7 +370,10 @@ impl Session {
             decline,
             head_patience: Patience { excused: Some(&uploading), ..from_member },
             body_patience: from_member,
-            client: Patience::new(deadlines, Wait::ClientWrite, timeouts.client_data_ms),
+            client: Patience {
+                pace: paces.as_ref().map(|paces| &paces.taking),
+                ..Patience::new(deadlines, Wait::ClientWrite, timeouts.client_data_ms)
+            },
             told,
             strict_transport: downstream.listener.strict_transport.as_deref(),
             buffers: &downstream.worker.buffers,
@@ -385,7 +396,7 @@ impl Session {
                     told.body_in.set(body as u64);
                     race(answering.as_mut(), pin!(watch(from, buffer, &downstream.ticket)), &uploading).await
                 });
-                reached.lease.unless_cut(downstream, pin!(timer.guard(deadlines, work))).await
+                reached.lease.unless_cut(downstream, pin!(timer.guard_judged(deadlines, work, judge))).await
             }
             None => {
                 let mut framing = downstream.worker.buffers.lend_sheet();
@@ -393,7 +404,10 @@ impl Session {
                 let pump = Pump {
                     framing: request.head.body,
                     chunked_out: true,
-                    source: Patience::new(deadlines, Wait::ClientRead, timeouts.client_data_ms),
+                    source: Patience {
+                        pace: paces.as_ref().map(|paces| &paces.sending),
+                        ..Patience::new(deadlines, Wait::ClientRead, timeouts.client_data_ms)
+                    },
                     sink: to_member,
                     passed: &told.body_in,
                     end_counted: &unread,
@@ -414,7 +428,7 @@ impl Session {
                     }
                 });
                 let work = pin!(race(answering.as_mut(), client_side, &uploading));
-                reached.lease.unless_cut(downstream, pin!(timer.guard(deadlines, work))).await
+                reached.lease.unless_cut(downstream, pin!(timer.guard_judged(deadlines, work, judge))).await
             }
         };
         deadlines.clear_all();
@@ -433,6 +447,45 @@ impl Attempt {
         };
         told.head_bytes.get() == 0 && may_move_on(cause)
     }
+}
+
+/// How fast the client of an exchange sends its body and takes its answer.
+struct Paces<'a> {
+    sending: Pace<'a>,
+    taking: Pace<'a>,
+}
+
+impl<'a> Paces<'a> {
+    fn new(rate: BodyRate, request: &Request, told: &'a Told, to: &'a Stream) -> Self {
+        let sending = Pace::new(rate, Progress::Came(&told.body_in), request.head.expects_continue);
+        Self { sending, taking: Pace::new(rate, Progress::Taken(to), false) }
+    }
+
+    /// Until when a wait whose time is over may go on; `None`: not at all, and if the client was too slow that is noted.
+    fn judge(&self, wait: Wait, told: &Told) -> Option<tokio::time::Instant> {
+        let judged = match wait {
+            Wait::ClientRead => self.sending.judge(),
+            Wait::ClientWrite => self.taking.judge(),
+            Wait::MemberRead | Wait::MemberWrite => return None,
+        };
+        if judged == Err(TooLong::Slow) {
+            told.too_slow.set(Some(wait));
+        }
+        judged.ok()
+    }
+}
+
+/// The request line as the log gets it. `h2`: the request came on a stream of HTTP/2.
+pub fn write_line(head: &RequestHead, bytes: &[u8], h2: bool, line: &mut Vec<u8>) {
+    line.extend_from_slice(head.method_name.in_(bytes));
+    line.push(b' ');
+    let target = head.target.in_(bytes);
+    line.extend_from_slice(&target[..target.len().min(LINE_MAX)]);
+    line.extend_from_slice(match (h2, head.minor_version) {
+        (true, _) => b" HTTP/2.0",
+        (false, 0) => b" HTTP/1.0",
+        (false, _) => b" HTTP/1.1",
+    });
 }
 
 /// Bytes of the body that are all in `buffer` already and so can be sent again; `None`: the body is streamed.

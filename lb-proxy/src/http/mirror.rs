@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lb_core::balance::FlowKey;
 use lb_core::member::PolicyCell;
 use lb_core::proxy_protocol::Ends;
 use lb_core::snapshot::PoolIndex;
@@ -89,7 +90,9 @@ pub fn send(worker: &Rc<Worker>, view: &Rc<View>, cell: &PolicyCell, copy: impl 
 
 impl Copy {
     async fn run(&self, worker: &Worker, view: &Rc<View>) -> Option<()> {
-        let mut journey = Journey::new(self.pool, self.ends.source.ip()).asking_for(view, self.asked_for.as_deref());
+        // Its pool may choose by chance, and not by what the request says.
+        let key = FlowKey { draw: worker.draws.next(), ..FlowKey::of(self.ends.source) };
+        let mut journey = Journey::new(self.pool, key).asking_for(view, self.asked_for.as_deref());
         // Whoever asked has nothing to do with a copy.
         let mut stays = async || std::future::pending().await;
         let reuse = if self.method.idempotent() { Reuse::Any } else { Reuse::IfFresh };

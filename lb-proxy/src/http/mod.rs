@@ -6,6 +6,7 @@ pub mod certificate_fields;
 pub mod discard;
 pub mod exchange;
 pub mod h1;
+pub mod head;
 pub mod mirror;
 pub mod parked;
 pub mod policy;

@@ -1,7 +1,5 @@
 //! What the listener's policies make of a request: where it goes, or what it is answered here.
 
-use std::cell::Cell;
-use std::hash::{BuildHasher as _, RandomState};
 use std::io::IoSlice;
 use std::net::SocketAddr;
 
@@ -113,6 +111,7 @@ impl Session {
     ) -> (Choice, Option<Mirror>) {
         let head = &buffer.filled()[..request.head.len];
         let parts = Parts { request: &request.head, head, table: &request.sheet.fields };
+        let draw = || u64::from(self.downstream.worker.draws.next()) << 32;
         let asked = Asked::new(&parts, self.downstream.peer.ip(), told.map_or_else(TlsFacts::default, facts), &draw);
         let decision = policies.decide(&asked, |i| self.policy_cell(&policies.policies[i]).matched.inc());
         let default = self.listener().pool;
@@ -221,19 +220,6 @@ fn facts(told: &Told) -> TlsFacts<'_> {
 pub(super) fn field(name: &str, value: &[u8], out: &mut Vec<u8>) -> usize {
     write_field(out, name.as_bytes(), value);
     name.len() + value.len()
-}
-
-/// A random number, not for secrets: which of a hundred requests this is.
-fn draw() -> u64 {
-    thread_local! {
-        static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(0));
-    }
-    // SplitMix64: one addition a step, and a finaliser.
-    let state = STATE.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-    STATE.set(state);
-    let word = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    word ^ (word >> 31)
 }
 
 #[cfg(test)]

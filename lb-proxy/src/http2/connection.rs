@@ -67,7 +67,8 @@ impl Drop for Alive {
 /// Serves a client whose first bytes, if any were read already, are `first`.
 pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
     let budget = Rc::new(Budget::default());
-    let connected = Connected { budget: Rc::clone(&budget), told: stream.told() };
+    let stream = Rc::new(stream);
+    let connected = Connected { budget: Rc::clone(&budget), told: stream.told(), carrier: Rc::downgrade(&stream) };
     let io = Io::new(stream, first, Rc::clone(&budget));
     let timeouts = downstream.listener.timeouts;
     let shaking = Builder::new()
@@ -81,7 +82,12 @@ pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
         .max_local_error_reset_streams(Some(RESETS_MAX))
         .handshake::<_, Bytes>(io);
     let patience = timer::duration(timeouts.http_request_ms);
-    let Ok(Ok(mut connection)) = tokio::time::timeout(patience, shaking).await else { return };
+    let shaking = std::pin::pin!(tokio::time::timeout(patience, shaking));
+    let mut connection = match downstream.ticket.unless_shed(shaking).await {
+        Some(Ok(Ok(connection))) => connection,
+        Some(_) => return,
+        None => return downstream.note_shed(),
+    };
     let work = Rc::new(Work::default());
     let idle_for = timer::duration(timeouts.http_keep_alive_ms);
     let mut ending = false;
@@ -95,6 +101,10 @@ pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
                 return Poll::Ready(None);
             }
             downstream.wake_on_change(cx.waker());
+            // Between two requests its place may be needed.
+            if work.streams.get() == 0 && downstream.ticket.shed().is_some() {
+                return Poll::Ready(None);
+            }
             work.watched_by.set(Some(cx.waker().clone()));
             if !ending && downstream.worker.draining() {
                 ending = true;
@@ -115,6 +125,7 @@ pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
                 (true, _) => was_busy = true,
                 (false, true) => {
                     was_busy = false;
+                    downstream.ticket.waits();
                     sleep.as_mut().reset(clock::now() + idle_for);
                 }
                 (false, false) => {}
@@ -134,6 +145,7 @@ pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
         match accepted {
             Some(Ok((request, respond))) => {
                 was_busy = true;
+                downstream.ticket.works();
                 let disguise = Disguise::new(request, respond, &connected);
                 begin(&downstream, Stream::disguised(disguise), Alive::new(&work));
             }
@@ -141,6 +153,9 @@ pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
             Some(Err(_)) => break,
             None => break,
         }
+    }
+    if downstream.ticket.shed().is_some() {
+        downstream.note_shed();
     }
     if budget.is_spent() {
         connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);

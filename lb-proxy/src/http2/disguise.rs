@@ -5,7 +5,7 @@
 //! answer that breaks off resets the stream, so that nobody takes it for whole (RFC 9113 section 8.1).
 
 use std::io;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, he
 use super::io::{Budget, REQUEST_CREDIT};
 use crate::http::h1::{FIELDS_MAX, fields, head_end};
 use crate::tls::facts::Told;
+use crate::wire::Stream;
 
 /// What all streams of a connection have in common.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct Connected {
     pub budget: Rc<Budget>,
     /// What the client told in its handshake.
     pub told: Option<Rc<Told>>,
+    /// The connection itself, while there is one.
+    pub carrier: Weak<Stream>,
 }
 
 /// Bytes of data that mean as much as themselves, and so many for each frame.
@@ -49,6 +52,7 @@ pub struct Disguise {
     budget: Rc<Budget>,
     /// By the client in its handshake.
     pub told: Option<Rc<Told>>,
+    carrier: Weak<Stream>,
 }
 
 /// How far the answer is.
@@ -84,7 +88,7 @@ fn broken() -> io::Error {
 impl Disguise {
     /// Of a stream that has just been opened.
     pub fn new(request: Request<RecvStream>, respond: SendResponse<Bytes>, of: &Connected) -> Self {
-        let Connected { budget, told } = of.clone();
+        let Connected { budget, told, carrier } = of.clone();
         let (head, rest) = request.into_parts();
         let whole = rest.is_end_stream();
         let chunked = !whole && !head.headers.contains_key(header::CONTENT_LENGTH);
@@ -102,6 +106,7 @@ impl Disguise {
             line: Vec::new(),
             budget,
             told,
+            carrier,
         }
     }
 
@@ -314,6 +319,11 @@ impl Disguise {
             (_, _, None) => Answer::UntilEnd(send),
         };
         Ok(())
+    }
+
+    /// Bytes that the client has acknowledged, of all streams.
+    pub fn acknowledged(&self) -> io::Result<u64> {
+        self.carrier.upgrade().ok_or_else(broken)?.acknowledged()
     }
 
     /// The writer has nothing more to say.

@@ -63,7 +63,7 @@ impl Budget {
 /// See the module.
 #[derive(Debug)]
 pub struct Io {
-    stream: Stream,
+    stream: Rc<Stream>,
     /// Read before the library began.
     first: Vec<u8>,
     budget: Rc<Budget>,
@@ -71,7 +71,7 @@ pub struct Io {
 
 impl Io {
     /// `first` was read from `stream` already.
-    pub fn new(stream: Stream, first: Vec<u8>, budget: Rc<Budget>) -> Self {
+    pub fn new(stream: Rc<Stream>, first: Vec<u8>, budget: Rc<Budget>) -> Self {
         Self { stream, first, budget }
     }
 }

@@ -120,8 +120,14 @@ impl IdleConnections {
     /// The member is gone: closes all, and keeps none any more.
     pub fn retire(&self) {
         self.closed_until.set(Millis(u64::MAX));
+        self.close_all();
+    }
+
+    /// Closes all; true if there were any.
+    pub fn close_all(&self) -> bool {
         let closed = self.kept.take().len();
         self.cell.idle.add(0u64.wrapping_sub(closed as u64));
+        closed > 0
     }
 
     /// Closes those that are too old or were closed by the member; true if some are left.

@@ -13,6 +13,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::SockRef;
 use tokio::io::unix::AsyncFdReadyGuard;
 
+use crate::sys;
 use crate::sys::socket::{Socket, Watch};
 
 /// One connection's socket.
@@ -60,6 +61,11 @@ impl Raw {
     /// The runtime watches it no longer.
     pub fn unwatch(&mut self) {
         self.0.unwatch();
+    }
+
+    /// Bytes that the other side has acknowledged since the connection began.
+    pub fn acknowledged(&self) -> io::Result<u64> {
+        sys::socket::acknowledged(self.0.get())
     }
 
     /// Writes what the kernel takes now, without waiting.
@@ -210,6 +216,22 @@ impl Raw {
             Err(Errno::WOULDBLOCK) => Unread::Nothing,
             Ok((n, _)) if n > 0 => Unread::Bytes,
             _ => Unread::End,
+        }
+    }
+
+    /// Copies what waits, from the first byte on, and takes nothing: ready once that is more than the `seen` bytes of last
+    /// time, or no more will come. `room` is longer than `seen`.
+    pub fn poll_peek_more(&self, cx: &mut Context<'_>, room: &mut [u8], seen: usize) -> Poll<io::Result<usize>> {
+        let watch = self.0.watch()?;
+        loop {
+            let mut known = ready!(watch.poll_read_ready(cx))?;
+            let ended = known.ready().is_read_closed();
+            match recv(self.0.get(), &mut *room, RecvFlags::PEEK).map(|(n, _)| n) {
+                Ok(n) if n > seen || n == 0 || ended => return Poll::Ready(Ok(n)),
+                Ok(_) | Err(Errno::WOULDBLOCK) => known.clear_ready(),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
         }
     }
 

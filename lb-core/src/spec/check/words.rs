@@ -68,6 +68,7 @@ pub(super) fn title(def: &str) -> &str {
         "Mirror" => "`mirror`",
         "RewritePathPrefix" => "`rewrite_path_prefix`",
         "Retry" => "`retry`",
+        "Hashing" => "`hash`",
         "HealthMonitor" => "a health monitor",
         "SessionPersistence" => "`session_persistence`",
         "Observe" => "`observe`",

@@ -1,5 +1,7 @@
 //! The first floor as a whole: a text in, a configuration or located mistakes out.
 
+mod door;
+mod hashings;
 mod l7;
 mod limits;
 mod mistakes;
@@ -10,6 +12,7 @@ mod reference;
 mod robust;
 mod round_trip;
 mod round_trip_l7;
+mod round_trip_limits;
 mod round_trip_monitors;
 mod round_trip_persistence;
 mod round_trip_tls;

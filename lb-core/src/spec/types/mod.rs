@@ -5,7 +5,9 @@
 //! Every mapping carries `at`, the node it was written at, which `tree::Tree::value` puts there and the schema
 //! does not show; with it the border to `config` finds the place of any key.
 
+mod hashing;
 mod l7;
+mod limits;
 mod listener;
 mod monitor;
 mod persistence;
@@ -16,14 +18,16 @@ mod seconds;
 mod text;
 mod tls;
 
+pub(super) use hashing::{HashFunction, HashTable, Hashing, LbAlgorithm};
 pub(super) use l7::{CompareType, L7Policy, L7Rule, Mirror, PolicyAction, RewritePathPrefix, RuleType};
+pub(super) use limits::{ClientLimits, OnConnectionLimit};
 pub(super) use listener::{ErrorPages, Flag, InsertHeaders, Listener, ListenerProtocol, LogFormat, LogSetting};
 pub(super) use monitor::{
     AgentCheck, Codes, Headers, HealthMonitor, HttpMethod, HttpVersion, MonitorType, Observe, ObservedLayer,
     OnMarkedDown, ProxyVersion,
 };
 pub(super) use persistence::{CookieMode, InUrl, PersistenceType, SameSite, SessionPersistence};
-pub(super) use pool::{LbAlgorithm, Member, Pool, PoolProtocol};
+pub(super) use pool::{Member, Pool, PoolProtocol};
 pub(super) use proxy_protocol::ProxyProtocol;
 pub(super) use retry::{Retry, RetryOn};
 pub(super) use seconds::Seconds;

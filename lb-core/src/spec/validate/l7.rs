@@ -231,8 +231,10 @@ impl Border<'_> {
     fn fits(&mut self, index: usize, spot: super::Spot, home: Home<'_>) -> Option<PoolId> {
         let pool = &self.pools[index];
         let id = pool.id;
-        if let (Some(listener), Some(pool)) = (home.protocol, pool.protocol) {
-            self.pair(listener, pool, spot);
+        if let (Some(listener), Some(pool)) = (home.protocol, pool.protocol)
+            && self.pair(listener, pool, spot.clone())
+        {
+            self.sees_what_is_hashed(listener, index, spot);
         }
         Some(id)
     }
