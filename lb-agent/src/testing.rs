@@ -37,6 +37,7 @@ pub(crate) fn document(name: &str, vip: &str, ports: &[u16]) -> LoadBalancer {
         error_pages: std::collections::BTreeMap::new(),
         proxy_protocol: None,
         tls: None,
+        limits: Default::default(),
         tags: Vec::new(),
     };
     LoadBalancer {

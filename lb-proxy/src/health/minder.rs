@@ -461,7 +461,10 @@ mod tests {
     /// A probe of ours that falls over is asked again, and its member stays up.
     #[tokio::test]
     async fn a_question_that_panics_is_our_fault_and_asked_again() {
-        let instance = Instance::new(Pinger::open_ahead(), lb_core::persistence::Secret::default());
+        let instance = {
+            let memory = crate::memory::Memory::unbounded();
+            Instance::new(Pinger::open_ahead(), memory, lb_core::persistence::Secret::default())
+        };
         let text = "loadbalancer: {vip_address: 127.0.0.1, pools: [{name: a, protocol: TCP, lb_algorithm: SOURCE_IP, \
                     members: [{name: m, address: 127.0.0.1, protocol_port: 1}], healthmonitor: {type: TCP, delay: 0.1, \
                     timeout: 0.1, max_retries: 1, max_retries_down: 1}, agent_check: {port: 2, delay: 0.1}}]}";
