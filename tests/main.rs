@@ -3,6 +3,7 @@
 
 mod agent;
 mod balance;
+mod balance_hash;
 mod broken_documents;
 mod compat;
 mod events;
@@ -21,4 +22,5 @@ mod proxy_protocol;
 mod queue;
 mod reload;
 mod tidy;
+mod tls;
 mod words;

@@ -75,6 +75,7 @@ impl Tree<'_> {
                 .unwrap_or_else(|| operating(self.serves, document.admin_state_up)),
             listeners: document.listeners.iter().map(|l| self.listener(l)).collect(),
             unused_pools: document.pools.iter().filter(|p| !used(p)).map(|p| self.pool(p)).collect(),
+            certificates: self.stats.map_or_else(Vec::new, |stats| stats.certificates.clone()),
         }
     }
 

@@ -112,9 +112,9 @@ pub enum EventKind {
 /// To whom something happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
-    /// `loadbalancer`, `listener`, `pool`, `member` or `data_plane`.
+    /// `loadbalancer`, `listener`, `pool`, `member`, `certificate` or `data_plane`.
     pub kind: String,
-    /// Its id.
+    /// Its id; of a certificate its file.
     pub id: String,
     /// Its name; for a member with its pool's: `web/web-1`.
     pub name: String,

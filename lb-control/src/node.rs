@@ -30,7 +30,9 @@ use crate::client::{Client, ClientError};
 use crate::events::{Event, Events};
 use crate::instance::{Failed, Imported, Refused};
 use crate::lines::Lines;
-use crate::stats::{LimitStats, MemberHealth, PersistenceStats, QueueStats, Resolution, ShortageStats, Stats};
+use crate::stats::{
+    CertificateStats, LimitStats, MemberHealth, PersistenceStats, QueueStats, Resolution, ShortageStats, Stats,
+};
 
 /// Where the agent listens unless it is told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/weir/agent.sock";
@@ -129,6 +131,9 @@ pub struct LoadBalancerStatus {
     pub listeners: Vec<ListenerStatus>,
     /// Pools no listener names.
     pub unused_pools: Vec<PoolStatus>,
+    /// Certificates that are shown, the first to end first.
+    #[serde(default)]
+    pub certificates: Vec<CertificateStats>,
 }
 
 /// One listener with its pools.

@@ -27,6 +27,27 @@ pub struct Stats {
     pub pools: Vec<PoolStats>,
     /// Accepted connections per worker: shows that all work.
     pub workers: Vec<WorkerStats>,
+    /// Certificates that are shown to clients or members, the first to end first; at most [`CERTIFICATES_MAX`].
+    #[serde(default)]
+    pub certificates: Vec<CertificateStats>,
+}
+
+/// Certificates that are listed: of more, those that end first.
+pub const CERTIFICATES_MAX: usize = 1024;
+
+/// One certificate in use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateStats {
+    /// The file it was read from.
+    pub path: String,
+    /// Who it says it is, in one line: `/O=example/CN=www.example.org`.
+    pub subject: String,
+    /// The names it is for.
+    pub names: Vec<String>,
+    /// When it ends, in milliseconds since 1970.
+    pub not_after_ms: i64,
+    /// Who shows it: `listener web`, `pool back`.
+    pub used_by: Vec<String>,
 }
 
 /// One data thread.

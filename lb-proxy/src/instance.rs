@@ -10,20 +10,23 @@ use lb_control::events::{Event, EventKind, Subject};
 use lb_control::handoff::{HandoffStore, Sockets};
 use lb_control::instance::Applied;
 use lb_control::listen::ListenError;
+use lb_control::stats::CertificateStats;
 use lb_core::config::{LoadBalancer, Pool, WORKERS_MAX};
 use lb_core::persistence::Secret;
 use lb_core::snapshot::Snapshot;
 use lb_core::spec::{self, Mistakes};
+use lb_core::time::Millis;
 use lb_health::Pinger;
 use tokio::sync::{Notify, oneshot};
 
-use crate::health::Minder;
 use crate::health::minder::{MonitorError, Prepared, QUESTIONS_MAX};
+use crate::health::{Minder, timeline};
 use crate::listener::sockets::SocketBook;
 use crate::memory::Memory;
 use crate::names::Names;
 use crate::privilege;
 use crate::process::Process;
+use crate::tls::countdown::{self, Countdown};
 use crate::tls::table::{Compiler, TlsError, TlsTable};
 use crate::worker::{self, Order, WorkerHandle};
 
@@ -55,6 +58,14 @@ pub enum ApplyError {
 struct Tls {
     compiler: Compiler,
     table: Arc<TlsTable>,
+    countdown: Countdown,
+}
+
+impl Tls {
+    fn publish(&mut self, table: Arc<TlsTable>) {
+        self.table = table;
+        self.countdown.hasten();
+    }
 }
 
 /// See the module.
@@ -99,7 +110,9 @@ impl Instance {
         book.commit(prepared);
         book.forget_holders();
         // Keys may be for root alone to read.
-        lock(&self.tls).compiler.compile(config)?;
+        let mut tls = lock(&self.tls);
+        let Tls { compiler, table, .. } = &mut *tls;
+        *table = Arc::new(compiler.compile(config, table)?);
         Ok(())
     }
 
@@ -112,10 +125,9 @@ impl Instance {
         }
         let began = Instant::now();
         let wanted = workers_for(&config);
-        let prepared = Arc::new(self.minder.prepare(&config)?);
-        let tls = self.compile_tls(&config)?;
         self.names.learn(&config).await;
-        let published = self.publish(config, wanted, &prepared, &tls);
+        // Nothing is waited for from here until it is in force: certificates that are read anew meanwhile would be lost.
+        let published = self.compile(&config).and_then(|(prepared, tls)| self.publish(config, wanted, &prepared, &tls));
         self.names.keep_to(self.process.snapshot.load().config.as_deref());
         // An offer is for the document that follows it; a port nobody accepts on must not stay open.
         self.forget_offers();
@@ -137,11 +149,13 @@ impl Instance {
         Ok(Applied { generation, took_us: began.elapsed().as_micros() as u64 })
     }
 
-    fn compile_tls(&self, config: &LoadBalancer) -> Result<Arc<TlsTable>, TlsError> {
-        let compiler = &mut lock(&self.tls).compiler;
-        let compiled = compiler.compile(config);
+    fn compile(&self, config: &LoadBalancer) -> Result<(Arc<Prepared>, Arc<TlsTable>), ApplyError> {
+        let mut tls = lock(&self.tls);
+        let Tls { compiler, table, .. } = &mut *tls;
+        let compiled = compiler.compile(config, table);
         compiler.files.forget();
-        compiled.map(Arc::new)
+        let table = Arc::new(compiled?);
+        Ok((Arc::new(self.minder.prepare(config, &table)?), table))
     }
 
     fn publish(
@@ -175,7 +189,7 @@ impl Instance {
         }
         let sinks: Vec<_> = snapshot.listeners.iter().map(|l| self.process.log.register(&l.log)).collect();
         let generation = snapshot.generation;
-        lock(&self.tls).table = Arc::clone(tls);
+        lock(&self.tls).publish(Arc::clone(tls));
         self.process.snapshot.store(Arc::new(snapshot));
         let mut waiting = Vec::with_capacity(workers.len());
         for (worker, changes) in workers.iter().zip(changes) {
@@ -198,11 +212,18 @@ impl Instance {
     pub fn renew_tls(&self) -> Result<(), TlsError> {
         let Some(config) = self.process.snapshot.load().config.clone() else { return Ok(()) };
         let mut tls = lock(&self.tls);
-        let compiled = tls.compiler.compile(&config);
-        tls.compiler.files.forget();
+        let Tls { compiler, table, .. } = &mut *tls;
+        let compiled = compiler.compile(&config, table);
+        compiler.files.forget();
         match compiled {
             Ok(table) => {
-                tls.table = Arc::new(table);
+                let table = Arc::new(table);
+                tls.publish(Arc::clone(&table));
+                // Members are asked with what they are shown. What cannot be read for a monitor stays as it was.
+                if let Ok(prepared) = self.minder.prepare(&config, &table) {
+                    let addresses = self.names.place(&config);
+                    self.minder.adopt(&self.process.snapshot.load(), &Arc::new(prepared), &addresses);
+                }
                 self.tell_certificates(&config, "read anew", "");
             }
             Err(error) => {
@@ -212,7 +233,26 @@ impl Instance {
         }
         drop(tls);
         self.refresh_workers();
+        self.minder.wake();
         Ok(())
+    }
+
+    /// Certificates in use, the first to end first.
+    pub fn certificates(&self) -> Vec<CertificateStats> {
+        let Some(config) = self.process.snapshot.load().config.clone() else { return Vec::new() };
+        let table = Arc::clone(&lock(&self.tls).table);
+        countdown::listed(&table, &config)
+    }
+
+    /// Tells of certificates that are about to end, if it is time to look. Returns when it will be again.
+    pub fn count_down(&self) -> Option<Millis> {
+        let config = self.process.snapshot.load().config.clone()?;
+        let mut tls = lock(&self.tls);
+        let Tls { table, countdown, .. } = &mut *tls;
+        let (news, next) = countdown.look(table, &config, self.process.now(), timeline::unix_ms());
+        drop(tls);
+        news.into_iter().for_each(|event| self.minder.timeline.tell(event));
+        next
     }
 
     fn tell_certificates(&self, config: &LoadBalancer, new: &str, reason: &str) {
@@ -224,9 +264,9 @@ impl Instance {
 
     /// Puts the same document in force with the shares its members have now.
     pub fn republish(&self) {
-        if let Some(snapshot) = self.process.snapshot.load().rebuilt() {
-            self.republish_as(snapshot);
-        }
+        let Some(snapshot) = self.process.snapshot.load().rebuilt() else { return };
+        self.process.snapshot.store(Arc::new(snapshot));
+        self.refresh_workers();
     }
 
     /// Puts the same document in force with members where their names lead now.
@@ -239,28 +279,38 @@ impl Instance {
             return self.minder.explain(&addresses);
         };
         self.minder.follow(&before, &snapshot, &addresses);
-        self.republish_as(snapshot.rebuilt().unwrap_or(snapshot));
+        self.process.snapshot.store(Arc::new(snapshot.rebuilt().unwrap_or(snapshot)));
+        let (waiting, process) = (self.order_refresh(), Arc::clone(&self.process));
+        // Another member to those in queues, who must be able to find it when they hear of it.
+        tokio::spawn(async move {
+            for taken_up in waiting {
+                let _ = taken_up.await;
+            }
+            process.snapshot.load().arrange_queues();
+        });
     }
 
-    fn republish_as(&self, snapshot: Snapshot) {
-        self.process.snapshot.store(Arc::new(snapshot));
-        self.refresh_workers();
-    }
-
-    /// Has every worker take up what is in force.
+    /// Has every worker take up what is in force, which has the same members: those who wait need not be waited for.
     fn refresh_workers(&self) {
+        drop(self.order_refresh());
+        self.process.snapshot.load().arrange_queues();
+    }
+
+    /// Has every worker take up what is in force. Each says when it has.
+    fn order_refresh(&self) -> Vec<oneshot::Receiver<()>> {
         let snapshot = self.process.snapshot.load();
         let sinks: Vec<_> = snapshot.listeners.iter().map(|l| self.process.log.register(&l.log)).collect();
         let table = Arc::clone(&lock(&self.tls).table);
+        let mut waiting = Vec::new();
         for worker in lock(&self.workers).iter() {
-            let (done, _) = oneshot::channel();
+            let (done, wait) = oneshot::channel();
             let (sinks, tls) = (sinks.clone(), Arc::clone(&table));
             let order = Order::Refresh { open: Vec::new(), close: Vec::new(), sinks, tls, done };
             // A worker that is gone is found out by the next document.
             let _ = worker.orders.send(order);
+            waiting.push(wait);
         }
-        // The members are the same, so those who wait need not be waited for.
-        self.process.snapshot.load().arrange_queues();
+        waiting
     }
 
     /// Has every session look whether it should go on.

@@ -9,6 +9,8 @@
 //! | a server that answers as told | [`member`] |
 //! | a client that sends as told | [`client`] |
 //! | monitors, and what became of members | [`health`] |
+//! | authorities, certificates of every wrong kind | [`certificates`] |
+//! | a client that speaks TLS | [`tls`] |
 //! | many requests at once, counted | [`load`], [`tools`] |
 //! | Weir, HAProxy or nginx in front or behind | [`weir`], [`haproxy`], [`nginx`] |
 //! | all of it at once: members, a VIP, Weir | [`stage`] |
@@ -21,6 +23,7 @@
 )]
 
 pub mod binaries;
+pub mod certificates;
 pub mod client;
 pub mod dns;
 pub mod haproxy;
@@ -36,6 +39,7 @@ pub mod place;
 pub mod process;
 pub mod setup;
 pub mod stage;
+pub mod tls;
 pub mod tools;
 pub mod wait;
 pub mod weir;

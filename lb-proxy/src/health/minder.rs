@@ -23,6 +23,7 @@ use super::ward::{Asker, Askers, Heard, Places, Ward, Who, interval_ms};
 use super::words;
 use crate::instance::Instance;
 use crate::process::Process;
+use crate::tls::table::TlsTable;
 
 /// Questions under way at once; more wait for their turn. Each holds a descriptor.
 pub const QUESTIONS_MAX: usize = 1024;
@@ -95,13 +96,18 @@ impl Minder {
     }
 
     /// Compiles what `config` asks of its members. Whatever can fail happens here.
-    pub fn prepare(&self, config: &LoadBalancer) -> Result<Prepared, MonitorError> {
+    /// `tls` was compiled from it, too.
+    pub fn prepare(&self, config: &LoadBalancer, tls: &TlsTable) -> Result<Prepared, MonitorError> {
         let mut all = Vec::new();
-        for pool in config.pools.iter().filter(|pool| Ward::needed(pool)) {
+        let pools = config.pools.iter().enumerate().filter(|(_, pool)| Ward::needed(pool));
+        for (place, pool) in pools {
             let mut each = Vec::new();
             for monitor in pool.monitors.iter().filter(|monitor| monitor.admin_state_up) {
                 let wrong = |source| MonitorError { pool: pool.label(), monitor: monitor.label(), source };
-                let prober = Prober::new(monitor, &self.shared).map_err(wrong)?;
+                let mut prober = Prober::new(monitor, &self.shared).map_err(wrong)?;
+                if let Some(tls) = tls.pool(place) {
+                    prober = prober.over(tls.probe(monitor.probe.domain_name()));
+                }
                 each.push((Who::Monitor(monitor.id), Arc::new(Asker::Monitor(prober))));
             }
             if let Some(check) = &pool.agent_check {
@@ -196,6 +202,11 @@ impl Minder {
         self.wake.notify_one();
     }
 
+    /// Has whoever minds look at once what is due.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -244,7 +255,7 @@ impl Minder {
         });
     }
 
-    /// An answer. True if shares have changed.
+    /// An answer. True if shares have changed, or who is up: some tables are of those that are.
     fn heard(&self, state: &Arc<MemberState>, who: Who, heard: Heard) -> bool {
         let now = self.process.now();
         let mut book = self.lock();
@@ -268,13 +279,13 @@ impl Minder {
             book.due.push(Reverse((due, place, What::Ask(n))));
             self.wake.notify_one();
         }
-        if let Some(turn) = turn {
-            self.turned(&mut book, place, &turn);
+        if let Some(turn) = &turn {
+            self.turned(&mut book, place, turn);
         }
         let before = book.wards[place].administrative;
         book.wards[place].look(&config);
         self.tell_administrative(&mut book, place, before, "the member's agent");
-        book.settle(place, now)
+        book.settle(place, now) || turn.is_some()
     }
 
     /// Live traffic failed on these members.
@@ -296,10 +307,10 @@ impl Minder {
                 ask.schedule.hasten(now);
                 due.push(Reverse((ask.schedule.due(), place, What::Ask(n))));
             }
-            if let Some(turn) = turn {
-                self.turned(&mut book, place, &turn);
+            if let Some(turn) = &turn {
+                self.turned(&mut book, place, turn);
             }
-            publish |= book.settle(place, now);
+            publish |= book.settle(place, now) || turn.is_some();
         }
         publish
     }
@@ -431,6 +442,7 @@ pub async fn mind(instance: Arc<Instance>) -> io::Result<()> {
     loop {
         let mut publish = minder.suspect();
         let next = minder.begin_due(&instance, &mut publish);
+        let next = next.into_iter().chain(instance.count_down()).min();
         if publish {
             instance.republish();
         }
@@ -461,15 +473,16 @@ mod tests {
     /// A probe of ours that falls over is asked again, and its member stays up.
     #[tokio::test]
     async fn a_question_that_panics_is_our_fault_and_asked_again() {
-        let instance = {
-            let memory = crate::memory::Memory::unbounded();
-            Instance::new(Pinger::open_ahead(), memory, lb_core::persistence::Secret::default())
-        };
+        let instance = Instance::new(
+            Pinger::open_ahead(),
+            crate::memory::Memory::unbounded(),
+            lb_core::persistence::Secret::default(),
+        );
         let text = "loadbalancer: {vip_address: 127.0.0.1, pools: [{name: a, protocol: TCP, lb_algorithm: SOURCE_IP, \
                     members: [{name: m, address: 127.0.0.1, protocol_port: 1}], healthmonitor: {type: TCP, delay: 0.1, \
                     timeout: 0.1, max_retries: 1, max_retries_down: 1}, agent_check: {port: 2, delay: 0.1}}]}";
         let config = lb_core::spec::read("test", text).unwrap();
-        let mut prepared = instance.minder.prepare(&config).unwrap();
+        let mut prepared = instance.minder.prepare(&config, &TlsTable::default()).unwrap();
         let askers: Vec<_> = (0..2).map(|_| Arc::new(Asker::Panics(AtomicUsize::new(0)))).collect();
         for ((_, asker), panics) in prepared.0[0].each.iter_mut().zip(&askers) {
             *asker = Arc::clone(panics);

@@ -34,6 +34,7 @@ pub fn gather(instance: &Instance) -> Stats {
         listeners,
         pools,
         workers: process.worker_totals(),
+        certificates: instance.certificates(),
     }
 }
 

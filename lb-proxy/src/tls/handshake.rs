@@ -9,6 +9,7 @@ use rustls::{AlertDescription, CertificateError, Error, HandshakeKind};
 
 use super::channel::{Channel, Failure};
 use super::server::ServerTls;
+use super::table::now;
 use crate::buffer::Buffer;
 use crate::clock;
 use crate::listener::Downstream;
@@ -59,10 +60,17 @@ async fn accept(
     }
     let cell = downstream.view.listener_cell(&downstream.listener);
     cell.tls_handshakes.inc();
-    if channel.facts().handshake_kind() == Some(HandshakeKind::Resumed) {
+    let is_resumed = channel.facts().handshake_kind() == Some(HandshakeKind::Resumed);
+    if is_resumed {
         cell.tls_resumed.inc();
     }
     channel.note_told();
+    // A resumed session shows no certificate, so nobody has looked whether it is still good; and each gives a ticket for
+    // the next.
+    let certificate = channel.told().and_then(|told| told.certificate.as_ref());
+    if is_resumed && certificate.is_some_and(|shown| shown.ends < now()) {
+        return Err(endings::EXPIRED);
+    }
     Ok(Stream::secured(raw, channel))
 }
 
@@ -104,6 +112,7 @@ mod endings {
     pub(super) const TIMEOUT: Ending = ending(b"cR", "TLS: the handshake was not over in time");
     pub(super) const CLOSED: Ending = ending(b"CR", "TLS: the client left during the handshake");
     pub(super) const NOT_TLS: Ending = ending(b"PR", "TLS: the client does not speak TLS");
+    pub(super) const EXPIRED: Ending = ending(b"PR", "TLS: the client's certificate has expired");
     pub(super) const OURS: Ending = ending(b"RR", "TLS: no connection could be made of the configuration");
 }
 
@@ -117,9 +126,7 @@ fn why(failure: &Failure) -> Ending {
         Error::InvalidMessage(_) => return endings::NOT_TLS,
         Error::NoCertificatesPresented => "TLS: the client showed no certificate",
         Error::InvalidCertificate(fault) => match fault {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "TLS: the client's certificate has expired"
-            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => return endings::EXPIRED,
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
                 "TLS: the client's certificate is not valid yet"
             }

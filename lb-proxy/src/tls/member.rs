@@ -4,11 +4,12 @@ use std::hash::{DefaultHasher, Hasher as _};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use lb_core::config::tls::{MemberName, PoolTls};
-use lb_health::tls::{Unverified, system_authorities};
+use lb_core::config::tls::{AlpnProtocol, MemberName, PoolTls};
+use lb_health::tls::{Tls, Unverified, system_authorities};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, UnbufferedClientConnection, WebPkiServerVerifier};
-use rustls::pki_types::ServerName;
-use rustls::{AlertDescription, CertificateError, ClientConfig, Error};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
 use super::certificate::{BadFile, Certificate, Wrong, authorities, revocations};
 use super::channel::Failure;
@@ -27,6 +28,8 @@ pub struct MemberTls {
     pub certificate: Option<Certificate>,
     /// Stands for what was read of authorities and revocations.
     trust: u64,
+    /// Judges what members show; `None`: nobody does.
+    verifier: Option<Arc<WebPkiServerVerifier>>,
 }
 
 #[derive(Debug)]
@@ -60,6 +63,7 @@ impl MemberTls {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&versions(tls.versions))?;
         let mut trust = DefaultHasher::new();
+        let mut judge = None;
         let builder = if tls.verify {
             let roots = match &tls.ca {
                 Some(path) => {
@@ -77,6 +81,7 @@ impl MemberTls {
                 trust.write(&text);
             }
             let built = verifier.build().map_err(|error| rustls::Error::General(error.to_string()))?;
+            judge = Some(Arc::clone(&built));
             builder.with_webpki_verifier(built)
         } else {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified::new(Arc::clone(&provider))))
@@ -93,7 +98,9 @@ impl MemberTls {
                 .with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(Arc::clone(&shown.key)))),
             None => builder.with_no_client_auth(),
         };
-        config.alpn_protocols = tls.alpn_protocols.iter().map(|protocol| protocol.wire().into()).collect();
+        // HTTP/2 is spoken to clients only: a member must not be told otherwise.
+        let offered = tls.alpn_protocols.iter().filter(|protocol| **protocol != AlpnProtocol::H2);
+        config.alpn_protocols = offered.map(|protocol| protocol.wire().into()).collect();
         config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
         let name = match &tls.name {
             MemberName::Address => Name::Address,
@@ -102,7 +109,7 @@ impl MemberTls {
                 Name::Fixed(ServerName::try_from(name.clone()).map_err(|_| MemberTlsError::Name(name.clone()))?)
             }
         };
-        Ok(Self { config: Arc::new(config), name, certificate, trust: trust.finish() })
+        Ok(Self { config: Arc::new(config), name, certificate, trust: trust.finish(), verifier: judge })
     }
 
     /// True if nobody could tell a connection made with `other` from one made with this, as far as is known.
@@ -114,6 +121,24 @@ impl MemberTls {
     /// True if connections depend on what name the client asked for.
     pub fn depends_on_client(&self) -> bool {
         matches!(self.name, Name::Client)
+    }
+
+    /// How a monitor that asks for `domain_name`, if it does, speaks to members. Shows and verifies what traffic does, but
+    /// for the name where that is the client's: there is none. As in HAProxy, any name will do then.
+    pub fn probe(&self, domain_name: Option<&str>) -> Tls {
+        let mut config = (*self.config).clone();
+        // A resumed session would show no certificate, and a monitor speaks no HTTP/2.
+        config.resumption = Resumption::disabled();
+        config.alpn_protocols.clear();
+        let name = match (&self.name, domain_name) {
+            (Name::Fixed(name), _) => Some(name.clone()),
+            (Name::Client, Some(asked)) => ServerName::try_from(asked.to_owned()).ok(),
+            (Name::Client, None) | (Name::Address, _) => None,
+        };
+        if let (Name::Client, None, Some(verifier)) = (&self.name, &name, &self.verifier) {
+            config.dangerous().set_certificate_verifier(Arc::new(AnyName(Arc::clone(verifier))));
+        }
+        Tls::with(Arc::new(config), name)
     }
 
     /// A connection to the member at `address`, before its handshake, on behalf of a client that asked for `asked`.
@@ -129,6 +154,51 @@ impl MemberTls {
             (Name::Client, None) | (Name::Address, _) => by_address(),
         };
         UnbufferedClientConnection::new(Arc::clone(&self.config), name)
+    }
+}
+
+/// Takes a certificate that is good for whatever name.
+#[derive(Debug)]
+struct AnyName(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for AnyName {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        // The name is looked at last: all else was found good.
+        match self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The first floor as a whole: a text in, a configuration or located mistakes out.
 
 mod door;
+mod hashings;
 mod limits;
 mod mistakes;
 mod monitors;
