@@ -37,6 +37,7 @@ pub(crate) fn document(name: &str, vip: &str, ports: &[u16]) -> LoadBalancer {
         error_pages: std::collections::BTreeMap::new(),
         proxy_protocol: None,
         tls: None,
+        http2_prior_knowledge: false,
         tags: Vec::new(),
     };
     LoadBalancer {
@@ -75,6 +76,7 @@ pub(crate) fn document(name: &str, vip: &str, ports: &[u16]) -> LoadBalancer {
             agent_check: None,
             on_marked_down: lb_core::config::monitor::OnMarkedDown::KeepSessions,
             tls: None,
+            http2_prior_knowledge: false,
             tags: Vec::new(),
         }],
     }

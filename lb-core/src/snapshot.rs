@@ -60,6 +60,8 @@ pub struct ListenerSnapshot {
     pub error_pages: Arc<std::collections::BTreeMap<u16, String>>,
     /// Who may say, by a PROXY header, who its clients are; `None`: nobody.
     pub proxy_protocol: Option<Box<Senders>>,
+    /// Clients may begin in HTTP/2 without asking.
+    pub http2_prior_knowledge: bool,
     /// Connections open, of all workers: what the limit is held against.
     pub admitted: Arc<AtomicU32>,
     /// Figures, one writer each.
@@ -85,6 +87,8 @@ pub struct PoolSnapshot {
     pub cuts_sessions: bool,
     /// The PROXY header that every connection to a member begins with, if one does.
     pub send_proxy: Option<ProxyVersion>,
+    /// HTTP/2 is spoken to members without asking them.
+    pub http2_prior_knowledge: bool,
     /// Figures, one writer each.
     pub cells: PerWorker<PoolCell>,
 }
@@ -113,7 +117,19 @@ impl PoolSnapshot {
         };
         let (label, cells) = (Arc::clone(&self.label), self.cells.clone());
         let (observation, cuts_sessions, send_proxy) = (self.observation, self.cuts_sessions, self.send_proxy);
-        Self { id: self.id, label, members, ordinary, backups, observation, cuts_sessions, send_proxy, cells }
+        let http2_prior_knowledge = self.http2_prior_knowledge;
+        Self {
+            id: self.id,
+            label,
+            members,
+            ordinary,
+            backups,
+            observation,
+            cuts_sessions,
+            send_proxy,
+            http2_prior_knowledge,
+            cells,
+        }
     }
 }
 
@@ -216,6 +232,7 @@ fn build_listener(
         strict_transport: listener.tls.as_ref().and_then(|tls| tls.hsts).map(|hsts| hsts.to_string().into()),
         error_pages: Arc::new(listener.error_pages.clone()),
         proxy_protocol: listener.proxy_protocol.as_ref().map(|written| Box::new(Senders::new(written))),
+        http2_prior_knowledge: listener.http2_prior_knowledge,
         admitted: old.map(|l| Arc::clone(&l.admitted)).unwrap_or_default(),
         cells: old.map_or_else(|| PerWorker::new(workers), |l| l.cells.grown(workers)),
     }
@@ -244,6 +261,7 @@ fn build_pool(pool: &config::Pool, old: Option<&PoolSnapshot>, workers: usize) -
         observation,
         cuts_sessions,
         send_proxy: pool.protocol.proxy_version(),
+        http2_prior_knowledge: pool.http2_prior_knowledge,
         cells,
     }
 }

@@ -123,12 +123,12 @@ fn pools() -> impl Strategy<Value = Pool> {
         vec![PoolProtocol::Tcp, PoolProtocol::Http, PoolProtocol::Https, PoolProtocol::Proxy, PoolProtocol::ProxyV2];
     let algorithms = vec![LbAlgorithm::RoundRobin, LbAlgorithm::LeastConnections, LbAlgorithm::SourceIp];
     let identity = (any::<u128>(), words(), paragraphs(), prop::collection::vec(words(), 0..3));
-    let rules = (prop::sample::select(protocols), prop::sample::select(algorithms), any::<bool>());
+    let rules = (prop::sample::select(protocols), prop::sample::select(algorithms), any::<[bool; 2]>());
     let slow_start = prop_oneof![Just(0), 0..=crate::spec::SECONDS_MAX * 1000];
     let health = (monitors(), observations(), slow_start, agent_checks(), marked_down(), prop::option::of(pool_tls()));
     (identity, rules, prop::collection::vec(members(), 0..6), health).prop_map(|(identity, rules, members, health)| {
         let (id, name, description, tags) = identity;
-        let (protocol, lb_algorithm, admin_state_up) = rules;
+        let (protocol, lb_algorithm, [admin_state_up, prior_knowledge]) = rules;
         let (monitors, mut observation, slow_start_ms, agent_check, on_marked_down, tls) = health;
         // Only what reads answers can look at them, and only what is asked can come back.
         observation = observation.filter(|_| !monitors.is_empty());
@@ -137,7 +137,9 @@ fn pools() -> impl Strategy<Value = Pool> {
         {
             observation.layer = monitor::ObservedLayer::Connection;
         }
+        let tls = tls.filter(|_| protocol != PoolProtocol::Https);
         Pool {
+            http2_prior_knowledge: prior_knowledge && protocol == PoolProtocol::Http && tls.is_none(),
             id: PoolId(Uuid::from_u128(id)),
             name,
             description,
@@ -150,7 +152,7 @@ fn pools() -> impl Strategy<Value = Pool> {
             slow_start_ms,
             agent_check,
             on_marked_down,
-            tls: tls.filter(|_| protocol != PoolProtocol::Https),
+            tls,
             tags,
         }
     })
@@ -182,12 +184,12 @@ fn listeners() -> impl Strategy<Value = (Listener, usize)> {
         let pages = prop::collection::btree_map(prop::sample::select(ERROR_PAGE_STATUSES.to_vec()), paragraphs(), 0..3);
         let identity = (any::<u128>(), words(), paragraphs(), prop::collection::vec(words(), 0..3));
         let limits = (1u16.., any::<bool>(), prop::option::of(1u32..), timeouts());
-        let extras = (any::<[bool; 3]>(), logs(http), pages, proxy_protocols(), any::<usize>(), tls(protocol));
+        let extras = (any::<[bool; 4]>(), logs(http), pages, proxy_protocols(), any::<usize>(), tls(protocol));
         (identity, limits, extras).prop_map(move |(identity, limits, extras)| {
             let (id, name, description, tags) = identity;
             let (protocol_port, admin_state_up, connection_limit, timeouts) = limits;
             let (
-                [x_forwarded_for, x_forwarded_port, x_forwarded_proto],
+                [x_forwarded_for, x_forwarded_port, x_forwarded_proto, prior_knowledge],
                 log,
                 error_pages,
                 proxy_protocol,
@@ -211,6 +213,7 @@ fn listeners() -> impl Strategy<Value = (Listener, usize)> {
                 error_pages: if http { error_pages } else { BTreeMap::new() },
                 proxy_protocol,
                 tls,
+                http2_prior_knowledge: prior_knowledge && protocol == ListenerProtocol::Http,
                 tags,
             };
             (listener, draw)

@@ -6,6 +6,7 @@
 mod address;
 mod cipher_suites;
 mod file;
+mod http2;
 mod listener;
 mod log;
 mod monitor;

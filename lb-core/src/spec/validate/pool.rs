@@ -76,6 +76,8 @@ impl Border<'_> {
             || pool.healthmonitors.as_ref().is_some_and(|monitors| !monitors.is_empty());
         let monitors = self.monitors(&mut pool, parent);
         let tls = self.pool_tls(&pool, protocol);
+        let has_tls = pool.tls_enabled == Some(true);
+        let http2_prior_knowledge = self.pool_prior_knowledge(at, pool.http2_prior_knowledge, protocol, has_tls);
         let observation = self.observation(at, pool.observe, has_monitors, protocol);
         let agent_check = self.agent_check(pool.agent_check);
         let config = match (protocol, lb_algorithm, monitors) {
@@ -93,6 +95,7 @@ impl Border<'_> {
                 agent_check,
                 on_marked_down: on_marked_down(pool.on_marked_down),
                 tls,
+                http2_prior_knowledge,
                 tags: lines(pool.tags),
             }),
             _ => None,
