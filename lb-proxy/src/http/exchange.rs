@@ -121,7 +121,7 @@ impl Session {
         line.push(b' ');
         let target = head.target.in_(bytes);
         line.extend_from_slice(&target[..target.len().min(LINE_MAX)]);
-        line.extend_from_slice(match (from.is_disguised(), head.minor_version) {
+        line.extend_from_slice(match (from.is_of_http2(), head.minor_version) {
             (true, _) => b" HTTP/2.0",
             (false, 0) => b" HTTP/1.0",
             (false, _) => b" HTTP/1.1",
@@ -153,6 +153,16 @@ impl Session {
             let attempt = self.attempt(request, &mut reached, held, buffer, told, from, to).await;
             self.witness(&attempt, &reached);
             let closed_unanswered = matches!(attempt, Attempt::Failed(Failed::Closed));
+            if closed_unanswered
+                && held.is_some()
+                && reached.stream.was_refused()
+                && journey.may_move_on(&reached.lease)
+            {
+                // Nobody has looked at it: whatever it asks for, it can be sent again.
+                drop(reached);
+                reached = journey.reach(&worker, &view, reuse, connect_ms).await?;
+                continue;
+            }
             if closed_unanswered && repeatable && reached.reused {
                 // The member closed an idle connection just then; it has not failed.
                 reached = journey.reach_again(&worker, &view, reached.lease, connect_ms).await?;

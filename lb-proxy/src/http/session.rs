@@ -145,6 +145,8 @@ impl Session {
     async fn live(mut self, stream: Stream) {
         match self.run(&stream, &stream).await {
             After::Reset => stream.reset(),
+            // What comes on a stream of its own is not waited for: the peer is told that nobody reads it.
+            After::Linger if stream.is_of_http2() => {}
             After::Linger => self.linger(&stream).await,
             // Closing with bytes unread would reset the connection and throw away what the client has yet to take.
             // A client that asked for the end has nothing more to say.

@@ -25,16 +25,30 @@ const SENT_FOR_ONE: i64 = 64;
 /// Room the library offers is filled this far at most in one read.
 const READ_MAX: usize = 32 * 1024;
 
+/// Streams a peer may give up, or have given up for its mistakes, at once ...
+const RESETS_MAX: i64 = 200;
+/// ... and so many more each second. One that was answered justifies another.
+const RESETS_A_SECOND: i64 = 20;
+
 /// What a peer has left to send that means nothing. Shared by the connection and its streams, on one thread.
 #[derive(Debug)]
 pub struct Budget {
     left: Cell<i64>,
     renewed: Cell<tokio::time::Instant>,
+    /// Streams it may give up.
+    resets: Cell<i64>,
+    /// Reads that brought something.
+    heard: Cell<u64>,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { left: Cell::new(IDLE_BYTES_MAX), renewed: Cell::new(clock::now()) }
+        Self {
+            left: Cell::new(IDLE_BYTES_MAX),
+            renewed: Cell::new(clock::now()),
+            resets: Cell::new(RESETS_MAX),
+            heard: Cell::new(0),
+        }
     }
 }
 
@@ -46,7 +60,18 @@ impl Budget {
 
     /// True once the peer has sent more than it may.
     pub fn is_spent(&self) -> bool {
-        self.left.get() < 0
+        self.left.get() < 0 || self.resets.get() < 0
+    }
+
+    /// A stream has ended; `answered`: with a whole answer, else it was given up or broken off.
+    pub fn close_stream(&self, answered: bool) {
+        let change = if answered { 1 } else { -1 };
+        self.resets.set((self.resets.get() + change).min(RESETS_MAX));
+    }
+
+    /// How often something came: another number than before shows that the peer lives.
+    pub fn heard(&self) -> u64 {
+        self.heard.get()
     }
 
     fn spend(&self, bytes: i64) {
@@ -55,8 +80,11 @@ impl Budget {
         if seconds > 0 {
             self.renewed.set(now);
             self.earn(seconds.saturating_mul(IDLE_BYTES_A_SECOND));
+            let resets = self.resets.get().saturating_add(seconds.saturating_mul(RESETS_A_SECOND));
+            self.resets.set(resets.min(RESETS_MAX));
         }
         self.left.set(self.left.get() - bytes);
+        self.heard.set(self.heard.get().wrapping_add(1));
     }
 }
 

@@ -21,14 +21,10 @@ use crate::{http, http2};
 pub async fn serve(downstream: Downstream, stream: Stream, tls: Arc<ServerTls>, first: Option<Buffer>) {
     // The handshake's state is large, and gone before the first request.
     match Box::pin(accept(&downstream, stream, &tls, first)).await {
-        Ok(stream) if speaks_h2(&stream) => Box::pin(http2::connection::serve(downstream, stream, Vec::new())).await,
+        Ok(stream) if stream.speaks_h2() => Box::pin(http2::connection::serve(downstream, stream, Vec::new())).await,
         Ok(stream) => http::session::serve(downstream, stream, None).await,
         Err(ending) => close_books(&downstream, ending),
     }
-}
-
-fn speaks_h2(stream: &Stream) -> bool {
-    stream.channel().is_some_and(|channel| channel.borrow().facts().alpn_protocol() == Some(b"h2"))
 }
 
 async fn accept(

@@ -114,7 +114,9 @@ impl Compiler {
 
     fn pool(&self, pool: &Pool, tls: &PoolTls) -> Result<Arc<MemberTls>, TlsError> {
         let before = self.pools.iter().find(|(id, words, _)| *id == pool.id && words == tls);
-        match (MemberTls::compile(tls, &self.files), before) {
+        // What a connection says in a PROXY header holds for one client.
+        let shareable = pool.protocol.proxy_version().is_none();
+        match (MemberTls::compile(tls, &self.files, shareable), before) {
             (Ok(compiled), Some((.., known))) if compiled.shows_the_same(known) => Ok(Arc::clone(known)),
             (Ok(compiled), _) => Ok(Arc::new(compiled)),
             (Err(MemberTlsError::File(bad)), Some((.., known))) if bad.is_forbidden() => Ok(Arc::clone(known)),
