@@ -51,7 +51,7 @@ fn lbctl_tells_what_happened_across_ends_of_the_agent() {
     let before = events(&node);
     assert_eq!(before[3]["event"]["reason"], "weight of member back/m1 1 → 5");
     assert_eq!(before[3]["event"]["by"], "the operator (uid 0)");
-    assert!(before[4]["event"]["new"].as_str().unwrap().contains("signal 9"), "{}", before[4]);
+    assert_eq!(before[4]["event"]["new"], "killed by signal 9 (KILL)");
 
     let file = node.place.path("state/loadbalancers").join(format!("{}.events", node.id(1)));
     let written = || std::fs::read_to_string(&file).is_ok_and(|text| text.lines().count() == before.len() + 1);
@@ -110,4 +110,34 @@ fn lbctl_follows_what_happens() {
     assert!(!Path::new(&node.place.path("state/loadbalancers")).join(file).exists());
     all.signal(Signal::INT);
     all.wait(PATIENCE);
+}
+
+/// The document's event says it, and the data plane's own is not shown beside it.
+#[test]
+fn an_operators_change_of_a_member_is_told_once() {
+    if !allowed() {
+        eprintln!("skipped: network namespaces need root");
+        return;
+    }
+    let node = Node::new();
+    let mut members = [node.member("m1", 8001), node.member("m2", 8002)];
+    let mut document = node.document(1, &members.each_ref());
+    let pool = &mut document["loadbalancer"]["listeners"][0]["default_pool"];
+    pool["healthmonitor"] =
+        json!({"type": "TCP", "delay": 0.2, "timeout": 0.2, "max_retries": 1, "max_retries_down": 1});
+    node.apply(&document);
+    document["loadbalancer"]["listeners"][0]["default_pool"]["members"][0]["admin_state_up"] = json!(false);
+    node.apply(&document);
+    // What comes after it has been fetched, so it has been, too.
+    members[1].kill();
+    until_true(PATIENCE, "a member that is down", || kinds(&node).contains(&"member_down".to_owned()));
+    let all = events(&node);
+    let about: Vec<&Value> = all.iter().filter(|told| told.to_string().contains("back/m1")).collect();
+    assert_eq!(about.len(), 1, "{about:#?}");
+    let event = &about[0]["event"];
+    assert_eq!(
+        (&event["kind"], &event["reason"]),
+        (&json!("document"), &json!("member back/m1 administratively down"))
+    );
+    assert_eq!(event["by"], "the operator (uid 0)");
 }

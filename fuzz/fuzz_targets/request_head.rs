@@ -18,8 +18,11 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(request) = parse(head, &mut table) else { return };
     let add = Additions {
         insert: Default::default(),
+        told: None,
         client: [192, 0, 2, 7].into(),
+        scheme: "http",
         local: SocketAddr::from(([198, 51, 100, 1], 80)),
+        cookies: None,
     };
     let mut out = Vec::new();
     write(&request, head, &table, &add, &mut out);

@@ -44,12 +44,17 @@ async fn one(node: Arc<Node>, request: &Request, name: &str, rest: &[&str]) -> R
         }
         (&Method::GET, ["status"]) => reply(node.status(name).await),
         (&Method::GET, ["stats"]) => reply(node.stats(name).await),
+        (&Method::GET, ["persistence"]) => match node.persistence(name).await {
+            Ok(pieces) => Response::pieces("application/octet-stream", pieces),
+            Err(fault) => fault_response(&fault),
+        },
+        (&Method::PUT, ["persistence"]) => reply(node.take_up(name, request.body.clone()).await),
         (&Method::GET, ["events"]) => match node.timeline(name) {
             Ok(timeline) => events(&timeline, request).await,
             Err(fault) => fault_response(&fault),
         },
-        (method, [] | ["status" | "stats" | "events"]) => not_allowed(method),
-        _ => failed(StatusCode::NOT_FOUND, "a load balancer has /status, /stats and /events"),
+        (method, [] | ["status" | "stats" | "persistence" | "events"]) => not_allowed(method),
+        _ => failed(StatusCode::NOT_FOUND, "a load balancer has /status, /stats, /persistence and /events"),
     }
 }
 

@@ -82,6 +82,8 @@ pub struct Launch {
     pub user: String,
     /// How long its sessions may take to end when it drains.
     pub drain_timeout_s: u32,
+    /// What its persistence cookies are made unforgeable with; `None`: each makes its own at start.
+    pub persistence_secret: Option<PathBuf>,
 }
 
 /// Why there is no data plane.
@@ -144,12 +146,18 @@ impl fmt::Display for Exit {
         match *self {
             Self::Status(status) => write!(f, "exited with status {status}"),
             Self::Signal(number) => match Signal::from_named_raw(number) {
-                Some(name) => write!(f, "killed by signal {number} ({name:?})"),
+                Some(signal) => write!(f, "killed by signal {number} ({})", plain(&format!("{signal:?}"))),
                 None => write!(f, "killed by signal {number}"),
             },
             Self::Unknown => f.write_str("ended, how is not known (an earlier agent had started it)"),
         }
     }
+}
+
+/// `KILL`, of what is shown for programmers: `"Signal::KILL"`.
+fn plain(name: &str) -> &str {
+    let name = name.trim_matches('"');
+    name.rsplit("::").next().unwrap_or(name)
 }
 
 /// A data plane that runs, or ran.
@@ -171,6 +179,9 @@ impl Process {
         let mut command = Command::new(&launch.binary);
         command.arg("--control").arg(run.control()).arg("--handoff").arg(run.handoff());
         command.arg("--drain-timeout").arg(launch.drain_timeout_s.to_string()).arg("--user").arg(&launch.user);
+        if let Some(secret) = &launch.persistence_secret {
+            command.arg("--persistence-secret").arg(secret);
+        }
         // The agent's Ctrl-C is not for it, nor is its end.
         command.current_dir("/").stdin(Stdio::null()).process_group(0);
         let pid = netns::inside_async(namespace, move || command.spawn().map(|child| child.id())).await?;
@@ -297,7 +308,9 @@ mod tests {
     #[test]
     fn exits_are_told_in_words() {
         assert_eq!(Exit::Status(3).to_string(), "exited with status 3");
-        assert!(Exit::Signal(9).to_string().starts_with("killed by signal 9"), "{}", Exit::Signal(9));
+        assert_eq!(Exit::Signal(9).to_string(), "killed by signal 9 (KILL)");
+        assert_eq!(Exit::Signal(15).to_string(), "killed by signal 15 (TERM)");
+        assert_eq!(Exit::Signal(99).to_string(), "killed by signal 99");
     }
 
     /// Reaped by what is tested.

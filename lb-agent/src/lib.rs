@@ -18,6 +18,7 @@ pub mod log;
 pub mod netns;
 pub mod node;
 pub mod reconcile;
+pub mod secret;
 pub mod status;
 pub mod store;
 #[cfg(test)]

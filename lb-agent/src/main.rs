@@ -15,12 +15,15 @@ use lb_agent::hands::Env;
 use lb_agent::instance::Launch;
 use lb_agent::node::Node;
 use lb_agent::store::Store;
-use lb_agent::{in_words, log};
+use lb_agent::{in_words, log, secret};
 use lb_control::server::{bind_socket, serve_guarded};
 use nix::unistd::Group;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// What it means that there is no secret for all data planes of this node.
+const WITHOUT_SECRET: &str =
+    "persistence cookies will count for no longer than their data planes live: no secret is kept";
 /// For the last events, at the end.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -83,8 +86,15 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let (mode, gid) = if group.is_some() { (0o660, group.as_ref().map(|g| g.gid.as_raw())) } else { (0o600, None) };
     let listener = bind_socket(&socket, mode, gid)?;
 
-    let launch =
-        Launch { binary: proxy_binary(&config)?, user: config.user.clone(), drain_timeout_s: config.drain_timeout_s };
+    let persistence_secret = secret::keep(&config.state_dir)
+        .inspect_err(|error| log::warn("agent", format_args!("{WITHOUT_SECRET}: {error}")))
+        .ok();
+    let launch = Launch {
+        binary: proxy_binary(&config)?,
+        user: config.user.clone(),
+        drain_timeout_s: config.drain_timeout_s,
+        persistence_secret,
+    };
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     log::info("agent", format_args!("started, pid {}; listening on {}", std::process::id(), socket.display()));
     let node = Node::start(Env { config, launch, processors }, store).await.context("cannot take up what is kept")?;

@@ -5,14 +5,16 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use lb_control::client::ClientError;
-use lb_control::instance::{InstanceClient, Refused};
+use hyper::StatusCode;
+use hyper::body::Bytes;
+use lb_control::client::{ClientError, EXCHANGE_TIMEOUT};
+use lb_control::instance::{Failed, Imported, InstanceClient, Refused};
 use lb_control::node::{AgentHealth, ApplyReply, DeleteReply, NotFound, ProvisioningStatus, Status, Summary};
 use lb_control::stats::Stats;
 use lb_core::config::LoadBalancer;
 use lb_core::id::LoadBalancerId;
 use lb_core::spec;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::desired::Desired;
 use crate::hands::{Env, Fault};
@@ -21,6 +23,7 @@ use crate::keeper::{self, Command, Handle, Start, View, lock};
 use crate::log;
 use crate::status;
 use crate::store::{Store, StoreError};
+use crate::timeline::follow::Pieces;
 use crate::timeline::{Timeline, Timelines};
 
 /// For a data plane's word on how it is, when somebody asks the agent.
@@ -193,6 +196,35 @@ impl Node {
     pub async fn stats(&self, id_or_name: &str) -> Result<Stats, NodeFault> {
         let (id, _, _) = self.find(id_or_name)?;
         self.control(id).stats().await.map_err(|error: ClientError| NodeFault::Trouble(error.to_string()))
+    }
+
+    /// The persistence tables of one, passed on piece by piece as its data plane gives them.
+    pub async fn persistence(&self, id_or_name: &str) -> Result<Pieces, NodeFault> {
+        let (id, _, _) = self.find(id_or_name)?;
+        let mut tables = self.control(id).persistence().await.map_err(|error| NodeFault::Trouble(error.to_string()))?;
+        let (reader, pieces) = mpsc::channel(1);
+        tokio::spawn(async move {
+            while let Some(piece) = tables.piece().await.transpose() {
+                let broke = piece.is_err();
+                if reader.send(piece).await.is_err() || broke {
+                    return;
+                }
+            }
+        });
+        Ok(pieces)
+    }
+
+    /// Has the data plane of one take up a stream of persistence tables.
+    pub async fn take_up(&self, id_or_name: &str, stream: Bytes) -> Result<Imported, NodeFault> {
+        let (id, _, _) = self.find(id_or_name)?;
+        let control = self.control(id).with_timeout(EXCHANGE_TIMEOUT);
+        control.take_up(stream).await.map_err(|error| match &error {
+            ClientError::Status { status: StatusCode::UNPROCESSABLE_ENTITY, body, .. } => {
+                let words = serde_json::from_slice::<Failed>(body).map(|failed| failed.message);
+                NodeFault::Conflict(words.unwrap_or_else(|_| error.to_string()))
+            }
+            _ => NodeFault::Trouble(error.to_string()),
+        })
     }
 
     /// What happened to one.

@@ -110,6 +110,8 @@ impl Tree<'_> {
             operating_status: figures
                 .and_then(|figures| figures.operating_status)
                 .unwrap_or_else(|| operating(self.serves && usable, up)),
+            persistence: figures.and_then(|figures| figures.persistence.clone()),
+            queue: figures.map_or_else(Default::default, |figures| figures.queue),
             members: pool.members.iter().map(|member| self.member(pool, member, figures)).collect(),
         }
     }
@@ -135,6 +137,9 @@ impl Tree<'_> {
             provisioning_status: self.provisioning,
             operating_status: health.as_ref().map_or(operating_status, |health| health.operating_status),
             avoided: figures.is_some_and(|figures| figures.avoided),
+            active_connections: figures.map_or(0, |figures| figures.active_connections),
+            max_connections: figures.map_or(member.max_connections, |figures| figures.max_connections),
+            resolution: figures.and_then(|figures| figures.resolution.clone()),
             health,
         }
     }

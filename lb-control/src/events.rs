@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 /// Events kept for one load balancer; the oldest make room.
 pub const EVENTS_KEPT: usize = 512;
 
+/// Who is said to have caused what another document did. Whoever took the document knows who that was.
+pub const OPERATOR: &str = "the operator";
+
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {

@@ -9,6 +9,8 @@
 //! | `GET /v1/stats` | [`crate::stats::Stats`] |
 //! | `GET /v1/events?row=R&after=N&wait_ms=MS` | [`crate::events::Events`]: those after number N of row R, waiting for one for MS at most (60000) when there is none yet |
 //! | `GET /v1/health` | [`Health`] |
+//! | `GET /v1/persistence` | all persistence tables as a stream ([`lb_core::persistence::stream`]) |
+//! | `PUT /v1/persistence` (such a stream, at most 8 MiB) | 200 [`Imported`]; 422 [`Failed`] if a byte of it is wrong, and nothing was taken up |
 //! | `POST /v1/drain` | 202: as SIGTERM |
 
 use std::collections::BTreeMap;
@@ -26,10 +28,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::{Client, ClientError};
 use crate::events::Events;
+use crate::lines::Lines;
 use crate::stats::Stats;
 
 /// Longest that a request for events waits.
 pub const EVENTS_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Where a data plane's persistence tables are.
+const PERSISTENCE: &str = "/v1/persistence";
 /// What each step of an answer may take beyond its wait.
 const EVENTS_GRACE: Duration = Duration::from_secs(5);
 
@@ -83,6 +88,15 @@ impl GivenFiles {
 pub struct Failed {
     /// What went wrong, in words.
     pub message: String,
+}
+
+/// What became of a stream of persistence tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// Clients that are in a table now, or were there already.
+    pub entries: u64,
+    /// Clients of pools or members that are not here, away for too long, or too many.
+    pub skipped: u64,
 }
 
 /// Is the process well?
@@ -183,6 +197,16 @@ impl InstanceClient {
         let wait_ms = wait.as_millis();
         let client = self.client.clone().with_timeout(EVENTS_GRACE);
         client.wait_for(&format!("/v1/events?row={row}&after={after}&wait_ms={wait_ms}"), wait).await
+    }
+
+    /// Its persistence tables, to be read piece by piece.
+    pub async fn persistence(&self) -> Result<Lines, ClientError> {
+        self.client.lines(PERSISTENCE).await
+    }
+
+    /// Has it take up a stream of persistence tables; a whole one, of at most [`crate::server::BODY_BYTES_MAX`].
+    pub async fn take_up(&self, stream: Bytes) -> Result<Imported, ClientError> {
+        self.client.put(PERSISTENCE, stream).await
     }
 
     /// Is it well?

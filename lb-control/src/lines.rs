@@ -70,7 +70,8 @@ impl Lines {
         Ok(std::mem::take(&mut self.held).into())
     }
 
-    async fn piece(&mut self) -> io::Result<Option<Bytes>> {
+    /// What comes next, as it comes, for an answer that has no lines; `None` at its end. Not after [`Self::next`].
+    pub async fn piece(&mut self) -> io::Result<Option<Bytes>> {
         loop {
             match self.body.frame().await {
                 None => return Ok(None),

@@ -8,6 +8,7 @@
 //! | `DELETE /v1/loadbalancers/{id or name}` | 200 [`DeleteReply`] once nothing of it is left |
 //! | `GET /v1/loadbalancers/{id or name}/status` | [`Status`] |
 //! | `GET /v1/loadbalancers/{id or name}/stats` | [`crate::stats::Stats`] |
+//! | `GET`, `PUT /v1/loadbalancers/{id or name}/persistence` | as the data plane's: its persistence tables as a stream; [`Imported`] |
 //! | `GET /v1/loadbalancers/{id or name}/events?row=R&after=N&wait_ms=MS` | [`Events`]: those after number N (of row R, if it is given), waiting for one for MS at most (60000) when there is none yet |
 //! | `GET /v1/loadbalancers/{id or name}/events?follow=true&after=N` | `application/x-ndjson`: an [`Event`] a line, first what is kept, then as they happen, until the load balancer is removed |
 //! | `GET /v1/events?follow=true` | `application/x-ndjson`: a [`NodeEvent`] a line, of all load balancers, from now on |
@@ -27,9 +28,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::{Client, ClientError};
 use crate::events::{Event, Events};
-use crate::instance::{Failed, Refused};
+use crate::instance::{Failed, Imported, Refused};
 use crate::lines::Lines;
-use crate::stats::{MemberHealth, Stats};
+use crate::stats::{MemberHealth, PersistenceStats, QueueStats, Resolution, Stats};
 
 /// Where the agent listens unless it is told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/weir/agent.sock";
@@ -166,6 +167,12 @@ pub struct PoolStatus {
     pub provisioning_status: ProvisioningStatus,
     /// Does it work?
     pub operating_status: OperatingStatus,
+    /// How it remembers its clients, as far as its data plane tells.
+    #[serde(default)]
+    pub persistence: Option<PersistenceStats>,
+    /// Who waits for members at their limit.
+    #[serde(default)]
+    pub queue: QueueStats,
     /// In document order.
     pub members: Vec<MemberStatus>,
 }
@@ -177,7 +184,7 @@ pub struct MemberStatus {
     pub id: String,
     /// What people call it.
     pub name: String,
-    /// Where it listens.
+    /// Where it listens: an address, or a name.
     pub address: String,
     /// Where it listens.
     pub protocol_port: u16,
@@ -193,9 +200,18 @@ pub struct MemberStatus {
     pub operating_status: OperatingStatus,
     /// True while live traffic avoids it because it just failed.
     pub avoided: bool,
+    /// Requests or connections it works on.
+    #[serde(default)]
+    pub active_connections: u64,
+    /// Most of them at once, as of now; `None`: no limit.
+    #[serde(default)]
+    pub max_connections: Option<u32>,
     /// What its data plane knows of its health; `None`: it did not say.
     #[serde(default)]
     pub health: Option<MemberHealth>,
+    /// What its data plane knows of its name; `None`: it has an address, or the data plane did not say.
+    #[serde(default)]
+    pub resolution: Option<Resolution>,
 }
 
 /// Who a load balancer is.
@@ -307,6 +323,16 @@ impl NodeClient {
     /// The figures of one.
     pub async fn stats(&self, id_or_name: &str) -> Result<Stats, NodeError> {
         self.ask(Method::GET, &uri_of(id_or_name, "/stats"), Bytes::new()).await
+    }
+
+    /// The persistence tables of one, to be read piece by piece.
+    pub async fn persistence(&self, id_or_name: &str) -> Result<Lines, NodeError> {
+        self.open(&uri_of(id_or_name, "/persistence")).await
+    }
+
+    /// Has one take up a stream of persistence tables: a whole one, of at most [`crate::server::BODY_BYTES_MAX`].
+    pub async fn take_up(&self, id_or_name: &str, stream: Bytes) -> Result<Imported, NodeError> {
+        self.ask(Method::PUT, &uri_of(id_or_name, "/persistence"), stream).await
     }
 
     /// What happened to one after number `after` of row `row` (0: whatever the row).

@@ -93,8 +93,55 @@ pub struct PoolStats {
     pub bytes_in: u64,
     /// Bytes received from members.
     pub bytes_out: u64,
+    /// How it remembers its clients; `None`: it does not.
+    #[serde(default)]
+    pub persistence: Option<PersistenceStats>,
+    /// Who waits for members at their limit.
+    #[serde(default)]
+    pub queue: QueueStats,
     /// In document order.
     pub members: Vec<MemberStats>,
+}
+
+/// How a pool remembers its clients. Of a cookie made here there is no table: its figures are 0.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PersistenceStats {
+    /// `SOURCE_IP`, `HTTP_COOKIE` or `APP_COOKIE`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Clients in the table.
+    pub entries: u64,
+    /// Most of them.
+    pub size: u64,
+    /// Forgotten since start to make room.
+    pub evicted: u64,
+    /// Forgotten since start because they were away for too long.
+    pub expired: u64,
+    /// Memory behind the table.
+    pub bytes: u64,
+    /// Requests (HTTP) or connections (TCP) that went to the member that was remembered.
+    pub hits: u64,
+    /// Those of whom nobody was remembered.
+    pub misses: u64,
+    /// Those that went elsewhere, because the member was down, not to be used, or could not be reached.
+    pub moved: u64,
+}
+
+/// The queue of one pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueStats {
+    /// Waiting now.
+    pub waiting: u64,
+    /// How long the first of them has waited, in milliseconds; 0: nobody waits.
+    pub oldest_ms: u64,
+    /// The longest time one has waited since start, in milliseconds, those that wait now left out.
+    pub longest_wait_ms: u64,
+    /// Those that found all members full since start: they waited, or were refused.
+    pub queued: u64,
+    /// Those of them that waited for as long as they may, and were refused.
+    pub timeouts: u64,
+    /// Those of them that were refused at once because as many waited as may.
+    pub refused: u64,
 }
 
 /// What is known of a member's health.
@@ -135,6 +182,21 @@ pub struct MonitorView {
     pub next_in_ms: u64,
 }
 
+/// What is known of a member's name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolution {
+    /// As the document has it.
+    pub name: String,
+    /// `address:port` in use; empty: it leads nowhere.
+    pub address: String,
+    /// All addresses last found; they stay in use when it cannot be resolved for a while.
+    pub addresses: Vec<String>,
+    /// What was wrong with the last question: `NXDOMAIN`; empty: nothing, or it was not asked for yet.
+    pub fault: String,
+    /// Milliseconds until it is asked for again; 0: it is being asked for now.
+    pub next_in_ms: u64,
+}
+
 /// One member.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MemberStats {
@@ -142,8 +204,11 @@ pub struct MemberStats {
     pub id: String,
     /// Its name.
     pub name: String,
-    /// `address:port`.
+    /// `address:port`; empty: its name leads nowhere.
     pub address: String,
+    /// What is known of its name; `None`: it has an address.
+    #[serde(default)]
+    pub resolution: Option<Resolution>,
     /// As in the document.
     pub weight: u16,
     /// As in the document.
@@ -156,6 +221,12 @@ pub struct MemberStats {
     pub avoided: bool,
     /// Requests or connections in flight.
     pub active_connections: u64,
+    /// Most of them at once, as of now: the document's word, the agent's, and slow start. `None`: no limit.
+    #[serde(default)]
+    pub max_connections: Option<u32>,
+    /// Those that wait for this member alone.
+    #[serde(default)]
+    pub waiting: u64,
     /// Requests (HTTP) or connections (TCP) handed to it.
     pub total_connections: u64,
     /// Connections opened to it.

@@ -12,6 +12,8 @@ pub mod health;
 pub mod id;
 pub mod limits;
 pub mod member;
+pub mod names;
+pub mod persistence;
 pub mod proxy_protocol;
 pub mod request;
 pub mod snapshot;

@@ -4,7 +4,7 @@
 //! stands behind shared pointers that the next snapshot takes over for every object that keeps its id.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
@@ -12,11 +12,17 @@ use crate::balance::{Group, MemberIndex, effective_weight};
 use crate::config::monitor::{Observation, OnMarkedDown, ProxyVersion};
 use crate::config::{self, ListenerProtocol, LoadBalancer, LogSettings};
 use crate::id::{ListenerId, MemberId, PoolId};
+use crate::limits::{Place, PoolLimits};
 use crate::member::{ListenerCell, MemberCell, MemberState, PerWorker, PoolCell};
+use crate::names::Addresses;
+use crate::persistence::{Persistence, Secret};
 use crate::proxy_protocol::Senders;
 
 /// Place of a pool in [`Snapshot::pools`].
 pub type PoolIndex = usize;
+
+/// Where a member is whose name leads nowhere: no connection can be made to port 0.
+const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
 /// One document, compiled.
 #[derive(Debug)]
@@ -29,6 +35,8 @@ pub struct Snapshot {
     pub listeners: Box<[Arc<ListenerSnapshot>]>,
     /// All pools.
     pub pools: Box<[PoolSnapshot]>,
+    /// What its clients' cookies are made unforgeable with; the next one takes it over.
+    pub secret: Secret,
 }
 
 /// A listener as workers need it.
@@ -85,6 +93,10 @@ pub struct PoolSnapshot {
     pub observation: Option<Observation>,
     /// Connections to a member that is marked down are closed.
     pub cuts_sessions: bool,
+    /// How it remembers its clients.
+    pub persistence: Option<Arc<Persistence>>,
+    /// What its members may take at once, and who waits for them.
+    pub limits: PoolLimits,
     /// The PROXY header that every connection to a member begins with, if one does.
     pub send_proxy: Option<ProxyVersion>,
     /// HTTP/2 is spoken to members without asking them.
@@ -115,21 +127,36 @@ impl PoolSnapshot {
         } else {
             (self.ordinary.again(), self.backups.again())
         };
-        let (label, cells) = (Arc::clone(&self.label), self.cells.clone());
+        let (label, cells, limits) = (Arc::clone(&self.label), self.cells.clone(), self.limits.clone());
         let (observation, cuts_sessions, send_proxy) = (self.observation, self.cuts_sessions, self.send_proxy);
+        let (id, persistence) = (self.id, self.persistence.clone());
         let http2_prior_knowledge = self.http2_prior_knowledge;
         Self {
-            id: self.id,
+            id,
             label,
             members,
             ordinary,
             backups,
             observation,
             cuts_sessions,
+            persistence,
+            limits,
             send_proxy,
             http2_prior_knowledge,
             cells,
         }
+    }
+
+    /// Its members, as those who wait for them see them.
+    pub(crate) fn places(&self) -> Vec<Place> {
+        let place = |slot: &MemberSlot| Place {
+            state: Arc::clone(&slot.state),
+            admin_state_up: slot.admin_state_up,
+            takes_new_work: slot.takes_new_work(),
+            backup: slot.backup,
+            effective_weight: slot.effective_weight,
+        };
+        self.members.iter().map(place).collect()
     }
 }
 
@@ -140,8 +167,10 @@ pub struct MemberSlot {
     pub id: MemberId,
     /// Name, or the id if it has none.
     pub label: Arc<str>,
-    /// Where it listens.
+    /// Where it listens; means nothing unless it is [`Self::placed`].
     pub address: SocketAddr,
+    /// It has an address, or its name leads to one.
+    pub placed: bool,
     /// Share of new work, as the document says.
     pub weight: u16,
     /// The same with its share counted in ([`crate::balance::effective_weight`]): what algorithms use.
@@ -163,23 +192,41 @@ impl MemberSlot {
         effective_weight(self.weight, self.state.share_permille())
     }
 
+    /// Where it listens, if anywhere.
+    pub fn socket(&self) -> Option<SocketAddr> {
+        self.placed.then_some(self.address)
+    }
+
     /// True if a balancer may choose it.
     pub fn takes_new_work(&self) -> bool {
-        self.admin_state_up && self.effective_weight > 0
+        self.placed && self.admin_state_up && self.effective_weight > 0
     }
 }
 
 impl Snapshot {
     /// Nothing to serve yet.
     pub fn empty() -> Self {
-        Self { generation: 0, config: None, listeners: Box::default(), pools: Box::default() }
+        Self::keyed(Secret::default())
     }
 
-    /// Compiles `config` for `workers` data threads, taking over what `previous` knows of objects that stay.
+    /// The same, with a secret for all that follow.
+    pub fn keyed(secret: Secret) -> Self {
+        Self { generation: 0, config: None, listeners: Box::default(), pools: Box::default(), secret }
+    }
+
+    /// Compiles `config` for `workers` data threads, taking over what `previous` knows of objects that stay. No name
+    /// leads anywhere yet.
     pub fn build(config: Arc<LoadBalancer>, previous: &Self, workers: usize) -> Self {
+        Self::build_at(config, &Addresses::default(), previous, workers)
+    }
+
+    /// As [`Self::build`], with members by name at these `addresses`.
+    pub fn build_at(config: Arc<LoadBalancer>, addresses: &Addresses, previous: &Self, workers: usize) -> Self {
         let old_pools: HashMap<PoolId, &PoolSnapshot> = previous.pools.iter().map(|p| (p.id, p)).collect();
-        let pools: Box<[_]> =
-            config.pools.iter().map(|pool| build_pool(pool, old_pools.get(&pool.id).copied(), workers)).collect();
+        let secret = previous.secret.child("load balancer", config.id.0);
+        let build =
+            |pool: &config::Pool| build_pool(pool, addresses, old_pools.get(&pool.id).copied(), workers, &secret);
+        let pools: Box<[_]> = config.pools.iter().map(build).collect();
         let place_of: HashMap<PoolId, PoolIndex> = pools.iter().enumerate().map(|(i, p)| (p.id, i)).collect();
         let listeners = config
             .listeners
@@ -189,7 +236,8 @@ impl Snapshot {
                 Arc::new(build_listener(&config, listener, pool, previous, workers))
             })
             .collect();
-        Self { generation: previous.generation + 1, config: Some(config), listeners, pools }
+        let (generation, secret) = (previous.generation + 1, previous.secret);
+        Self { generation, config: Some(config), listeners, pools, secret }
     }
 
     /// This snapshot with the groups of every pool compiled anew in which a member's share has changed
@@ -201,7 +249,32 @@ impl Snapshot {
         }
         let pools = self.pools.iter().map(PoolSnapshot::rebuilt).collect();
         let (config, listeners) = (self.config.clone(), self.listeners.clone());
-        Some(Self { generation: self.generation, config, listeners, pools })
+        Some(Self { generation: self.generation, config, listeners, pools, secret: self.secret })
+    }
+
+    /// Lets those who wait in queues know of the members in this snapshot. To be called once whoever waits can find
+    /// them: when all workers have taken it up.
+    pub fn arrange_queues(&self) {
+        for pool in &self.pools {
+            pool.limits.queue.arrange(|| pool.places(), pool.limits.limited);
+        }
+    }
+
+    /// Members came up or went down, or limits were changed: those who wait may have a reason to wait no longer.
+    pub fn recheck_queues(&self) {
+        self.pools.iter().for_each(|pool| pool.limits.queue.recheck());
+    }
+
+    /// This snapshot with members by name at these `addresses`; `None` if none has moved. It is no new document: the
+    /// generation stays, and everything of members that stay.
+    pub fn moved(&self, addresses: &Addresses, workers: usize) -> Option<Self> {
+        let config = self.config.as_ref()?;
+        let mut slots = config.pools.iter().flat_map(|p| &p.members).zip(self.pools.iter().flat_map(|p| &p.members));
+        let is_moved = |(member, slot): (&config::Member, &MemberSlot)| addresses.socket(member) != slot.socket();
+        slots.any(is_moved).then(|| {
+            let next = Self::build_at(Arc::clone(config), addresses, self, workers);
+            Self { generation: self.generation, ..next }
+        })
     }
 
     /// The listener of that id, if this snapshot has it.
@@ -238,13 +311,19 @@ fn build_listener(
     }
 }
 
-fn build_pool(pool: &config::Pool, old: Option<&PoolSnapshot>, workers: usize) -> PoolSnapshot {
+fn build_pool(
+    pool: &config::Pool,
+    addresses: &Addresses,
+    old: Option<&PoolSnapshot>,
+    workers: usize,
+    secret: &Secret,
+) -> PoolSnapshot {
     let old_members: HashMap<MemberId, &MemberSlot> =
         old.iter().flat_map(|p| p.members.iter()).map(|m| (m.id, m)).collect();
     let members: Box<[MemberSlot]> = pool
         .members
         .iter()
-        .map(|member| build_member(pool, member, old_members.get(&member.id).copied(), workers))
+        .map(|m| build_member(pool, m, addresses.socket(m), old_members.get(&m.id).copied(), workers))
         .collect();
     let group =
         |backup: bool, previous| Group::build(pool.lb_algorithm, &members, candidates(&members, backup), previous);
@@ -252,7 +331,7 @@ fn build_pool(pool: &config::Pool, old: Option<&PoolSnapshot>, workers: usize) -
     let backups = group(true, old.map(|p| &p.backups));
     let cells = old.map_or_else(|| PerWorker::new(workers), |p| p.cells.grown(workers));
     let (observation, cuts_sessions) = (pool.observation, pool.on_marked_down == OnMarkedDown::ShutdownSessions);
-    PoolSnapshot {
+    let pool = PoolSnapshot {
         id: pool.id,
         label: pool.label().into(),
         ordinary,
@@ -260,9 +339,25 @@ fn build_pool(pool: &config::Pool, old: Option<&PoolSnapshot>, workers: usize) -
         members,
         observation,
         cuts_sessions,
+        persistence: Persistence::build(pool, old.and_then(|p| p.persistence.as_ref()), secret),
+        limits: build_limits(pool, old),
         send_proxy: pool.protocol.proxy_version(),
         http2_prior_knowledge: pool.http2_prior_knowledge,
         cells,
+    };
+    if pool.limits.queue.is_new() {
+        pool.limits.queue.arrange(|| pool.places(), pool.limits.limited);
+    }
+    pool
+}
+
+fn build_limits(pool: &config::Pool, old: Option<&PoolSnapshot>) -> PoolLimits {
+    PoolLimits {
+        // An agent may set a limit at any time.
+        limited: pool.agent_check.is_some() || pool.members.iter().any(|member| member.max_connections.is_some()),
+        queue: old.map(|p| Arc::clone(&p.limits.queue)).unwrap_or_default(),
+        max_queue: pool.max_queue,
+        timeout_ms: pool.timeout_queue_ms,
     }
 }
 
@@ -272,16 +367,27 @@ fn candidates(members: &[MemberSlot], backup: bool) -> Vec<MemberIndex> {
     of_group.map(|(i, _)| MemberIndex(i as u16)).collect()
 }
 
-fn build_member(pool: &config::Pool, member: &config::Member, old: Option<&MemberSlot>, workers: usize) -> MemberSlot {
+fn build_member(
+    pool: &config::Pool,
+    member: &config::Member,
+    socket: Option<SocketAddr>,
+    old: Option<&MemberSlot>,
+    workers: usize,
+) -> MemberSlot {
     // A member that moved to another address is the same to people, but not to sockets: its faults and the
     // work in flight belong to the old place.
-    let state = old.filter(|m| m.address == member.socket()).map(|m| Arc::clone(&m.state));
+    let state = old.filter(|m| m.socket() == socket).map(|m| Arc::clone(&m.state));
     let state: Arc<MemberState> = state.unwrap_or_default();
+    state.slots.set_document(member.max_connections);
+    if socket.is_none() {
+        state.set_up(false);
+    }
     let (high, low) = member.id.0.as_u64_pair();
     MemberSlot {
         id: member.id,
         label: member.label().into(),
-        address: member.socket(),
+        address: socket.unwrap_or(NOWHERE),
+        placed: socket.is_some(),
         weight: member.weight,
         effective_weight: effective_weight(member.weight, state.share_permille()),
         backup: member.backup,

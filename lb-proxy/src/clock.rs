@@ -42,6 +42,12 @@ pub fn refresh() -> Instant {
     instant
 }
 
+/// Seconds since 1970, by the machine's clock, which may jump: only for dates that leave the process.
+pub fn unix_seconds() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    u64::try_from(now.tv_sec).unwrap_or(0)
+}
+
 pin_project! {
     /// Runs `work` with one reading of the clock each time it is woken.
     #[derive(Debug)]

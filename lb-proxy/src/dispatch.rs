@@ -8,11 +8,14 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use lb_core::balance::{self, FlowKey, MemberIndex, Tried};
+use lb_core::balance::{self, FlowKey, MemberIndex, Pick, Tried};
 use lb_core::config::monitor::ObservedLayer;
+use lb_core::id::MemberId;
+use lb_core::limits::{Asking, Slot};
 use lb_core::member::MemberCell;
 use lb_core::snapshot::{MemberSlot, PoolIndex, PoolSnapshot};
 
+use crate::clock;
 use crate::listener::Downstream;
 use crate::observe::record::{Ending, endings};
 use crate::tls::member::MemberTls;
@@ -20,6 +23,7 @@ use crate::upstream::connect::{ConnectFailure, Purpose, connect};
 use crate::upstream::h2::{Joined, Shared};
 use crate::upstream::private::PrivateConnections;
 use crate::view::View;
+use crate::waiting::{self, NoSlot, Queued};
 use crate::wire::Stream;
 use crate::worker::Worker;
 
@@ -32,8 +36,13 @@ const PAUSES_MS: [u64; RETRIES_MAX as usize] = [100, 300, 600];
 /// A member that answered this short while ago and refuses now may just be restarting, in milliseconds: when
 /// there is no other, it is waited for. One that has been gone for longer is not.
 const RESTART_MS: u64 = 3_000;
+/// Lost races for a slot after which a request waits its turn.
+const RACES_MAX: usize = 4;
+/// A slot may be granted on a member that this worker has yet to hear of; it will in a moment.
+const NEWS_IN: Duration = Duration::from_millis(1);
 
-/// A member that counts one more request or connection until this is dropped.
+/// One slot of a member: it counts one more request or connection until this is dropped. Then the slot goes to
+/// whoever has waited longest for it.
 #[derive(Debug)]
 pub struct Lease {
     view: Rc<View>,
@@ -44,10 +53,9 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// For a slot that has been taken.
     fn new(view: Rc<View>, pool: PoolIndex, member: MemberIndex) -> Self {
-        let state = &view.member(pool, member).state;
-        state.enter();
-        let cuts = state.cuts();
+        let cuts = view.member(pool, member).state.cuts();
         let cell = view.member_cell(pool, member);
         cell.active.inc();
         cell.total.inc();
@@ -157,9 +165,12 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.slot().state.leave();
         self.cell().active.dec();
         self.view.pool_cell(self.pool).active.dec();
+        let state = &self.slot().state;
+        if state.leave() {
+            self.pool().limits.queue.freed(state);
+        }
     }
 }
 
@@ -201,10 +212,26 @@ pub struct Journey {
     asked_for: Option<Box<str>>,
     /// The member it was last on.
     last: Option<MemberIndex>,
+    /// The member it belongs to.
+    home: Option<MemberIndex>,
+    /// That one has yet to be tried.
+    homeward: bool,
     /// It left a member for another.
     pub redispatched: bool,
     /// Connections that are its client's alone.
     pub private: PrivateConnections,
+    queued: Queued,
+    /// A later view, if the slot it waited for is of a member that only that one has. `pool`, `tried` and `last` are
+    /// places in it then.
+    moved: Option<Rc<View>>,
+}
+
+/// Where a request may go now.
+enum Chosen {
+    /// There.
+    Lease(Lease),
+    /// Nowhere: it has to wait, for that member or for any.
+    Wait(Option<MemberIndex>),
 }
 
 impl Journey {
@@ -219,9 +246,20 @@ impl Journey {
             shares: false,
             asked_for: None,
             last: None,
+            home: None,
+            homeward: false,
             redispatched: false,
+            queued: Queued::default(),
+            moved: None,
             private: PrivateConnections::default(),
         }
+    }
+
+    /// It belongs to `member`, which is tried first: also if it just failed, for a client that moves loses its session,
+    /// and one refused connection costs nothing. Only where connections hang it is not waited for in vain.
+    #[must_use]
+    pub fn homeward(self, member: Option<MemberIndex>) -> Self {
+        Self { home: member, homeward: member.is_some(), ..self }
     }
 
     /// The same for one request of HTTP, of a client with connections of its own.
@@ -275,24 +313,24 @@ impl Journey {
     /// Chooses a member and gets a connection to it, trying others when that fails.
     ///
     /// Refused or unanswered connections are retried [`RETRIES_MAX`] times: at once while another member is
-    /// ready, after a pause when the last one worked within [`RESTART_MS`]; otherwise not at all.
+    /// ready, after a pause when the last one worked within [`RESTART_MS`]; otherwise not at all. Where members
+    /// are full it is waited for one that has room, while `left` is not over: that is when the client leaves.
     pub async fn reach(
         &mut self,
         worker: &Worker,
         view: &Rc<View>,
         reuse: Reuse,
         connect_timeout_ms: u64,
+        left: &mut impl AsyncFnMut(),
     ) -> Result<Reached, Ending> {
         loop {
-            let member =
-                balance::pick(view.pool(self.pool), self.key, worker.now(), &self.tried).ok_or(endings::NO_MEMBER)?;
-            if let Some(before) = self.last.replace(member)
-                && before != member
-            {
-                self.redispatched = true;
-                view.member_cell(self.pool, before).redispatches.inc();
-            }
-            let lease = Lease::new(Rc::clone(view), self.pool, member);
+            let lease = match self.choose(worker, view)? {
+                Chosen::Lease(lease) => lease,
+                // Hardly ever: its memory is taken then.
+                Chosen::Wait(whom) => Box::pin(self.queue_up(worker, view, whom, connect_timeout_ms, left)).await?,
+            };
+            let member = lease.member();
+            self.stand_on(&lease.view, member);
             if let Some(stream) = self.kept(&lease, worker, reuse) {
                 lease.cell().reuses.inc();
                 return Ok(Reached { lease, stream, reused: true });
@@ -304,6 +342,128 @@ impl Journey {
         }
     }
 
+    /// A member that has room, and a slot of it; or whom to wait for.
+    fn choose(&mut self, worker: &Worker, view: &Rc<View>) -> Result<Chosen, Ending> {
+        let view = self.moved.as_ref().unwrap_or(view);
+        let pool = view.pool(self.pool);
+        if std::mem::replace(&mut self.homeward, false)
+            && let Some(home) = self.home.filter(|home| !pool.member(*home).state.fault.hangs())
+        {
+            // If it was avoided, and is due for another try, this is the try.
+            pool.member(home).state.fault.claim(worker.now());
+            return Ok(enter(view, self.pool, home).map_or(Chosen::Wait(Some(home)), Chosen::Lease));
+        }
+        for _ in 0..RACES_MAX {
+            let member = match balance::pick(pool, self.key, worker.now(), &self.tried) {
+                Pick::Member(member) => member,
+                Pick::Full(whom) => return Ok(Chosen::Wait(whom)),
+                // One that gets no new clients still is what is left for its own.
+                Pick::Nobody => match self.home.filter(|home| self.moved.is_none() && balance::admits(pool, *home)) {
+                    Some(home) => home,
+                    None => return Err(endings::NO_MEMBER),
+                },
+            };
+            if let Some(lease) = enter(view, self.pool, member) {
+                return Ok(Chosen::Lease(lease));
+            }
+        }
+        Ok(Chosen::Wait(None))
+    }
+
+    /// It is on that member from now on, or bound to it.
+    fn stand_on(&mut self, view: &View, member: MemberIndex) {
+        if let Some(before) = self.last.replace(member)
+            && before != member
+        {
+            self.redispatched = true;
+            view.member_cell(self.pool, before).redispatches.inc();
+        }
+    }
+
+    /// Waits in the pool's queue for that member, or for any. What is bound to a member takes any that has room once
+    /// its time is over.
+    async fn queue_up(
+        &mut self,
+        worker: &Worker,
+        view: &Rc<View>,
+        whom: Option<MemberIndex>,
+        connect_timeout_ms: u64,
+        left: &mut impl AsyncFnMut(),
+    ) -> Result<Lease, Ending> {
+        let view = Rc::clone(self.moved.as_ref().unwrap_or(view));
+        let (pool, cell) = (view.pool(self.pool), view.pool_cell(self.pool));
+        let timeout_ms = pool.limits.timeout_ms.unwrap_or(connect_timeout_ms);
+        if let Some(member) = whom {
+            self.stand_on(&view, member);
+        }
+        self.queued.stood = true;
+        cell.queued.inc();
+        loop {
+            let began = clock::now();
+            // Its time is for all attempts together.
+            let left_ms = timeout_ms.saturating_sub(self.queued.ms);
+            let deadline = (timeout_ms > 0).then(|| began + Duration::from_millis(left_ms));
+            let asking = Asking {
+                member: whom.map(|member| &pool.member(member).state),
+                not: self.tried.last().map(|member| &pool.member(member).state),
+                max: pool.limits.max_queue,
+                now: worker.now(),
+            };
+            let place = if whom.is_some() { &mut self.queued.place_member } else { &mut self.queued.place_pool };
+            let waited = waiting::for_slot(worker, &pool.limits.queue, asking, deadline, left, place).await;
+            self.queued.ms += (clock::now() - began).as_millis() as u64;
+            cell.longest_wait_ms.raise(self.queued.ms);
+            let ending = match waited {
+                Ok(slot) => match self.take_up(worker, &view, slot) {
+                    Some(lease) => return Ok(lease),
+                    None => {
+                        tokio::time::sleep(NEWS_IN).await;
+                        continue;
+                    }
+                },
+                Err(NoSlot::TimeOver) => {
+                    if let Some(member) = whom {
+                        self.tried.note(member);
+                        if let Chosen::Lease(lease) = self.choose(worker, &view)? {
+                            return Ok(lease);
+                        }
+                    }
+                    cell.queue_timeouts.inc();
+                    self.queued.limit = limit_of(pool, whom);
+                    endings::QUEUE_TIMEOUT
+                }
+                Err(NoSlot::Full) => {
+                    cell.queue_refused.inc();
+                    self.queued.limit = pool.limits.max_queue.unwrap_or(0);
+                    endings::QUEUE_FULL
+                }
+                Err(NoSlot::Left) => endings::CLIENT_LEFT_QUEUE,
+                Err(NoSlot::Nobody) => endings::QUEUE_NOBODY,
+            };
+            return Err(ending);
+        }
+    }
+
+    /// The lease of a slot that was granted. The member may be newer than the request: then it moves on to the view
+    /// that has it. `None`: this worker knows nothing of it yet, and the slot is given back.
+    fn take_up(&mut self, worker: &Worker, view: &Rc<View>, slot: Slot) -> Option<Lease> {
+        let place = |pool: &PoolSnapshot| {
+            pool.members.iter().position(|m| slot.is_of(&m.state)).map(|place| MemberIndex(place as u16))
+        };
+        if let Some(member) = place(view.pool(self.pool)) {
+            slot.keep();
+            return Some(Lease::new(Rc::clone(view), self.pool, member));
+        }
+        let (current, id) = (worker.view(), view.pool(self.pool).id);
+        let pool = current.snapshot.pools.iter().position(|pool| pool.id == id)?;
+        let member = place(current.pool(pool))?;
+        slot.keep();
+        self.redispatched |= self.last.take().is_some();
+        (self.pool, self.tried) = (pool, Tried::default());
+        self.moved = Some(Rc::clone(&current));
+        Some(Lease::new(current, pool, member))
+    }
+
     /// A new connection to the member of `lease`, because the kept one was dead.
     pub async fn reach_again(
         &mut self,
@@ -311,13 +471,14 @@ impl Journey {
         view: &Rc<View>,
         lease: Lease,
         connect_timeout_ms: u64,
+        left: &mut impl AsyncFnMut(),
     ) -> Result<Reached, Ending> {
         let member = lease.member();
         match self.connect(worker, lease, connect_timeout_ms).await {
             Ok(reached) => Ok(reached),
             Err(failure) => {
                 self.after(failure, worker, view, member).await?;
-                self.reach(worker, view, Reuse::Never, connect_timeout_ms).await
+                self.reach(worker, view, Reuse::Never, connect_timeout_ms, left).await
             }
         }
     }
@@ -360,9 +521,37 @@ impl Journey {
         may
     }
 
-    /// The member it was last on, if it was on any: what a log line names.
-    pub fn last_member(&self) -> Option<MemberIndex> {
-        self.last
+    /// The member it was last on or bound to, if there is one: what a log line names. `view` is the one it began with.
+    pub fn member_label<'a>(&'a self, view: &'a View) -> Option<&'a str> {
+        let view = self.moved.as_deref().unwrap_or(view);
+        self.last.map(|member| &*view.member(self.pool, member).label)
+    }
+
+    /// That member's name for good. `view` is the one it began with.
+    pub fn member_id(&self, view: &View) -> Option<MemberId> {
+        let view = self.moved.as_deref().unwrap_or(view);
+        self.last.map(|member| view.member(self.pool, member).id)
+    }
+
+    /// Requests or connections on that member now. `view` is the one it began with.
+    pub fn member_in_flight(&self, view: &View) -> u32 {
+        let view = self.moved.as_deref().unwrap_or(view);
+        self.last.map_or(0, |member| view.member(self.pool, member).state.in_flight())
+    }
+
+    /// What it knows of queues.
+    pub fn queued(&self) -> Queued {
+        self.queued
+    }
+
+    /// Milliseconds in queues as a log line has them; -1: it never came so far.
+    pub fn queue_ms(&self) -> i32 {
+        if self.queued.stood || self.last.is_some() { self.queued.ms.min(i32::MAX as u64) as i32 } else { -1 }
+    }
+
+    /// Of `ms` until there was a connection, those that were not spent in queues.
+    pub fn without_queue(&self, ms: i32) -> i32 {
+        if ms < 0 { ms } else { (ms - self.queue_ms().max(0)).max(0) }
     }
 
     /// Attempts that failed or were not waited for: what a log line calls retries.
@@ -383,6 +572,7 @@ impl Journey {
         view: &Rc<View>,
         member: MemberIndex,
     ) -> Result<(), Ending> {
+        let view = self.moved.as_ref().unwrap_or(view);
         let ending = match failure {
             ConnectFailure::Refused(_) => endings::MEMBER_REFUSED,
             ConnectFailure::TimedOut => endings::CONNECT_TIMEOUT,
@@ -399,6 +589,7 @@ impl Journey {
             return Err(ending);
         }
         let pause_ms = PAUSES_MS[self.retries as usize];
+        let view = Rc::clone(view);
         let worked_lately = view.member(self.pool, member).state.fault.worked_within(RESTART_MS, worker.now());
         self.note(member, view.member_cell(self.pool, member));
         if !balance::alternative(view.pool(self.pool), worker.now(), &self.tried) {
@@ -441,4 +632,27 @@ async fn connect_shared(
         maker.failed(failure);
     }
     made.map(|stream| (stream, true))
+}
+
+/// What may be worked on at once by that member, or by all that take new work.
+fn limit_of(pool: &PoolSnapshot, whom: Option<MemberIndex>) -> u32 {
+    let limit = |slot: &MemberSlot| slot.state.slots.limit().unwrap_or(0);
+    match whom {
+        Some(member) => limit(pool.member(member)),
+        None => {
+            let working = pool.members.iter().filter(|slot| slot.takes_new_work() && slot.state.up());
+            working.fold(0, |sum, slot| sum.saturating_add(limit(slot)))
+        }
+    }
+}
+
+/// A lease of `member`, if it has room.
+fn enter(view: &Rc<View>, pool: PoolIndex, member: MemberIndex) -> Option<Lease> {
+    let slots = &view.member(pool, member).state.slots;
+    if !view.pool(pool).limits.limited {
+        slots.enter();
+    } else if !slots.try_enter() {
+        return None;
+    }
+    Some(Lease::new(Rc::clone(view), pool, member))
 }

@@ -11,6 +11,7 @@ use lb_control::handoff::{HandoffStore, Sockets};
 use lb_control::instance::Applied;
 use lb_control::listen::ListenError;
 use lb_core::config::{LoadBalancer, WORKERS_MAX};
+use lb_core::persistence::Secret;
 use lb_core::snapshot::Snapshot;
 use lb_core::spec::{self, Mistakes};
 use lb_health::Pinger;
@@ -19,6 +20,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::health::Minder;
 use crate::health::minder::{MonitorError, Prepared};
 use crate::listener::sockets::SocketBook;
+use crate::names::Names;
 use crate::process::Process;
 use crate::tls::table::{Compiler, TlsError, TlsTable};
 use crate::worker::{self, Order, WorkerHandle};
@@ -60,6 +62,8 @@ pub struct Instance {
     pub process: Arc<Process>,
     /// Knows how its members fare.
     pub minder: Minder,
+    /// Knows where members' names lead.
+    pub names: Names,
     workers: Mutex<Vec<WorkerHandle>>,
     tls: Mutex<Tls>,
     sockets: Mutex<SocketBook>,
@@ -68,12 +72,14 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Serves nothing yet. `pinger` was opened while root was still held, if it ever was.
-    pub fn new(pinger: Pinger) -> Arc<Self> {
-        let process = Arc::new(Process::new(usize::from(WORKERS_MAX)));
+    /// Serves nothing yet. `pinger` was opened while root was still held, if it ever was. `secret`: what cookies are made
+    /// unforgeable with.
+    pub fn new(pinger: Pinger, secret: Secret) -> Arc<Self> {
+        let process = Arc::new(Process::new(usize::from(WORKERS_MAX), secret));
         Arc::new(Self {
             minder: Minder::new(Arc::clone(&process), pinger),
             process,
+            names: Names::default(),
             workers: Mutex::default(),
             tls: Mutex::default(),
             sockets: Mutex::default(),
@@ -104,14 +110,25 @@ impl Instance {
         }
         let began = Instant::now();
         let wanted = workers_for(&config);
-        let prepared = self.minder.prepare(&config)?;
+        let prepared = Arc::new(self.minder.prepare(&config)?);
         let tls = self.compile_tls(&config)?;
+        self.names.learn(&config).await;
         let published = self.publish(config, wanted, &prepared, &tls);
+        self.names.keep_to(self.process.snapshot.load().config.as_deref());
         // An offer is for the document that follows it; a port nobody accepts on must not stay open.
         self.forget_offers();
         let (orders, generation) = published?;
-        for done in orders {
-            done.await.map_err(|_| ApplyError::WorkerLost)?;
+        let process = Arc::clone(&self.process);
+        // A task of its own: whoever asked may not wait for the answer, and those in queues must hear of it.
+        let taken_up = tokio::spawn(async move {
+            for done in orders {
+                done.await?;
+            }
+            process.snapshot.load().arrange_queues();
+            Ok::<(), oneshot::error::RecvError>(())
+        });
+        if !matches!(taken_up.await, Ok(Ok(()))) {
+            return Err(ApplyError::WorkerLost);
         }
         self.process.admission.recheck();
         crate::sys::trim_heap();
@@ -129,7 +146,7 @@ impl Instance {
         &self,
         config: LoadBalancer,
         wanted: usize,
-        prepared: &Prepared,
+        prepared: &Arc<Prepared>,
         tls: &Arc<TlsTable>,
     ) -> Result<(Vec<oneshot::Receiver<()>>, u64), ApplyError> {
         let mut book = lock(&self.sockets);
@@ -145,8 +162,10 @@ impl Instance {
         let addresses: Vec<_> = config.sockets().collect();
         let sockets = book.prepare(&addresses, wanted, workers.len())?;
         let changes = book.commit(sockets);
-        let mut snapshot = Snapshot::build(Arc::new(config), &self.process.snapshot.load(), workers.len());
-        self.minder.adopt(&snapshot, prepared);
+        let addresses = self.names.place(&config);
+        let mut snapshot =
+            Snapshot::build_at(Arc::new(config), &addresses, &self.process.snapshot.load(), workers.len());
+        self.minder.adopt(&snapshot, prepared, &addresses);
         if let Some(with_shares) = snapshot.rebuilt() {
             snapshot = with_shares;
         }
@@ -201,7 +220,25 @@ impl Instance {
 
     /// Puts the same document in force with the shares its members have now.
     pub fn republish(&self) {
-        let Some(snapshot) = self.process.snapshot.load().rebuilt() else { return };
+        if let Some(snapshot) = self.process.snapshot.load().rebuilt() {
+            self.republish_as(snapshot);
+        }
+    }
+
+    /// Puts the same document in force with members where their names lead now.
+    pub fn follow_names(&self) {
+        let before = self.process.snapshot.load_full();
+        let Some(config) = &before.config else { return };
+        let addresses = self.names.place(config);
+        let workers = lock(&self.workers).len();
+        let Some(snapshot) = before.moved(&addresses, workers) else {
+            return self.minder.explain(&addresses);
+        };
+        self.minder.follow(&before, &snapshot, &addresses);
+        self.republish_as(snapshot.rebuilt().unwrap_or(snapshot));
+    }
+
+    fn republish_as(&self, snapshot: Snapshot) {
         self.process.snapshot.store(Arc::new(snapshot));
         self.refresh_workers();
     }
@@ -218,6 +255,8 @@ impl Instance {
             // A worker that is gone is found out by the next document.
             let _ = worker.orders.send(order);
         }
+        // The members are the same, so those who wait need not be waited for.
+        self.process.snapshot.load().arrange_queues();
     }
 
     /// Has every session look whether it should go on.

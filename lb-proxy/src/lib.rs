@@ -1,8 +1,8 @@
 //! The forwarding engine: moves bytes between clients and members, one process for each VIP.
 //!
 //! The walk of a byte: [`listener`] accepts and admits → [`http`] reads a head, or [`tcp`] takes the stream →
-//! [`dispatch`] asks the balancer and reaches a member through [`upstream`] → bytes are relayed → [`observe`]
-//! counts and writes one line. [`worker`] is one data thread, [`instance`] the life of the process around them.
+//! [`dispatch`] asks the balancer, waits for a member with room ([`waiting`]) and reaches it through [`upstream`] →
+//! bytes are relayed → [`observe`] counts and writes one line. [`worker`] is one data thread, [`instance`] the life of the process around them.
 
 pub mod buffer;
 pub mod clock;
@@ -13,7 +13,9 @@ pub mod http;
 pub mod http2;
 pub mod instance;
 pub mod listener;
+pub mod names;
 pub mod observe;
+pub mod persistence;
 pub mod privilege;
 pub mod process;
 pub mod sys;
@@ -22,5 +24,6 @@ pub mod timer;
 pub mod tls;
 pub mod upstream;
 pub mod view;
+pub mod waiting;
 pub mod wire;
 pub mod worker;

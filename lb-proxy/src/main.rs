@@ -8,10 +8,12 @@ use std::time::Duration;
 use anyhow::Context;
 use lb_control::events::{Event, EventKind, Subject};
 use lb_core::config::LoadBalancer;
+use lb_core::persistence::Secret;
+use lb_core::persistence::secret::SECRET_LEN_MIN;
 use lb_health::Pinger;
 use lb_proxy::instance::{self, Instance};
 use lb_proxy::observe::writer::Writer;
-use lb_proxy::{control, health, privilege, sys};
+use lb_proxy::{control, health, persistence, privilege, sys};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use tokio::io::unix::AsyncFd;
@@ -26,6 +28,9 @@ Serves one load balancer: the document in FILE, or the one it is given over its 
       --check                only validate the document
       --control SOCKET       HTTP/JSON on a Unix socket: document, statistics, health
       --handoff SOCKET       take and give listening sockets here
+      --persistence-secret FILE
+                             what persistence cookies are made unforgeable with: a file of at least 16 bytes that
+                             nobody else can read (default: made at start, so cookies count no more after the end)
       --user NAME            become this user once sockets are bound, if started as root (default: nobody)
       --drain-timeout SECS   on SIGTERM, let sessions finish for this long (default: 30)
   -h, --help                 this text
@@ -47,6 +52,7 @@ struct Options {
     check: bool,
     control: Option<PathBuf>,
     handoff: Option<PathBuf>,
+    persistence_secret: Option<PathBuf>,
     user: String,
     drain_timeout: Duration,
 }
@@ -84,6 +90,7 @@ fn parse_arguments() -> Result<Asked, lexopt::Error> {
         check: false,
         control: None,
         handoff: None,
+        persistence_secret: None,
         user: "nobody".to_owned(),
         drain_timeout: Duration::from_secs(30),
     };
@@ -94,6 +101,7 @@ fn parse_arguments() -> Result<Asked, lexopt::Error> {
             Long("check") => options.check = true,
             Long("control") => options.control = Some(arguments.value()?.into()),
             Long("handoff") => options.handoff = Some(arguments.value()?.into()),
+            Long("persistence-secret") => options.persistence_secret = Some(arguments.value()?.into()),
             Long("user") => options.user = arguments.value()?.string()?,
             Long("drain-timeout") => {
                 let seconds: f64 = arguments.value()?.parse()?;
@@ -138,9 +146,18 @@ fn read_document(path: &PathBuf) -> anyhow::Result<LoadBalancer> {
     })
 }
 
+/// Read before root is dropped: whom we become need not be able to.
+fn secret(options: &Options) -> anyhow::Result<Secret> {
+    let Some(path) = &options.persistence_secret else {
+        return persistence::random_secret().context("cannot make a secret for persistence");
+    };
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Secret::from_bytes(&bytes).with_context(|| format!("{} has fewer than {SECRET_LEN_MIN} bytes", path.display()))
+}
+
 async fn serve(options: &Options, config: Option<LoadBalancer>) -> anyhow::Result<()> {
     // While root is held, if it is: where the kernel lets nobody send echoes, a socket for them is opened now.
-    let instance = Instance::new(Pinger::open_ahead());
+    let instance = Instance::new(Pinger::open_ahead(), secret(options)?);
     // Signals first: one that comes during the start must not be lost, nor end us halfway.
     let signals = Signals::catch()?;
     if let Some(config) = &config {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use lb_control::stats::WorkerStats;
 use lb_core::member::MemberState;
+use lb_core::persistence::Secret;
 use lb_core::snapshot::Snapshot;
 use lb_core::time::Millis;
 use tokio::sync::Notify;
@@ -36,10 +37,10 @@ pub struct Process {
 }
 
 impl Process {
-    /// Room for `workers_max` workers.
-    pub fn new(workers_max: usize) -> Self {
+    /// Room for `workers_max` workers. `secret`: what cookies are made unforgeable with.
+    pub fn new(workers_max: usize, secret: Secret) -> Self {
         Self {
-            snapshot: ArcSwap::from_pointee(Snapshot::empty()),
+            snapshot: ArcSwap::from_pointee(Snapshot::keyed(secret)),
             log: Arc::new(Log::new(workers_max)),
             began: Instant::now(),
             connections: AtomicU32::new(0),

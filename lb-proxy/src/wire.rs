@@ -14,7 +14,7 @@ use crate::http2::mirror::Mirror;
 use crate::timer::Patience;
 use crate::tls::channel::Channel;
 use crate::tls::facts::Told;
-pub use raw::{Raw, Unread};
+pub use raw::{Closing, Raw, Unread};
 
 /// One connection, to a client or to a member.
 #[derive(Debug)]
@@ -172,6 +172,15 @@ impl Stream {
     /// Has the runtime watch it from now on: for when there will hardly be anything yet.
     pub fn watch(&self) -> io::Result<()> {
         self.raw().map_or(Ok(()), Raw::watch)
+    }
+
+    /// The runtime watches it no longer: whoever wants to read looks first.
+    pub fn unwatch(&mut self) {
+        match &mut self.0 {
+            Link::Bare(raw) => raw.unwatch(),
+            Link::Secured(secured) => secured.raw.unwatch(),
+            Link::Disguised(_) | Link::Mirrored(_) => {}
+        }
     }
 
     /// Reads once if there is something to read now; otherwise has the task woken when there is. 0 is the end of the
@@ -363,4 +372,14 @@ fn poll_write_parts(to: &Stream, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) ->
         }
         to.poll_write(cx, gathered)
     })
+}
+
+/// Waits until the peer has left: it reset the connection, or ended it in a way that `closing` takes for leaving.
+/// Nothing is read. Where it is not TCP that ends, nobody is known to leave. The runtime may know less of the
+/// connection afterwards than there is: it is to be watched anew ([`Stream::unwatch`]).
+pub async fn left(stream: &Stream, closing: Closing) {
+    match stream.raw() {
+        Some(raw) => raw.left(closing).await,
+        None => std::future::pending().await,
+    }
 }

@@ -6,6 +6,8 @@ mod connections;
 mod failures;
 mod headers;
 mod interim;
+mod persistence;
+mod queues;
 mod requests;
 mod scenario;
 mod strict;

@@ -8,6 +8,7 @@
 //! | wait for something with a deadline | [`wait`] |
 //! | a server that answers as told | [`member`] |
 //! | a client that sends as told | [`client`] |
+//! | the same in frames of HTTP/2 | [`frames`] |
 //! | monitors, and what became of members | [`health`] |
 //! | many requests at once, counted | [`load`], [`tools`] |
 //! | Weir, HAProxy or nginx in front or behind | [`weir`], [`haproxy`], [`nginx`] |
@@ -22,6 +23,8 @@
 
 pub mod binaries;
 pub mod client;
+pub mod frames;
+pub mod dns;
 pub mod haproxy;
 pub mod health;
 pub mod load;

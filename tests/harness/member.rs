@@ -243,6 +243,15 @@ impl Member {
         }
     }
 
+    /// Stops listening; what is open goes on.
+    pub fn stop_listening(&mut self) {
+        let Some((listener, thread)) = self.running.take() else {
+            return;
+        };
+        let _ = SockRef::from(&listener).shutdown(Shutdown::Both);
+        let _ = thread.join();
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name

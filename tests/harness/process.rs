@@ -87,6 +87,12 @@ impl Process {
         let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
         Some(line.trim().to_owned())
     }
+
+    /// Memory it holds, in KiB.
+    pub fn memory_kib(&self) -> u64 {
+        let held = self.status_field("VmRSS").unwrap_or_default();
+        held.split(' ').next().and_then(|kib| kib.parse().ok()).unwrap_or(0)
+    }
 }
 
 impl Drop for Process {

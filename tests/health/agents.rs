@@ -9,6 +9,7 @@ use lb_core::health::{Administrative, Operational};
 use serde_json::json;
 use weir_tests::client::get;
 use weir_tests::haproxy::Haproxy;
+use weir_tests::health::monitor;
 use weir_tests::member::Member;
 use weir_tests::place::Place;
 use weir_tests::setup::{Mode, Setup};
@@ -200,4 +201,45 @@ fn an_agent_that_leaves_changes_nothing_and_traffic_follows_its_words() {
     let document = play.setup.document(&play._place.path("access.log"));
     play.weir.control.apply(&document);
     assert_eq!(ask(&play), 20);
+}
+
+/// Whoever watches the log in a terminal is not steered by a member, and finds a line for each event.
+#[test]
+fn what_a_member_says_cannot_steer_a_terminal_nor_break_a_line() {
+    let place = Place::new();
+    let agent = Agent::new(place.socket());
+    // A database that says no, in colours and on two lines.
+    let database = Member::script("database", place.socket(), |conn| {
+        let text = b"\xff\x10\x04#08004no \x1b[31mroom\x07\nlb-proxy: member back/m2: all is well\r\x9b2J";
+        let length = u8::try_from(text.len()).unwrap();
+        conn.send([&[length, 0, 0, 0], &text[..]].concat())?;
+        conn.close();
+        Ok(())
+    });
+    let m1 = Member::http("m1", place.socket()).only_counting();
+    let m2 = Member::http("m2", place.socket()).only_counting();
+    let port = agent.server.socket().port();
+    let mut setup = Setup::new(Mode::Http, place.socket(), [("m1", m1.socket()), ("m2", m2.socket())])
+        .monitor(monitor("MYSQL", 1000, 1000))
+        .pool_keys(json!({"agent_check": {"port": port, "delay": 0.1}}));
+    let health = database.socket().port();
+    for member in &mut setup.members {
+        member.more = json!({"monitor_port": health});
+    }
+    let weir = Weir::start(&place, &setup);
+    weir.control.wait_event(MemberDown, "back/m2", 0, PATIENCE);
+    weir.control.wait_event(MemberDown, "back/m1", 0, PATIENCE);
+    agent.says("maint # \u{1b}[31mdisk\u{9b}5m full\u{7}\u{8}\t\u{b}lb-proxy: \u{85}done\u{1b}[0m\n");
+    weir.control.wait_event(MemberAdministrative, "back/m1", 0, PATIENCE);
+    weir.control.wait_event(MemberAdministrative, "back/m2", 0, PATIENCE);
+    let events = weir.control.events().events.len();
+    let lines = until(PATIENCE, "a line for each event", || {
+        let text = weir.process.stderr();
+        (text.lines().count() >= events && text.ends_with('\n')).then_some(text)
+    });
+    assert!(!lines.contains(|c: char| c.is_control() && c != '\n'), "{lines:?}");
+    assert_eq!(lines.lines().count(), events, "{lines}");
+    assert!(lines.lines().all(|line| line.starts_with("lb-proxy: ") && !line.starts_with("lb-proxy: done")), "{lines}");
+    assert_eq!(lines.matches("READY → MAINT:  [31mdisk 5m full ").count(), 2, "{lines}");
+    assert!(lines.contains("MySQL error 1040: no .[31mroom.."), "{lines}");
 }

@@ -1,13 +1,13 @@
 //! Promise: what is under way when a member is marked down goes on, or is ended where the document says so, and the
 //! log says which.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lb_control::events::EventKind::{MemberDown, MemberUp};
 use serde_json::json;
-use weir_tests::client::Client;
-use weir_tests::health::{Moody, fast_http};
-use weir_tests::member::{Conn, Member};
+use weir_tests::client::{Client, get};
+use weir_tests::health::{Moody, fast_http, monitor, with};
+use weir_tests::member::{Conn, Member, sized};
 use weir_tests::message::End;
 use weir_tests::place::Place;
 use weir_tests::setup::{Mode, Setup};
@@ -188,4 +188,51 @@ fn kept_connections_of_a_former_life_are_not_used() {
     weir_tests::wait::until_true(Duration::from_secs(5), "nothing to be kept", || {
         weir.control.member("m1").idle_connections == 0
     });
+}
+
+/// The verdict is live traffic's, and nothing else happens for half a minute: its monitor waits for an answer.
+#[test]
+fn a_verdict_of_live_traffic_cuts_at_once_while_the_monitor_hangs() {
+    let place = Place::new();
+    let m1 = Member::script("m1", place.socket(), |conn| {
+        let (head, _) = conn.request()?;
+        if head.word(1) == "/bad" {
+            conn.send(sized(500, "Connection: close\r\n", b"bad", false))?;
+            conn.close();
+        } else {
+            conn.take_to_end();
+        }
+        Ok(())
+    });
+    let health = Member::script("health", place.socket(), |conn| {
+        conn.take_to_end();
+        Ok(())
+    });
+    let slow = monitor("HTTP", 30_000, 30_000);
+    let mut setup = Setup::new(Mode::Http, place.socket(), [("m1", m1.socket())])
+        .monitor(with(slow, &json!({"max_retries_down": 1})))
+        .pool_keys(json!({"on_marked_down": "SHUTDOWN_SESSIONS", "observe": {"layer": "HTTP", "failures": 3}}));
+    setup.members[0].more = json!({"monitor_port": health.socket().port()});
+    let weir = Weir::start(&place, &setup);
+    let mut client = Client::connect(setup.vip);
+    client.send(GET);
+    m1.wait_requests(1);
+    // A session looks around once, soon after it began to wait: this one has done so.
+    pause_ms(100);
+    for _ in 0..2 {
+        assert_eq!(get(setup.vip, "/bad").status(), 500);
+    }
+    // It may be under way still when its answer is judged, and is cut, too.
+    assert!(matches!(get(setup.vip, "/bad").status(), 500 | 503));
+    let began = Instant::now();
+    assert_eq!(client.answer().status(), 503);
+    assert!(began.elapsed() < PATIENCE, "cut after {:?}", began.elapsed());
+    let told = weir.control.event(MemberDown, "back/m1", 0).unwrap();
+    assert_eq!(told.by, "live traffic");
+    assert!(told.effect.contains(" in flight are closed; 0 of 1"), "{}", told.effect);
+    weir_tests::wait::until_true(PATIENCE, "the monitor to ask", || health.connections() == 1);
+    assert_eq!(weir.control.count(MemberDown), 1);
+    assert!(weir.control.health_of("m1").monitors[0].last.is_empty(), "it has heard nothing yet");
+    let cut = weir.wait_log(4).into_iter().find(|line| line.contains("\"GET / HTTP/1.1\"")).unwrap();
+    assert!(cut.contains(" 503 ") && cut.contains(" DH-- "), "{cut}");
 }

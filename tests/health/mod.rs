@@ -11,6 +11,7 @@
 //! | [`slow`] | slow start |
 //! | [`agents`] | a member's own agent, in HAProxy's words |
 //! | [`reload`] | documents and pauses that change nothing |
+//! | [`frozen`] | a process that did not run for a while |
 //! | [`network`] | a node that lost its network |
 //! | [`flaps`] | thousands of turns leave nothing behind |
 
@@ -18,6 +19,7 @@ mod agents;
 mod detect;
 mod differential;
 mod flaps;
+mod frozen;
 mod kinds;
 mod marked_down;
 mod network;

@@ -6,7 +6,7 @@ use anyhow::ensure;
 use lb_core::config::InsertHeaders;
 use lb_proxy::http::h1::head_end;
 use lb_proxy::http::h1::request::{self, Additions, Method};
-use lb_proxy::http::h1::response::{self, ConnectionWord};
+use lb_proxy::http::h1::response::{self, Added, ConnectionWord};
 
 use super::Scenario;
 
@@ -106,6 +106,7 @@ fn write_request(name: &str, head: String) -> Scenario {
             client: [192, 0, 2, 117].into(),
             scheme: "http",
             local: ([20, 20, 20, 6], 80).into(),
+            cookies: None,
         };
         Ok(Box::new(move || {
             out.clear();
@@ -133,7 +134,17 @@ fn write_response(name: &str, head: &'static str) -> Scenario {
         Ok(Box::new(move || {
             out.clear();
             let word = black_box(ConnectionWord::Implied);
-            black_box(response::write(black_box(&response), head.as_bytes(), &table, word, false, None, &mut out));
+            let nothing = Added::default();
+            black_box(response::write(
+                black_box(&response),
+                head.as_bytes(),
+                &table,
+                nothing,
+                word,
+                false,
+                None,
+                &mut out,
+            ));
         }))
     })
 }

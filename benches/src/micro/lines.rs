@@ -9,6 +9,7 @@ use lb_core::config::LogFormat;
 use lb_proxy::observe::format::{self, WallClock};
 use lb_proxy::observe::queue::{Batch, Log};
 use lb_proxy::observe::record::{Load, Record, SinkId, Times, Words, endings};
+use lb_proxy::persistence::Noted;
 
 use super::{CALLS_ALL, Scenario};
 
@@ -27,9 +28,11 @@ fn record(http: bool) -> Record {
         bytes_out: 18_702,
         bytes_in: 912,
         ending: endings::SERVED,
+        noted: Noted::NOTHING,
         load: Load { process: 64, listener: 48, pool: 31, member: 4 },
         retries: 0,
         redispatched: false,
+        queued: lb_proxy::waiting::Queued::default(),
     }
 }
 

@@ -18,6 +18,8 @@ enum Load {
     Idle,
     /// Nobody is idle: one to three requests on each.
     Busy,
+    /// Nobody has anything to do, and all have limits: the slot is taken and given back, too.
+    Limited,
 }
 
 pub(super) fn scenarios() -> Vec<Scenario> {
@@ -26,6 +28,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ("least-connections-idle", LbAlgorithm::LeastConnections, Load::Idle),
         ("least-connections-busy", LbAlgorithm::LeastConnections, Load::Busy),
         ("source-ip", LbAlgorithm::SourceIp, Load::Idle),
+        ("round-robin-limited", LbAlgorithm::RoundRobin, Load::Limited),
     ];
     let sizes = [2, 8, 1000];
     kinds.iter().flat_map(|kind| sizes.map(|members| pick(*kind, members))).collect()
@@ -33,7 +36,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 
 fn pick((name, algorithm, load): (&str, LbAlgorithm, Load), members: u16) -> Scenario {
     Scenario::new(format!("pick/{name}/{members}"), move || {
-        let pool = pool(algorithm, members)?;
+        let limit = if load == Load::Limited { 100 } else { 0 };
+        let pool = pool(algorithm, members, limit)?;
         if load == Load::Busy {
             for (i, slot) in pool.members.iter().enumerate() {
                 (0..=i % 3).for_each(|_| slot.state.enter());
@@ -44,17 +48,22 @@ fn pick((name, algorithm, load): (&str, LbAlgorithm, Load), members: u16) -> Sce
         let mut clients = (0..CALLS_ALL as u32).map(|i| FlowKey { source: Ipv4Addr::from(0xc633_6400 + i).into() });
         Ok(Box::new(move || {
             let Some(key) = clients.next() else { return };
-            black_box(balance::pick(black_box(&pool), key, now, black_box(&tried)));
+            let picked = black_box(balance::pick(black_box(&pool), key, now, black_box(&tried)));
+            if let (Load::Limited, Some(member)) = (load, picked.member()) {
+                let slots = &pool.member(member).state.slots;
+                let waited_for = slots.try_enter() && slots.leave();
+                black_box(waited_for);
+            }
         }))
     })
 }
 
 /// A pool of members of the same weight, compiled from a document as any other.
-fn pool(algorithm: LbAlgorithm, members: u16) -> anyhow::Result<PoolSnapshot> {
+fn pool(algorithm: LbAlgorithm, members: u16, limit: u32) -> anyhow::Result<PoolSnapshot> {
     let members: Vec<String> = (0..members)
         .map(|i| {
             let address = IpAddr::from([10, 0, (i >> 8) as u8, i as u8]);
-            format!("{{name: web-{i}, address: {address}, protocol_port: 80}}")
+            format!("{{name: web-{i}, address: {address}, protocol_port: 80, max_connections: {limit}}}")
         })
         .collect();
     let document = format!(

@@ -66,7 +66,8 @@ impl Changes {
 
     fn member(&mut self, old: &Member, new: &Member, label: &str) {
         let before = self.0.len();
-        self.value(&format!("address of {label}"), &old.socket(), &new.socket());
+        let at = |member: &Member| member.address.with_port(member.protocol_port);
+        self.value(&format!("address of {label}"), &at(old), &at(new));
         self.value(&format!("weight of {label}"), &old.weight, &new.weight);
         self.up(label, old.admin_state_up, new.admin_state_up);
         if old.backup != new.backup {

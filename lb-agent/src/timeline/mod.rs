@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lb_control::events::{EVENTS_KEPT, Event, EventKind, Events, Subject};
+use lb_control::events::{EVENTS_KEPT, Event, EventKind, Events, OPERATOR, Subject};
 use lb_control::node::{Named, NodeEvent};
 use lb_core::health::OperatingStatus;
 use lb_core::id::LoadBalancerId;
@@ -219,8 +219,7 @@ impl Timeline {
             any = true;
             let from = Cursor { row: told.row, seq: event.seq };
             state.plane = from;
-            // The agent tells of these itself, with who caused them and what changed.
-            if !matches!(event.kind, EventKind::Document | EventKind::DataPlaneStarted) {
+            if !is_told_here(&event) {
                 self.add(&mut state, Record { event, from: Some(from) }, false);
             }
         }
@@ -375,6 +374,16 @@ impl State {
         }
         let events = self.recent.iter().map(|record| &record.event).filter(|event| event.seq > after).cloned();
         Some(Events { row: self.row, last: self.last, events: events.collect() })
+    }
+}
+
+/// The agent tells of these itself, with who caused them and what changed: an operator's change of a member stands in
+/// the event of its document. What a member's own agent wants, only the data plane knows.
+fn is_told_here(event: &Event) -> bool {
+    match event.kind {
+        EventKind::Document | EventKind::DataPlaneStarted => true,
+        EventKind::MemberAdministrative => event.by == OPERATOR,
+        _ => false,
     }
 }
 

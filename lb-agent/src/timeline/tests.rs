@@ -58,6 +58,17 @@ async fn both_sources_make_one_row_that_goes_on_after_restarts() {
     assert_eq!(timeline.after(before.row + 1, 6).await.events.len(), 7, "another row: the number means nothing");
 }
 
+/// An operator's change of a member stands in its document's event; a member's own agent's wish stands nowhere else.
+#[tokio::test]
+async fn a_change_of_a_member_is_told_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let timeline = Timelines::start(dir.path()).open(id());
+    let by = |seq, who: &str| Event { by: who.to_owned(), ..plane_event(seq, EventKind::MemberAdministrative) };
+    timeline.take(Events { row: 5, last: 2, events: vec![by(1, OPERATOR), by(2, "the member's agent")] });
+    let kept = timeline.after(0, 0).await.events;
+    assert_eq!(kept.iter().map(|event| event.by.as_str()).collect::<Vec<_>>(), ["the member's agent"]);
+}
+
 #[tokio::test]
 async fn what_the_agent_tells_itself_is_not_taken_from_the_data_plane() {
     let dir = tempfile::tempdir().unwrap();

@@ -110,7 +110,8 @@ impl Sandbox {
         let mut config = Config::parse(Path::new("agent.yaml"), text).unwrap();
         config.run_dir = self.run_dir();
         config.state_dir = self.dir.path().join("state");
-        let launch = Launch { binary: fake_data_plane(), user: "root".into(), drain_timeout_s: 2 };
+        let launch =
+            Launch { binary: fake_data_plane(), user: "root".into(), drain_timeout_s: 2, persistence_secret: None };
         let store = Store::open(&config.state_dir).unwrap();
         Node::start(Env { config, launch, processors: 2 }, store).await.unwrap()
     }

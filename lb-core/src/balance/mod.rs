@@ -58,6 +58,11 @@ impl Tried {
         }
     }
 
+    /// The one noted last.
+    pub fn last(&self) -> Option<MemberIndex> {
+        self.members[..usize::from(self.count)].last().copied()
+    }
+
     /// Was it noted?
     pub fn contains(&self, member: MemberIndex) -> bool {
         // Nearly always nothing was tried yet, and this is asked of every candidate.
@@ -124,6 +129,14 @@ impl Group {
         Self { balancer }
     }
 
+    /// It stays with the member it chose even if that one is full.
+    fn keeps_to_its_choice(&self) -> bool {
+        match &self.balancer {
+            Balancer::RoundRobin(_) | Balancer::LeastConnections(_) => false,
+            Balancer::SourceIp(_) => true,
+        }
+    }
+
     fn pick(&self, members: &[MemberSlot], key: FlowKey, usable: impl Fn(MemberIndex) -> bool) -> Option<MemberIndex> {
         match &self.balancer {
             Balancer::RoundRobin(b) => b.pick(usable),
@@ -136,11 +149,37 @@ impl Group {
 /// Lost races for a member that is tried again before others are looked at regardless.
 const CLAIMS_MAX: usize = 4;
 
+/// What a choice came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pick {
+    /// This one.
+    Member(MemberIndex),
+    /// Whoever it may go to is full: it has to wait, for that member or for any.
+    Full(Option<MemberIndex>),
+    /// Nobody of the pool is up and may take traffic.
+    Nobody,
+}
+
+impl Pick {
+    /// The member, if there is one to go to now.
+    pub fn member(self) -> Option<MemberIndex> {
+        match self {
+            Self::Member(member) => Some(member),
+            Self::Full(_) | Self::Nobody => None,
+        }
+    }
+}
+
 /// Chooses a member for one connection or request, and claims the right to try it.
 ///
 /// Members in `tried` come last, members that just failed before them, backups before both. A member that is
-/// judged down is never chosen. `None` only if the pool has no member that is up and may take traffic.
-pub fn pick(pool: &PoolSnapshot, key: FlowKey, now: Millis, tried: &Tried) -> Option<MemberIndex> {
+/// judged down is never chosen, and one without room only to wait for. [`Pick::Nobody`] only if the pool has no
+/// member that is up and may take traffic. In a pool with limits the slot is still to be taken
+/// ([`crate::limits::Slots::try_enter`]).
+pub fn pick(pool: &PoolSnapshot, key: FlowKey, now: Millis, tried: &Tried) -> Pick {
+    if pool.limits.limited {
+        return pick_with_room(pool, key, now, tried);
+    }
     let groups = [&pool.ordinary, &pool.backups];
     for group in groups {
         let healthy = |i: MemberIndex| {
@@ -151,7 +190,7 @@ pub fn pick(pool: &PoolSnapshot, key: FlowKey, now: Millis, tried: &Tried) -> Op
         // longer usable, and the next look finds another.
         for _ in 0..CLAIMS_MAX {
             match group.pick(&pool.members, key, healthy) {
-                Some(member) if pool.member(member).state.fault.claim(now) => return Some(member),
+                Some(member) if pool.member(member).state.fault.claim(now) => return Pick::Member(member),
                 Some(_) => {}
                 None => break,
             }
@@ -163,12 +202,84 @@ pub fn pick(pool: &PoolSnapshot, key: FlowKey, now: Millis, tried: &Tried) -> Op
         .iter()
         .find_map(|group| group.pick(&pool.members, key, untried))
         .or_else(|| groups.iter().find_map(|group| group.pick(&pool.members, key, up)))
+        .map_or(Pick::Nobody, Pick::Member)
 }
 
-/// True if another member than those in `tried` is ready to take a request at once.
+/// True if `member` may be given work that belongs to it: it is not judged down, and its operator lets it take traffic. A weight
+/// of 0, or that it is a backup, is no hindrance: that only keeps new clients away.
+pub fn admits(pool: &PoolSnapshot, member: MemberIndex) -> bool {
+    let slot = pool.member(member);
+    slot.admin_state_up && slot.state.up()
+}
+
+/// [`pick`] where members may be full. The best who could serve are the ones to wait for: a member that just failed,
+/// or a backup, is no better for having room.
+// Kept out of `pick`, which would pay for what this one prepares.
+#[inline(never)]
+fn pick_with_room(pool: &PoolSnapshot, key: FlowKey, now: Millis, tried: &Tried) -> Pick {
+    let up = |i: MemberIndex| pool.member(i).state.up();
+    let untried = |i: MemberIndex| up(i) && !tried.contains(i);
+    let healthy = |i: MemberIndex| untried(i) && pool.member(i).state.fault.usable(now);
+    for backup in [false, true] {
+        for _ in 0..CLAIMS_MAX {
+            match pool.choose(backup, key, healthy) {
+                Pick::Member(member) if !pool.member(member).state.fault.claim(now) => {}
+                Pick::Nobody => break,
+                chosen => return chosen,
+            }
+        }
+    }
+    for backup in [false, true] {
+        let chosen = pool.choose(backup, key, untried);
+        if chosen != Pick::Nobody {
+            return chosen;
+        }
+    }
+    match pool.choose(false, key, up) {
+        Pick::Nobody => pool.choose(true, key, up),
+        chosen => chosen,
+    }
+}
+
+impl PoolSnapshot {
+    /// A member of one group that fits and has room.
+    fn choose(&self, backup: bool, key: FlowKey, fits: impl Fn(MemberIndex) -> bool) -> Pick {
+        let group = if backup { &self.backups } else { &self.ordinary };
+        let has_room = |i: MemberIndex| self.member(i).state.slots.has_room();
+        if group.keeps_to_its_choice() {
+            return match group.pick(&self.members, key, fits) {
+                Some(member) if has_room(member) => Pick::Member(member),
+                Some(member) => Pick::Full(Some(member)),
+                None => Pick::Nobody,
+            };
+        }
+        // While somebody waits for any of them nobody has room for a newcomer, and it need not be looked for.
+        let found = match self.limits.queue.is_waited_for_any() {
+            true => None,
+            false => group.pick(&self.members, key, |i| fits(i) && has_room(i)),
+        };
+        let of_group = |slot: &MemberSlot| slot.backup == backup && slot.takes_new_work();
+        let anybody = || (0..).zip(&self.members).any(|(i, slot)| of_group(slot) && fits(MemberIndex(i)));
+        match found {
+            Some(member) => Pick::Member(member),
+            None if anybody() => Pick::Full(None),
+            None => Pick::Nobody,
+        }
+    }
+}
+
+/// True if another member than those in `tried` is ready to take a request, or to let it wait.
 pub fn alternative(pool: &PoolSnapshot, now: Millis, tried: &Tried) -> bool {
     pool.members.iter().enumerate().any(|(i, slot)| {
         let ready = slot.takes_new_work() && slot.state.up() && slot.state.fault.usable(now);
         ready && !tried.contains(MemberIndex(i as u16))
+    })
+}
+
+/// True if another member than those in `tried` is ready to take a request at once.
+pub fn alternative_with_room(pool: &PoolSnapshot, now: Millis, tried: &Tried) -> bool {
+    pool.members.iter().enumerate().any(|(i, slot)| {
+        let ready = slot.takes_new_work() && slot.state.up() && slot.state.fault.usable(now);
+        ready && !tried.contains(MemberIndex(i as u16)) && slot.state.slots.has_room()
     })
 }

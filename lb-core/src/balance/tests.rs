@@ -36,7 +36,7 @@ fn set_up(pool: &PoolSnapshot, members: &[usize], up: bool) {
 }
 
 fn picks(pool: &PoolSnapshot, count: u32) -> Vec<usize> {
-    let pick = |client| pick(pool, key(client), Millis(1), &Tried::default()).map(|m| usize::from(m.0));
+    let pick = |client| pick(pool, key(client), Millis(1), &Tried::default()).member().map(|m| usize::from(m.0));
     (0..count).filter_map(pick).collect()
 }
 
@@ -63,7 +63,11 @@ fn members_that_are_down_get_nothing_and_backups_stand_in() {
         assert!(alternative(pool, Millis(1), &Tried::default()));
         let mut tried = Tried::default();
         tried.note(MemberIndex(0));
-        assert_eq!(pick(pool, key(1), Millis(1), &tried), Some(MemberIndex(0)), "{algorithm}: the only one that is up");
+        assert_eq!(
+            pick(pool, key(1), Millis(1), &tried),
+            Pick::Member(MemberIndex(0)),
+            "{algorithm}: the only one that is up"
+        );
     }
 }
 
@@ -85,7 +89,7 @@ fn shares_are_met_after_the_next_compilation() {
         // Idle members come first whatever their weight: a little load shows the weights of LEAST_CONNECTIONS.
         let mut got = [0usize; 2];
         for client in 0..5000 {
-            let member = pick(pool, key(client), Millis(1), &Tried::default()).unwrap();
+            let member = pick(pool, key(client), Millis(1), &Tried::default()).member().unwrap();
             pool.member(member).state.enter();
             got[usize::from(member.0)] += 1;
         }
@@ -182,7 +186,7 @@ proptest! {
         let mut noted = Tried::default();
         tried.into_iter().for_each(|i| noted.note(MemberIndex(i)));
         let able = |i: usize| up[i] && members[i].0 > 0 && shares[i] > 0;
-        let picked = pick(pool, key(client), Millis(1), &noted).map(|m| usize::from(m.0));
+        let picked = pick(pool, key(client), Millis(1), &noted).member().map(|m| usize::from(m.0));
         prop_assert_eq!(picked.is_some(), (0..members.len()).any(able));
         if let Some(picked) = picked {
             prop_assert!(able(picked));
@@ -194,4 +198,76 @@ proptest! {
             prop_assert!(ordinary(picked) || !(0..members.len()).any(ordinary), "a backup before an ordinary one");
         }
     }
+}
+
+/// Fills a member's slots.
+fn fill(pool: &PoolSnapshot, member: usize) {
+    let slots = &pool.members[member].state.slots;
+    slots.set_document(Some(2));
+    while slots.try_enter() {}
+}
+
+fn limited(algorithm: &str, members: &[(u16, bool)]) -> Snapshot {
+    let mut snapshot = snapshot(algorithm, members);
+    snapshot.pools[0].limits.limited = true;
+    snapshot
+}
+
+#[test]
+fn a_member_that_is_full_is_passed_over() {
+    for algorithm in ["ROUND_ROBIN", "LEAST_CONNECTIONS"] {
+        let snapshot = limited(algorithm, &[(1, false), (1, false), (1, true)]);
+        let pool = &snapshot.pools[0];
+        fill(pool, 0);
+        assert_eq!(counts(pool, 100), [0, 100, 0], "{algorithm}");
+        fill(pool, 1);
+        let choose = || pick(pool, key(1), Millis(1), &Tried::default());
+        assert_eq!(choose(), Pick::Full(None), "{algorithm}: full is no reason for a backup");
+        set_up(pool, &[0, 1], false);
+        assert_eq!(counts(pool, 100), [0, 0, 100], "{algorithm}");
+        set_up(pool, &[2], false);
+        assert_eq!(choose(), Pick::Nobody, "{algorithm}");
+        set_up(pool, &[0, 1], true);
+        assert!(!pool.members[1].state.leave());
+        assert_eq!(choose(), Pick::Member(MemberIndex(1)), "{algorithm}");
+        assert!(alternative_with_room(pool, Millis(1), &Tried::default()));
+        // One that just failed has room, and is still no better than a full one.
+        fill(pool, 1);
+        assert!(!pool.members[0].state.leave());
+        pool.members[0].state.fault.failed(Millis(1));
+        assert_eq!(choose(), Pick::Full(None), "{algorithm}");
+        assert!(!alternative_with_room(pool, Millis(1), &Tried::default()));
+        assert!(alternative(pool, Millis(1), &Tried::default()));
+        // Nobody is well: then it is one that has room.
+        pool.members[1].state.fault.failed(Millis(1));
+        assert_eq!(choose(), Pick::Member(MemberIndex(0)), "{algorithm}");
+    }
+}
+
+#[test]
+fn a_hash_keeps_to_a_member_that_is_full() {
+    let (free, full) =
+        (snapshot("SOURCE_IP", &[(1, false), (1, false)]), limited("SOURCE_IP", &[(1, false), (1, false)]));
+    fill(&full.pools[0], 0);
+    for client in 0..200 {
+        let choose = |snapshot: &Snapshot| pick(&snapshot.pools[0], key(client), Millis(1), &Tried::default());
+        let expected = match choose(&free).member() {
+            Some(MemberIndex(0)) => Pick::Full(Some(MemberIndex(0))),
+            _ => Pick::Member(MemberIndex(1)),
+        };
+        assert_eq!(choose(&full), expected);
+    }
+}
+
+#[test]
+fn a_newcomer_goes_to_nobody_while_others_wait_for_any() {
+    let snapshot = limited("ROUND_ROBIN", &[(1, false), (1, false)]);
+    let pool = &snapshot.pools[0];
+    let queue = &pool.limits.queue;
+    (0..2).for_each(|member| fill(pool, member));
+    queue.arrange(|| pool.places(), true);
+    let asking = crate::limits::Asking { member: None, not: None, max: None, now: Millis(1) };
+    let _waiting = queue.join(asking).unwrap();
+    assert_eq!(pick(pool, key(1), Millis(1), &Tried::default()), Pick::Full(None));
+    assert!(!pool.members[0].state.slots.has_room());
 }

@@ -3,7 +3,9 @@
 //! Values of these types exist only as the result of [`crate::spec::read`] (or of deserialising
 //! what was serialised from one), so nobody above re-checks them. Names and defaults are Octavia's.
 
+pub mod address;
 pub mod monitor;
+pub mod persistence;
 pub mod proxy_protocol;
 pub mod tls;
 
@@ -14,14 +16,21 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use address::{HostName, MemberAddress};
+
 use crate::id::{ListenerId, LoadBalancerId, MemberId, PoolId};
 use monitor::{AgentCheck, HealthMonitor, Observation, OnMarkedDown, ProxyVersion};
+use persistence::SessionPersistence;
 use proxy_protocol::ProxyProtocol;
 
 /// Most workers a document may ask for.
 pub const WORKERS_MAX: u16 = 64;
 /// Highest weight of a member (Octavia and HAProxy: 256).
 pub const WEIGHT_MAX: u16 = 256;
+/// Highest limit of a member's requests or connections: Octavia's `connection_limit` goes as far.
+pub const MAX_CONNECTIONS_MAX: u32 = i32::MAX as u32;
+/// Highest limit of requests that wait in one pool.
+pub const MAX_QUEUE_MAX: u32 = i32::MAX as u32;
 
 /// One VIP with everything behind it: what one data plane serves.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +53,9 @@ pub struct LoadBalancer {
     pub tags: Vec<String>,
     /// Data threads; `None`: one for each processor.
     pub workers: Option<u16>,
+    /// Who is asked where members' names lead; none: whom the machine asks. Extension.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resolvers: Vec<SocketAddr>,
     /// At least none; ports are distinct.
     pub listeners: Vec<Listener>,
     /// Every pool once, whether written inside a listener or shared.
@@ -333,6 +345,15 @@ pub struct Pool {
     /// What becomes of connections when their member is marked down. Extension.
     #[serde(default)]
     pub on_marked_down: OnMarkedDown,
+    /// How it remembers its clients; `None`: it does not.
+    #[serde(default)]
+    pub session_persistence: Option<SessionPersistence>,
+    /// Requests or connections that may wait for a member with room; `None`: as many as clients may connect. Extension.
+    #[serde(default)]
+    pub max_queue: Option<u32>,
+    /// How long one may wait, in milliseconds, 0: for ever; `None`: its listener's `member_connect_ms`. Extension.
+    #[serde(default)]
+    pub timeout_queue_ms: Option<u64>,
     /// TLS to members.
     #[serde(default)]
     pub tls: Option<tls::PoolTls>,
@@ -379,7 +400,7 @@ impl fmt::Display for LbAlgorithm {
     }
 }
 
-/// One server: an address and a port with a weight.
+/// One server: an address (or a name that leads to one) and a port with a weight.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Member {
     /// Identity.
@@ -387,11 +408,15 @@ pub struct Member {
     /// What people call it; may be empty.
     pub name: String,
     /// Where it listens.
-    pub address: IpAddr,
+    pub address: MemberAddress,
     /// Where it listens, 1..=65535.
     pub protocol_port: u16,
     /// Share of new work, 0..=256; 0: none.
     pub weight: u16,
+    /// Requests (HTTP) or connections (TCP) it works on at once, 1..=[`MAX_CONNECTIONS_MAX`]; `None`: no limit.
+    /// Extension.
+    #[serde(default)]
+    pub max_connections: Option<u32>,
     /// Used only when no other member can be.
     pub backup: bool,
     /// False: not used at all.
@@ -407,14 +432,14 @@ pub struct Member {
 }
 
 impl Member {
-    /// Where it listens.
-    pub fn socket(&self) -> SocketAddr {
-        SocketAddr::new(self.address, self.protocol_port)
+    /// Where it listens, if the document says so; `None`: where its name leads.
+    pub fn socket(&self) -> Option<SocketAddr> {
+        Some(SocketAddr::new(self.address.ip()?, self.protocol_port))
     }
 
-    /// Where it is asked whether it is well.
-    pub fn monitor_socket(&self) -> SocketAddr {
-        SocketAddr::new(self.monitor_address.unwrap_or(self.address), self.monitor_port.unwrap_or(self.protocol_port))
+    /// Where it is asked whether it is well while it listens at `address`.
+    pub fn monitor_socket(&self, address: IpAddr) -> SocketAddr {
+        SocketAddr::new(self.monitor_address.unwrap_or(address), self.monitor_port.unwrap_or(self.protocol_port))
     }
 
     /// Its name, or its id when it has none.

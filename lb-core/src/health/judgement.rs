@@ -18,6 +18,8 @@ use crate::time::Millis;
 pub struct Judgement {
     watches: Vec<Watch>,
     agent: Agent,
+    /// Its name leads nowhere.
+    is_nowhere: bool,
     up: bool,
     since: Millis,
     /// When it last came up from down or left maintenance; `None`: never.
@@ -79,7 +81,7 @@ impl Judgement {
         };
         let watches: Vec<Watch> = monitors.iter().filter(|m| m.admin_state_up).map(watch).collect();
         let up = watches.iter().all(|watch| watch.machine.is_up());
-        Self { watches, agent: Agent::default(), up, since: now, came_up: None, cause: None }
+        Self { watches, agent: Agent::default(), is_nowhere: false, up, since: now, came_up: None, cause: None }
     }
 
     /// What another process needs to go on from here.
@@ -162,6 +164,17 @@ impl Judgement {
         self.turn(Cause::Agent { health, reason: line.reason }, now)
     }
 
+    /// Its name leads nowhere, for the reason given: it is down until it is somewhere, and then it is another one's
+    /// turn to judge it. A later reason replaces this one.
+    pub fn is_nowhere(&mut self, fault: &str, now: Millis) -> Option<Turn> {
+        self.is_nowhere = true;
+        let cause = Cause::Name { fault: fault.into() };
+        if matches!(self.cause, Some(Cause::Name { .. })) {
+            self.cause = Some(cause.clone());
+        }
+        self.turn(cause, now)
+    }
+
     /// Another document: monitors that stay keep what they know, under their new rules; a new one begins where
     /// the member stands. `with_agent`: there is still an agent that has a say.
     pub fn reloaded(&mut self, monitors: &[HealthMonitor], with_agent: bool, now: Millis) -> Option<Turn> {
@@ -227,6 +240,16 @@ impl Judgement {
         (u64::from(asked) * u64::from(grown)).div_ceil(u64::from(WHOLE_PERMILLE)) as u32
     }
 
+    /// How far the member has grown by slow start at `now`, in thousandths: so far its limit has, too.
+    pub fn grown_permille(&self, slow_start_ms: u64, now: Millis) -> u32 {
+        slow_start::share_permille(slow_start_ms, self.came_up, now)
+    }
+
+    /// The limit its agent asks for; `None`: it asks for none, or took it back with `maxconn:0`.
+    pub fn limit_asked(&self) -> Option<u32> {
+        self.agent.maxconn.filter(|most| *most > 0)
+    }
+
     /// When [`Self::share_permille`] grows by itself; `None`: it does not.
     pub fn next_share_at(&self, slow_start_ms: u64, now: Millis) -> Option<Millis> {
         slow_start::next_step(slow_start_ms, self.came_up, now).filter(|_| self.up)
@@ -235,7 +258,7 @@ impl Judgement {
     /// Sets the verdict anew; a turn if it changed.
     fn turn(&mut self, cause: Cause, now: Millis) -> Option<Turn> {
         let agrees = self.agent.health.is_none_or(AgentHealth::is_up);
-        let up = agrees && self.watches.iter().all(|watch| watch.machine.is_up());
+        let up = !self.is_nowhere && agrees && self.watches.iter().all(|watch| watch.machine.is_up());
         if up == self.up {
             return None;
         }

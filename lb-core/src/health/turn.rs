@@ -40,6 +40,11 @@ pub enum Cause {
         /// Its reason; may be empty.
         reason: Box<str>,
     },
+    /// Its name leads nowhere.
+    Name {
+        /// Why, in words.
+        fault: Box<str>,
+    },
     /// Another document: who said no has no say any more.
     Document,
     /// It left maintenance, and what was known of it is forgotten.
@@ -72,6 +77,7 @@ impl Cause {
                     format!("its agent says {word}: {reason}")
                 }
             }
+            Self::Name { fault } => fault.to_string(),
             Self::Document => "another document".to_owned(),
             Self::Maintenance => "it left maintenance".to_owned(),
         }

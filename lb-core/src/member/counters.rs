@@ -23,6 +23,13 @@ impl Counter {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(1), Ordering::Relaxed);
     }
 
+    /// Makes it at least `n`; only the owning worker may call this.
+    pub fn raise(&self, n: u64) {
+        if n > self.get() {
+            self.0.store(n, Ordering::Relaxed);
+        }
+    }
+
     /// The value now.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -95,6 +102,20 @@ pub struct MemberCell {
 pub struct PoolCell {
     /// Gauge: requests or connections in flight on its members.
     pub active: Counter,
+    /// Requests or connections that went to the member that was remembered.
+    pub persistence_hits: Counter,
+    /// Those of whom nobody was remembered.
+    pub persistence_misses: Counter,
+    /// Those that went elsewhere than to the member that was remembered.
+    pub persistence_moved: Counter,
+    /// Those that found its members full.
+    pub queued: Counter,
+    /// Those that waited for as long as they may.
+    pub queue_timeouts: Counter,
+    /// Those that were one too many to wait.
+    pub queue_refused: Counter,
+    /// The longest time one waited, in milliseconds.
+    pub longest_wait_ms: Counter,
 }
 
 /// One cell for each worker, kept by all snapshots that know the same object.
@@ -131,6 +152,11 @@ impl<T: Default> PerWorker<T> {
     /// A figure summed over all workers.
     pub fn sum(&self, figure: impl Fn(&T) -> u64) -> u64 {
         self.cells.iter().fold(0, |sum, cell| sum.wrapping_add(figure(cell)))
+    }
+
+    /// The greatest a figure is with any worker.
+    pub fn greatest(&self, figure: impl Fn(&T) -> u64) -> u64 {
+        self.cells.iter().map(|cell| figure(cell)).max().unwrap_or(0)
     }
 }
 

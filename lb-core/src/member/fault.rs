@@ -37,7 +37,7 @@ pub struct Fault {
 impl Fault {
     /// True if a request may be sent to the member at `now`.
     pub fn usable(&self, now: Millis) -> bool {
-        if self.stuck.load(Ordering::Relaxed) >= STUCK_CONNECTS_MAX {
+        if self.hangs() {
             return false;
         }
         self.failures.load(Ordering::Relaxed) == 0 || now.0 >= self.avoid_until_ms.load(Ordering::Relaxed)
@@ -45,11 +45,16 @@ impl Fault {
 
     /// True if traffic goes elsewhere because of what the member last did.
     pub fn avoided(&self) -> bool {
-        self.failures.load(Ordering::Relaxed) != 0 || self.stuck.load(Ordering::Relaxed) >= STUCK_CONNECTS_MAX
+        self.failures.load(Ordering::Relaxed) != 0 || self.hangs()
     }
 
     fn failing(&self) -> bool {
         self.failures.load(Ordering::Relaxed) != 0
+    }
+
+    /// True if so many connections hang there now that one more would, too.
+    pub fn hangs(&self) -> bool {
+        self.stuck.load(Ordering::Relaxed) >= STUCK_CONNECTS_MAX
     }
 
     /// Takes the right to try the member at `now`. Of many that ask after the time of avoidance, one gets it

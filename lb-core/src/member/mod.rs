@@ -12,13 +12,15 @@ pub use fault::Fault;
 
 use crate::health::Witness;
 use crate::health::slow_start::WHOLE_PERMILLE;
+use crate::limits::Slots;
 
 /// State of one member that every worker reads and writes. On a cache line pair of its own, because two
 /// workers that load different members should not meet.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct MemberState {
-    in_flight: AtomicU32,
+    /// Requests (HTTP) or connections (TCP) it is working on, and how many it may; see [`crate::limits`].
+    pub slots: Slots,
     /// Judged down. Written by the control thread.
     down: AtomicBool,
     /// How often the connections to it were to be closed. Written by the control thread.
@@ -35,7 +37,7 @@ impl Default for MemberState {
     /// Up, with its whole share: nobody has judged it yet.
     fn default() -> Self {
         Self {
-            in_flight: AtomicU32::new(0),
+            slots: Slots::default(),
             down: AtomicBool::new(false),
             cuts: AtomicU32::new(0),
             share_permille: AtomicU32::new(WHOLE_PERMILLE),
@@ -79,17 +81,17 @@ impl MemberState {
 
     /// Requests (HTTP) or connections (TCP) it is working on now, of all workers.
     pub fn in_flight(&self) -> u32 {
-        self.in_flight.load(Ordering::Relaxed)
+        self.slots.taken()
     }
 
-    /// One more is handed to it. Each call is paired with one [`Self::leave`].
+    /// One more is handed to it, whatever its limit is. Each call is paired with one [`Self::leave`].
     pub fn enter(&self) {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.slots.enter();
     }
 
-    /// One is done.
-    pub fn leave(&self) {
-        let before = self.in_flight.fetch_sub(1, Ordering::Relaxed);
-        debug_assert!(before > 0, "left a member more often than entered");
+    /// One is done. True if somebody waits for its slot ([`crate::limits::Queue::freed`]).
+    #[must_use]
+    pub fn leave(&self) -> bool {
+        self.slots.leave()
     }
 }

@@ -52,6 +52,8 @@ pub const DRAWN_MAX: usize = 100;
 pub const LISTENERS_MAX: usize = 256;
 /// Most pools of a load balancer, inline and shared together.
 pub const POOLS_MAX: usize = 1024;
+/// Most DNS servers of a load balancer.
+pub const RESOLVERS_MAX: usize = 8;
 /// Most members of one pool.
 pub const MEMBERS_MAX: usize = 4096;
 /// Most health monitors of one pool.

@@ -1,5 +1,7 @@
 //! The control socket: what `lb_control::instance` promises, answered from the control thread.
 
+mod persistence;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,13 +25,17 @@ pub async fn handle(instance: Arc<Instance>, request: Request) -> Response {
         ("GET", "/v1/stats") => Response::json(StatusCode::OK, &stats::gather(&instance)),
         ("GET", "/v1/events") => events(&instance, request.query.as_deref().unwrap_or_default()).await,
         ("GET", "/v1/health") => Response::json(StatusCode::OK, &health(&instance)),
+        ("GET", "/v1/persistence") => persistence::export(&instance),
+        ("PUT", "/v1/persistence") => persistence::import(&instance, &request.body),
         ("POST", "/v1/drain") => {
             instance.request_drain();
             Response::text(StatusCode::ACCEPTED, "draining")
         }
-        (_, "/v1/document" | "/v1/files" | "/v1/tls" | "/v1/stats" | "/v1/events" | "/v1/health" | "/v1/drain") => {
-            failed(StatusCode::METHOD_NOT_ALLOWED, format!("{} does not take {}", request.path, request.method))
-        }
+        (
+            _,
+            "/v1/document" | "/v1/files" | "/v1/tls" | "/v1/stats" | "/v1/events" | "/v1/health" | "/v1/persistence"
+            | "/v1/drain",
+        ) => failed(StatusCode::METHOD_NOT_ALLOWED, format!("{} does not take {}", request.path, request.method)),
         _ => failed(StatusCode::NOT_FOUND, format!("there is no {}", request.path)),
     }
 }

@@ -11,6 +11,7 @@ use lb_core::config::{LoadBalancer, Member, Pool};
 use lb_core::health::{Administrative, Begin, Turn, agent_line};
 use lb_core::id::PoolId;
 use lb_core::member::MemberState;
+use lb_core::names::Addresses;
 use lb_core::snapshot::Snapshot;
 use lb_core::time::Millis;
 use lb_health::{AgentProber, Pinger, Prober, ProberError, Shared};
@@ -61,6 +62,10 @@ pub(super) struct Book {
     pub(super) out: HashSet<PoolId>,
     /// Those of them whose members all fell silent at once.
     pub(super) dark: HashSet<PoolId>,
+    /// A limit has changed since queues were last told.
+    limits_changed: bool,
+    /// What `config` asks of its members.
+    prepared: Arc<Prepared>,
 }
 
 /// What is due for a ward.
@@ -73,7 +78,7 @@ enum What {
 }
 
 /// Questions compiled for a document that is not in force yet.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Prepared(pub(super) Vec<Askers>);
 
 impl Minder {
@@ -107,8 +112,34 @@ impl Minder {
         Ok(Prepared(all))
     }
 
-    /// Minds the members of `snapshot` from now on. What is known of those that stay is kept.
-    pub fn adopt(&self, snapshot: &Snapshot, prepared: &Prepared) {
+    /// Minds the members of `snapshot`, another document, from now on. What is known of those that stay is kept.
+    /// `addresses`: where names led when it was compiled.
+    pub fn adopt(&self, snapshot: &Snapshot, prepared: &Arc<Prepared>, addresses: &Addresses) {
+        self.take_up(snapshot, prepared, addresses, words::OPERATOR);
+    }
+
+    /// The same document, with members where their names lead now.
+    pub fn follow(&self, before: &Snapshot, snapshot: &Snapshot, addresses: &Addresses) {
+        self.tell_moves(before, snapshot, addresses);
+        let prepared = Arc::clone(&self.lock().prepared);
+        self.take_up(snapshot, &prepared, addresses, words::DNS);
+    }
+
+    /// Names lead where they led, maybe for other reasons: members that are nowhere are told why.
+    pub fn explain(&self, addresses: &Addresses) {
+        let now = self.process.now();
+        let mut book = self.lock();
+        let Some(config) = book.config.clone() else { return };
+        for ward in &mut book.wards {
+            let fault = member_of(&config, ward).and_then(|(_, member)| addresses.fault(member));
+            // It is down already: nothing turns.
+            if let Some(fault) = fault {
+                ward.judgement.is_nowhere(fault, now);
+            }
+        }
+    }
+
+    fn take_up(&self, snapshot: &Snapshot, prepared: &Arc<Prepared>, addresses: &Addresses, by: &str) {
         let Some(config) = snapshot.config.clone() else { return };
         let now = self.process.now();
         let mut book = self.lock();
@@ -123,36 +154,45 @@ impl Minder {
                 continue;
             };
             for (member, slot) in pool.members.iter().zip(&slots.members) {
-                let mut ward = match known.remove(&name_of(&slot.state)) {
+                let (mut ward, before, mut turn) = match known.remove(&name_of(&slot.state)) {
                     Some(mut ward) => {
                         let before = ward.administrative;
-                        changes.push((wards.len(), before, ward.take_up(pool, member, now)));
-                        ward
+                        let turn = ward.take_up(pool, member, now);
+                        (ward, before, turn)
                     }
-                    None => Ward::new(pool, member, Arc::clone(&slot.state), now),
+                    None => {
+                        let ward = Ward::new(pool, member, Arc::clone(&slot.state), now);
+                        let before = ward.administrative;
+                        (ward, before, None)
+                    }
                 };
+                if let Some(fault) = addresses.fault(member) {
+                    turn = ward.judgement.is_nowhere(fault, now).or(turn);
+                }
+                changes.push((wards.len(), before, turn));
                 ward.backup = member.backup;
-                ward.arrange(pool, member, askers, &mut places, now);
+                ward.arrange((pool, member), slot.socket().map(|s| s.ip()), askers, &mut places, now);
                 wards.push(ward);
             }
         }
         book.place_of = wards.iter().enumerate().map(|(place, ward)| (name_of(&ward.state), place)).collect();
         book.wards = wards;
+        book.prepared = Arc::clone(prepared);
         let before = book.config.replace(Arc::clone(&config));
         book.schedule_all();
         for (place, before, turn) in changes {
-            self.tell_administrative(&mut book, place, before, words::OPERATOR);
+            self.tell_administrative(&mut book, place, before, by);
             if let Some(turn) = turn {
                 self.turned(&mut book, place, &turn);
             }
         }
         for ward in known.into_values() {
-            self.let_go(&book, &ward);
+            self.let_go(&book, &ward, by);
         }
         for place in 0..book.wards.len() {
             book.settle(place, now);
         }
-        self.survey_all(&mut book, before.as_deref(), prepared);
+        self.survey_all(&mut book, before.as_deref(), by);
         self.wake.notify_one();
     }
 
@@ -196,13 +236,11 @@ impl Minder {
         }
         let (asker, target, who) = (Arc::clone(&ask.asker), ask.target, ask.who);
         let (instance, permits) = (Arc::clone(instance), Arc::clone(&self.permits));
-        let state = Arc::clone(&book.wards[place].state);
+        let question = Question { instance, state: Arc::clone(&book.wards[place].state), who, is_ended: false };
         tokio::spawn(async move {
             let _permit = permits.acquire_owned().await;
             let heard = asker.ask(target).await;
-            if instance.minder.heard(&state, who, heard) {
-                instance.republish();
-            }
+            question.end(heard);
         });
     }
 
@@ -267,6 +305,37 @@ impl Minder {
     }
 }
 
+/// A question under way. It ends whatever becomes of whoever asks: one that was never heard of again would leave its
+/// member without another.
+struct Question {
+    instance: Arc<Instance>,
+    state: Arc<MemberState>,
+    who: Who,
+    is_ended: bool,
+}
+
+impl Question {
+    fn end(mut self, heard: Heard) {
+        self.told(heard);
+    }
+
+    fn told(&mut self, heard: Heard) {
+        self.is_ended = true;
+        if self.instance.minder.heard(&self.state, self.who, heard) {
+            self.instance.republish();
+        }
+    }
+}
+
+impl Drop for Question {
+    /// Whoever asked panicked: our fault, which says nothing of the member.
+    fn drop(&mut self) {
+        if !self.is_ended {
+            self.told(Heard::nothing(self.who));
+        }
+    }
+}
+
 impl Book {
     fn schedule_all(&mut self) {
         self.due.clear();
@@ -290,6 +359,8 @@ impl Book {
             ward.share_at = Some(at);
             self.due.push(Reverse((at, place, What::Share)));
         }
+        let grown_permille = ward.judgement.grown_permille(pool.slow_start_ms, now);
+        self.limits_changed |= ward.state.slots.set_asked(ward.judgement.limit_asked(), grown_permille);
         let share = ward.judgement.share_permille(pool, member, now);
         if share == ward.state.share_permille() {
             return false;
@@ -363,6 +434,9 @@ pub async fn mind(instance: Arc<Instance>) -> io::Result<()> {
         if publish {
             instance.republish();
         }
+        if std::mem::take(&mut minder.lock().limits_changed) {
+            minder.process.snapshot.load().recheck_queues();
+        }
         // Here, not where somebody was judged: whatever woke us may have judged.
         if minder.process.take_cut() {
             instance.wake_sessions();
@@ -371,8 +445,50 @@ pub async fn mind(instance: Arc<Instance>) -> io::Result<()> {
         alarm.set(pause)?;
         tokio::select! {
             () = minder.wake.notified() => {}
+            () = instance.names.news() => instance.follow_names(),
             () = minder.process.suspects.named() => {}
             () = alarm.rings() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// A probe of ours that falls over is asked again, and its member stays up.
+    #[tokio::test]
+    async fn a_question_that_panics_is_our_fault_and_asked_again() {
+        let instance = Instance::new(Pinger::open_ahead(), lb_core::persistence::Secret::default());
+        let text = "loadbalancer: {vip_address: 127.0.0.1, pools: [{name: a, protocol: TCP, lb_algorithm: SOURCE_IP, \
+                    members: [{name: m, address: 127.0.0.1, protocol_port: 1}], healthmonitor: {type: TCP, delay: 0.1, \
+                    timeout: 0.1, max_retries: 1, max_retries_down: 1}, agent_check: {port: 2, delay: 0.1}}]}";
+        let config = lb_core::spec::read("test", text).unwrap();
+        let mut prepared = instance.minder.prepare(&config).unwrap();
+        let askers: Vec<_> = (0..2).map(|_| Arc::new(Asker::Panics(AtomicUsize::new(0)))).collect();
+        for ((_, asker), panics) in prepared.0[0].each.iter_mut().zip(&askers) {
+            *asker = Arc::clone(panics);
+        }
+        let snapshot = Snapshot::build(Arc::new(config), &Snapshot::empty(), 1);
+        instance.minder.adopt(&snapshot, &Arc::new(prepared), &Addresses::default());
+        tokio::spawn(mind(Arc::clone(&instance)));
+        let all_again = async {
+            let asked = |asker: &Arc<Asker>| match &**asker {
+                Asker::Panics(times) => times.load(Ordering::SeqCst),
+                _ => 0,
+            };
+            while !askers.iter().all(|asker| asked(asker) >= 3) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), all_again).await.expect("all to be asked again and again");
+        assert!(snapshot.pools[0].members[0].state.up());
+        let (config, now) = (snapshot.config.unwrap(), instance.process.now());
+        let (pool, slots) = (&config.pools[0], &snapshot.pools[0]);
+        let shares = crate::health::view::Shares::of(slots);
+        let health = instance.minder.look(now).member(pool, &pool.members[0], &shares, &slots.members[0]);
+        assert_eq!(health.monitors[0].last, "could not ask: operation canceled, 0 ms");
     }
 }

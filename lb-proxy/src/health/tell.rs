@@ -5,9 +5,10 @@ use lb_core::config::monitor::OnMarkedDown;
 use lb_core::config::{LoadBalancer, Pool};
 use lb_core::health::slow_start::WHOLE_PERMILLE;
 use lb_core::health::{Administrative, Change, Turn};
-use lb_core::id::PoolId;
+use lb_core::names::Addresses;
+use lb_core::snapshot::{MemberSlot, Snapshot};
 
-use super::minder::{Book, Minder, Prepared, member_of};
+use super::minder::{Book, Minder, member_of};
 use super::timeline::unix_ms;
 use super::ward::Ward;
 use super::{network, words};
@@ -23,6 +24,8 @@ impl Minder {
             // What live traffic noticed before is out of date.
             ward.state.fault.works(self.process.now());
         }
+        // Whoever waits for it alone, or for the first one that is up, is told at once.
+        self.process.snapshot.load().recheck_queues();
         let Some((pool, member)) = member_of(&config, ward) else { return };
         let in_flight = ward.state.in_flight();
         let cut = turn.change == Change::WentDown && pool.on_marked_down == OnMarkedDown::ShutdownSessions;
@@ -125,9 +128,10 @@ impl Minder {
     }
 
     /// Nobody minds this one any more: if it is still there it counts as well.
-    pub(super) fn let_go(&self, book: &Book, ward: &Ward) {
+    pub(super) fn let_go(&self, book: &Book, ward: &Ward, by: &str) {
         ward.state.set_up(true);
         ward.state.set_share_permille(WHOLE_PERMILLE);
+        ward.state.slots.set_asked(None, WHOLE_PERMILLE);
         let Some((pool, member)) = book.config.as_deref().and_then(|config| member_of(config, ward)) else { return };
         if ward.judgement.is_up() {
             return;
@@ -141,26 +145,53 @@ impl Minder {
             } else {
                 "nobody asks it any more".to_owned()
             },
-            by: words::OPERATOR.to_owned(),
+            by: by.to_owned(),
             ..Event::new(EventKind::MemberUp, words::member(pool, member))
         });
     }
 
+    /// Tells who moved because its name leads elsewhere.
+    pub(super) fn tell_moves(&self, before: &Snapshot, after: &Snapshot, addresses: &Addresses) {
+        let Some(config) = &after.config else { return };
+        let pools = config.pools.iter().zip(&before.pools).zip(&after.pools);
+        for ((pool, before), after) in pools {
+            for ((member, old), new) in pool.members.iter().zip(&before.members).zip(&after.members) {
+                let Some(name) = member.address.name().filter(|_| old.socket() != new.socket()) else { continue };
+                let socket = |slot: &MemberSlot| slot.socket().map_or_else(String::new, |socket| socket.to_string());
+                let (reason, new) = match addresses.fault(member) {
+                    Some(fault) => (fault.to_owned(), "nowhere".to_owned()),
+                    None => (format!("{name} leads there"), socket(new)),
+                };
+                let effect = match old.state.in_flight() {
+                    0 => String::new(),
+                    n => format!("{n} in flight go on at the old address"),
+                };
+                self.timeline.tell(Event {
+                    old: socket(old),
+                    new,
+                    reason,
+                    by: words::DNS.to_owned(),
+                    effect,
+                    ..Event::new(EventKind::MemberAddress, words::member(pool, member))
+                });
+            }
+        }
+    }
+
     /// Tells of pools that another document took down or brought back; says nothing of one it is the first to have.
-    pub(super) fn survey_all(&self, book: &mut Book, before: Option<&LoadBalancer>, prepared: &Prepared) {
+    pub(super) fn survey_all(&self, book: &mut Book, before: Option<&LoadBalancer>, by: &str) {
         let Some(config) = book.config.clone() else { return };
         book.out.retain(|pool| config.pool(*pool).is_some());
         book.dark.retain(|pool| config.pool(*pool).is_some());
-        let minded = |pool: PoolId| prepared.0.iter().any(|askers| askers.pool == pool);
         for pool in &config.pools {
             let known = before.is_some_and(|before| before.pool(pool.id).is_some());
-            match (minded(pool.id), known) {
-                (true, true) => self.survey(book, pool, words::OPERATOR),
+            match (Ward::needed(pool), known) {
+                (true, true) => self.survey(book, pool, by),
                 (true, false) if book.working(pool.id) == 0 => {
                     book.out.insert(pool.id);
                 }
                 (true, false) => {}
-                (false, _) if book.out.remove(&pool.id) => self.pool_up(book, pool, words::OPERATOR),
+                (false, _) if book.out.remove(&pool.id) => self.pool_up(book, pool, by),
                 (false, _) => {}
             }
         }

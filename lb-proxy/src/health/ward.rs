@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use lb_core::config::{Member, Pool};
-use lb_core::health::{Administrative, Bad, Judgement, ProbeResult, Schedule, Spread};
+use lb_core::health::{Administrative, Bad, Judgement, Outcome, ProbeResult, Schedule, Spread};
 use lb_core::id::{MemberId, MonitorId, PoolId};
 use lb_core::member::MemberState;
 use lb_core::time::Millis;
@@ -50,6 +50,8 @@ pub(super) enum Who {
 pub(super) enum Asker {
     Monitor(Prober),
     Agent(AgentProber),
+    #[cfg(test)]
+    Panics(std::sync::atomic::AtomicUsize),
 }
 
 /// What was heard.
@@ -59,9 +61,25 @@ pub(super) enum Heard {
     Line(Result<Box<[u8]>, Bad>),
 }
 
+impl Heard {
+    /// The question failed here.
+    pub(super) fn nothing(who: Who) -> Self {
+        let ours = Bad::Ours(libc::ECANCELED);
+        match who {
+            Who::Monitor(_) => Self::Result(ProbeResult { outcome: Outcome::Failed(ours), took_us: 0 }),
+            Who::Agent => Self::Line(Err(ours)),
+        }
+    }
+}
+
 impl Asker {
     pub(super) async fn ask(&self, target: Target) -> Heard {
         match self {
+            #[cfg(test)]
+            Self::Panics(times) => {
+                times.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                panic!("as told");
+            }
             Self::Monitor(prober) => Heard::Result(prober.ask(target).await),
             Self::Agent(prober) => Heard::Line(prober.ask(target).await),
         }
@@ -78,7 +96,8 @@ pub(super) struct Askers {
 impl Ward {
     /// True if a member of `pool` needs somebody to mind it.
     pub(super) fn needed(pool: &Pool) -> bool {
-        !pool.monitors.is_empty() || pool.agent_check.is_some() || pool.slow_start_ms > 0
+        let by_name = || pool.members.iter().any(|member| member.address.name().is_some());
+        !pool.monitors.is_empty() || pool.agent_check.is_some() || pool.slow_start_ms > 0 || by_name()
     }
 
     pub(super) fn new(pool: &Pool, member: &Member, state: Arc<MemberState>, now: Millis) -> Self {
@@ -95,23 +114,31 @@ impl Ward {
         }
     }
 
-    /// The questions `pool` asks of `member` now. Those that were asked before keep their place in time. A member in
-    /// maintenance is not asked.
-    pub(super) fn arrange(&mut self, pool: &Pool, member: &Member, askers: &Askers, places: &mut Places, now: Millis) {
+    /// The questions `pool` asks of `member` now, which listens at `address`. Those that were asked before keep their
+    /// place in time. A member in maintenance is not asked, nor one whose name leads nowhere.
+    pub(super) fn arrange(
+        &mut self,
+        (pool, member): (&Pool, &Member),
+        address: Option<IpAddr>,
+        askers: &Askers,
+        places: &mut Places,
+        now: Millis,
+    ) {
         let known = std::mem::take(&mut self.asks);
         for (who, asker) in &askers.each {
             let spread = places.next();
             let interval_ms = interval_ms(pool, &self.judgement, *who);
-            if Administrative::of(pool, member, None) == Administrative::Maint {
+            let Some(address) = address.filter(|_| Administrative::of(pool, member, None) != Administrative::Maint)
+            else {
                 continue;
-            }
+            };
             let mut schedule = known
                 .iter()
                 .find(|ask| ask.who == *who)
                 .map_or_else(|| Schedule::new(spread, interval_ms, now), |ask| ask.schedule);
             schedule.moved(spread, interval_ms, now);
             let send_proxy = pool.probe_header(member);
-            let target = Target { address: address_for(pool, member, *who), source: None, send_proxy };
+            let target = Target { address: address_for(pool, member, address, *who), source: None, send_proxy };
             self.asks.push(Ask { who: *who, schedule, asker: Arc::clone(asker), target });
         }
     }
@@ -128,10 +155,10 @@ pub(super) fn interval_ms(pool: &Pool, judgement: &Judgement, who: Who) -> u64 {
     }
 }
 
-fn address_for(pool: &Pool, member: &Member, who: Who) -> SocketAddr {
+fn address_for(pool: &Pool, member: &Member, address: IpAddr, who: Who) -> SocketAddr {
     let port = pool.agent_check.as_ref().map(|check| check.port).filter(|_| who == Who::Agent);
-    let address: IpAddr = member.monitor_socket().ip();
-    port.map_or_else(|| member.monitor_socket(), |port| SocketAddr::new(address, port))
+    let socket = member.monitor_socket(address);
+    port.map_or(socket, |port| SocketAddr::new(socket.ip(), port))
 }
 
 /// Places in time for all questions of a data plane, so that they are spread evenly.

@@ -4,8 +4,10 @@ use lb_control::events::Subject;
 use lb_core::config::{Member, Pool};
 use lb_core::health::{Administrative, Cause, Change};
 
+/// Who says where names lead.
+pub(super) const DNS: &str = "DNS";
 /// Who writes documents.
-pub(super) const OPERATOR: &str = "the operator";
+pub(super) use lb_control::events::OPERATOR;
 
 pub(super) fn member(pool: &Pool, member: &Member) -> Subject {
     let name = format!("{}/{}", pool.label(), member.label());
@@ -25,6 +27,7 @@ pub(super) fn by(cause: &Cause, pool: &Pool) -> String {
         }
         Cause::Traffic { .. } => "live traffic".to_owned(),
         Cause::Agent { .. } => "the member's agent".to_owned(),
+        Cause::Name { .. } => DNS.to_owned(),
         Cause::Document | Cause::Maintenance => OPERATOR.to_owned(),
     }
 }

@@ -5,12 +5,15 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::time::Instant;
 
+use lb_core::persistence::Answered;
+
 use super::body::{Broken, Pump};
 use super::h1::request::{Method, RequestHead};
-use super::h1::response::{self, BadAnswer, ConnectionWord, ResponseHead};
+use super::h1::response::{self, Added, BadAnswer, ConnectionWord, ResponseHead};
 use super::h1::{Framing, HEAD_MAX, head_end};
 use crate::buffer::{BUFFER_LEN, Buffer, Buffers, Sheet};
 use crate::clock;
+use crate::persistence::Remembered;
 use crate::timer::Patience;
 use crate::wire::{self, Stream};
 
@@ -40,6 +43,8 @@ pub struct Told {
     pub body_in: Cell<u64>,
     /// The member's connection can take another request.
     pub member_reusable: Cell<bool>,
+    /// What was done to the cookie by which its client is remembered.
+    pub remembered: Cell<Answered>,
 }
 
 /// An answer that did not get through.
@@ -86,6 +91,8 @@ pub struct Answer<'a> {
     pub strict_transport: Option<&'a str>,
     /// Memory.
     pub buffers: &'a Rc<Buffers>,
+    /// Whose client it is, if its pool remembers that.
+    pub remembered: Option<Remembered<'a>>,
 }
 
 impl Answer<'_> {
@@ -161,7 +168,8 @@ impl Answer<'_> {
         if self.request.minor_version > 0 {
             sheet.out.clear();
             let Sheet { fields, out, .. } = &mut *sheet;
-            let counted = response::write(head, buffer.filled(), fields, ConnectionWord::Implied, false, None, out);
+            let (nothing, word) = (Added::default(), ConnectionWord::Implied);
+            let counted = response::write(head, buffer.filled(), fields, nothing, word, false, None, out);
             wire::write_all(to, &mut [IoSlice::new(out)], self.client).await?;
             self.told.head_counted.set(self.told.head_counted.get() + counted);
             self.told.head_bytes.set(self.told.head_bytes.get() + out.len() as u64);
@@ -189,8 +197,15 @@ impl Answer<'_> {
         let announced = head.announces_chunks && self.request.method == Method::Head;
         let chunked = (head.body == Framing::Chunked || announced) && !old_client;
         sheet.out.clear();
-        let Sheet { fields, out, .. } = sheet;
-        let counted = response::write(head, buffer.filled(), fields, word, chunked, self.strict_transport, out);
+        let mut gone = 0;
+        if let Some(remembered) = self.remembered {
+            let answered;
+            (answered, gone) = remembered.edit(head, buffer.filled(), sheet);
+            self.told.remembered.set(answered);
+        }
+        let Sheet { fields, out, line } = sheet;
+        let (added, strict) = (Added { lines: line, gone }, self.strict_transport);
+        let counted = response::write(head, buffer.filled(), fields, added, word, chunked, strict, out);
         self.told.head_counted.set(self.told.head_counted.get() + counted);
         keep
     }

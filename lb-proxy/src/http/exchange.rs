@@ -8,17 +8,21 @@ use std::task::Poll;
 use std::time::Instant;
 
 use lb_core::config::monitor::ObservedLayer;
+use lb_core::persistence::{Found, Outcome};
 
 use super::answer::{Answer, Failed, Passed, Told};
 use super::body::{Broken, Pump};
 use super::h1::Framing;
 use super::h1::request::{self, Additions, Method, RequestHead};
 use super::session::{After, Books, Request, Session};
+use lb_core::snapshot::PoolIndex;
+
 use crate::buffer::{Buffer, Sheet};
 use crate::clock;
 use crate::dispatch::{Journey, Reached, Reuse};
 use crate::observe::queue::LINE_MAX;
 use crate::observe::record::{Ending, Times, endings};
+use crate::persistence::{self, Noted, Remembered};
 use crate::timer::{Deadlines, Patience, Side, Wait};
 use crate::upstream::proxy_header;
 use crate::wire::{self, Stream};
@@ -47,6 +51,8 @@ struct Course {
     reached: Option<Reached>,
     connected_at: Option<Instant>,
     moves: u32,
+    /// Whose client it is.
+    found: Found,
 }
 
 impl Session {
@@ -55,17 +61,19 @@ impl Session {
         let told = Told::default();
         // The buffer is there: the head was read into it.
         let mut buffer = self.buffer.take().unwrap_or_else(|| self.downstream.worker.buffers.lend());
+        let pool = self.listener().pool;
+        let found = pool.map_or(Found::OFF, |pool| self.look_up(pool, &request, &buffer));
         self.prepare(&mut request, &mut buffer, from);
         let head = request.head;
         self.client_ends = !head.keep_alive;
         let private = std::mem::take(&mut self.private);
         let told_of = from.told();
         let asked_for = told_of.as_ref().and_then(|told| told.asked_for.as_deref());
-        let mut journey = self.listener().pool.map(|pool| {
-            let journey = Journey::new(pool, self.downstream.peer.ip()).with(private);
+        let mut journey = pool.map(|pool| {
+            let journey = Journey::new(pool, self.downstream.peer.ip()).homeward(found.member).with(private);
             journey.asking_for(&self.downstream.view, asked_for)
         });
-        let mut course = Course { reached: None, connected_at: None, moves: 0 };
+        let mut course = Course { reached: None, connected_at: None, moves: 0, found };
         let outcome = match &mut journey {
             None => Err(endings::NO_MEMBER),
             Some(journey) => self.travel(&request, journey, &mut course, &mut buffer, &told, from, to).await,
@@ -79,13 +87,27 @@ impl Session {
         let since_whole = |at: Option<Instant>, from: Instant| at.map_or(-1, |at| millis_between(from, at));
         let times = Times {
             request: millis_between(request.began, request.whole),
-            queue: if journey.as_ref().is_some_and(|j| j.last_member().is_some()) { 0 } else { -1 },
-            connect: since_whole(course.connected_at, request.whole),
+            queue: journey.as_ref().map_or(-1, Journey::queue_ms),
+            connect: journey
+                .as_ref()
+                .map_or(-1, |journey| journey.without_queue(since_whole(course.connected_at, request.whole))),
             response: course.connected_at.map_or(-1, |c| since_whole(told.head_at.get(), c)),
             total: millis_between(request.began, now),
         };
+        let noted = match (pool, &journey) {
+            (Some(pool), Some(journey)) if found.outcome != Outcome::Off => {
+                persistence::count(
+                    self.downstream.view.pool_cell(pool),
+                    &found,
+                    journey.member_id(&self.downstream.view),
+                );
+                Noted::new(Some(self.downstream.view.pool(pool)), &found, told.remembered.get())
+            }
+            _ => Noted::NOTHING,
+        };
         self.close_books(&Books {
             ending,
+            noted,
             began: request.began,
             times,
             told: &told,
@@ -103,11 +125,21 @@ impl Session {
         after
     }
 
+    /// Whom the request belongs to, if its pool remembers that.
+    fn look_up(&self, pool: PoolIndex, request: &Request, buffer: &Buffer) -> Found {
+        let (head, table) = (&buffer.filled()[..request.head.len], &request.sheet.fields);
+        let parts = request::Parts { request: &request.head, head, table };
+        let downstream = &self.downstream;
+        persistence::look_up(downstream.view.pool(pool), &parts, downstream.peer.ip(), downstream.worker.now())
+    }
+
     /// Writes the head a member gets and the line the log gets; then the head is dealt with.
     fn prepare(&self, request: &mut Request, buffer: &mut Buffer, from: &Stream) {
         let head = &request.head;
         let bytes = &buffer.filled()[..head.len];
         let Sheet { fields, out, line } = &mut *request.sheet;
+        let pool = self.listener().pool.map(|pool| self.downstream.view.pool(pool));
+        let remembers = pool.and_then(|pool| pool.persistence.as_deref());
         let told = from.told();
         let add = Additions {
             told: told.as_deref(),
@@ -115,6 +147,7 @@ impl Session {
             client: self.downstream.peer.ip(),
             scheme: self.listener().protocol.scheme(),
             local: self.downstream.local(),
+            cookies: remembers.filter(|persistence| persistence.edits_requests()),
         };
         request::write(head, bytes, fields, &add, out);
         line.extend_from_slice(head.method_name.in_(bytes));
@@ -147,10 +180,15 @@ impl Session {
         let held = held_body(&request.head, buffer);
         let repeatable = held.is_some() && request.head.method.idempotent();
         let reuse = if repeatable { Reuse::Any } else { Reuse::IfFresh };
-        let mut reached = journey.reach(&worker, &view, reuse, connect_ms).await?;
+        let ticket = &self.downstream.ticket;
+        let mut reached = {
+            let mut left = async || drop(watch(from, buffer, ticket).await);
+            journey.reach(&worker, &view, reuse, connect_ms, &mut left).await?
+        };
         loop {
             course.connected_at = Some(clock::now().into_std());
-            let attempt = self.attempt(request, &mut reached, held, buffer, told, from, to).await;
+            persistence::placed(&reached.lease, &course.found, worker.now());
+            let attempt = self.attempt(request, &mut reached, &course.found, held, buffer, told, from, to).await;
             self.witness(&attempt, &reached);
             let closed_unanswered = matches!(attempt, Attempt::Failed(Failed::Closed));
             if closed_unanswered
@@ -160,12 +198,16 @@ impl Session {
             {
                 // Nobody has looked at it: whatever it asks for, it can be sent again.
                 drop(reached);
-                reached = journey.reach(&worker, &view, reuse, connect_ms).await?;
+                let ticket = &self.downstream.ticket;
+                let mut left = async || drop(watch(from, buffer, ticket).await);
+                reached = journey.reach(&worker, &view, reuse, connect_ms, &mut left).await?;
                 continue;
             }
             if closed_unanswered && repeatable && reached.reused {
                 // The member closed an idle connection just then; it has not failed.
-                reached = journey.reach_again(&worker, &view, reached.lease, connect_ms).await?;
+                let ticket = &self.downstream.ticket;
+                let mut left = async || drop(watch(from, buffer, ticket).await);
+                reached = journey.reach_again(&worker, &view, reached.lease, connect_ms, &mut left).await?;
                 continue;
             }
             if closed_unanswered
@@ -175,7 +217,9 @@ impl Session {
             {
                 course.moves += 1;
                 drop(reached);
-                reached = journey.reach(&worker, &view, Reuse::Never, connect_ms).await?;
+                let ticket = &self.downstream.ticket;
+                let mut left = async || drop(watch(from, buffer, ticket).await);
+                reached = journey.reach(&worker, &view, Reuse::Never, connect_ms, &mut left).await?;
                 continue;
             }
             let concluded = self.conclude(&attempt, &reached, buffer, held, told);
@@ -254,6 +298,7 @@ impl Session {
         &mut self,
         request: &Request,
         reached: &mut Reached,
+        found: &Found,
         held: Option<usize>,
         buffer: &mut Buffer,
         told: &Told,
@@ -279,6 +324,11 @@ impl Session {
             told,
             strict_transport: downstream.listener.strict_transport.as_deref(),
             buffers: &downstream.worker.buffers,
+            remembered: (found.outcome != Outcome::Off).then_some(Remembered {
+                found,
+                lease: &reached.lease,
+                now: downstream.worker.now(),
+            }),
         };
         let introduced = proxy_header::before(&request.sheet.out, reached, downstream);
         let head = introduced.as_ref().map_or(&request.sheet.out, |sheet| &sheet.out);

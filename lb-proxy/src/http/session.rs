@@ -19,6 +19,7 @@ use crate::clock;
 use crate::dispatch::{Journey, Lease};
 use crate::listener::Downstream;
 use crate::observe::record::{Ending, Load, Record, Times, Words, endings};
+use crate::persistence::Noted;
 use crate::timer::{Deadlines, Patience, Timer, Wait};
 use crate::upstream::private::PrivateConnections;
 use crate::wire::{self, Stream, Unread};
@@ -334,6 +335,7 @@ impl Session {
         let times = Times { total: millis_between(began, clock::now().into_std()), ..Times::NONE };
         self.close_books(&Books {
             ending,
+            noted: Noted::NOTHING,
             began,
             times,
             told: &told,
@@ -408,15 +410,17 @@ impl Session {
             bytes_out,
             bytes_in,
             ending: books.ending,
-            load: Load::now(downstream, books.lease),
+            noted: books.noted,
+            load: Load::now(downstream, books.lease, books.journey),
             retries: books.journey.map_or(0, Journey::failed_attempts),
             redispatched: books.journey.is_some_and(|j| j.redispatched),
+            queued: books.journey.map_or_else(Default::default, Journey::queued),
         };
         let pool = books.journey.and(downstream.listener.pool).map(|p| downstream.view.pool(p));
         let words = Words {
             listener: &downstream.listener.label,
             pool: pool.map(|p| &*p.label),
-            member: books.journey.and_then(Journey::last_member).zip(pool).map(|(m, p)| &*p.member(m).label),
+            member: books.journey.and_then(|journey| journey.member_label(&downstream.view)),
             line: books.line,
         };
         downstream.worker.process.log.note(downstream.worker.index, &record, words);
@@ -464,6 +468,8 @@ fn poll_first_bytes(from: &Stream, cx: &mut Context<'_>, buffers: &Rc<Buffers>) 
 pub struct Books<'a> {
     /// How it ended.
     pub ending: Ending,
+    /// Whether its client was remembered.
+    pub noted: Noted,
     /// When its first byte came.
     pub began: Instant,
     /// How long what took.

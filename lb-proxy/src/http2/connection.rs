@@ -66,7 +66,7 @@ impl Drop for Alive {
 
 /// Serves a client whose first bytes, if any were read already, are `first`.
 pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
-    let budget = Rc::new(Budget::default());
+    let budget = Rc::new(Budget::new(CONNECTION_WINDOW));
     let connected = Connected { budget: Rc::clone(&budget), told: stream.told() };
     let io = Io::new(stream, first, Rc::clone(&budget));
     let timeouts = downstream.listener.timeouts;

@@ -33,6 +33,8 @@ const RESETS_A_SECOND: i64 = 20;
 /// What a peer has left to send that means nothing. Shared by the connection and its streams, on one thread.
 #[derive(Debug)]
 pub struct Budget {
+    /// Bytes of data it may have sent that nobody has looked at yet: its window.
+    ahead: i64,
     left: Cell<i64>,
     renewed: Cell<tokio::time::Instant>,
     /// Streams it may give up.
@@ -41,18 +43,18 @@ pub struct Budget {
     heard: Cell<u64>,
 }
 
-impl Default for Budget {
-    fn default() -> Self {
+impl Budget {
+    /// Of a peer that may send `window` bytes of data ahead, on all streams.
+    pub fn new(window: u32) -> Self {
         Self {
+            ahead: i64::from(window),
             left: Cell::new(IDLE_BYTES_MAX),
             renewed: Cell::new(clock::now()),
             resets: Cell::new(RESETS_MAX),
             heard: Cell::new(0),
         }
     }
-}
 
-impl Budget {
     /// So many bytes were meant: a head, data, or what answers data of ours.
     pub fn earn(&self, bytes: i64) {
         self.left.set((self.left.get() + bytes).min(IDLE_BYTES_MAX));
@@ -60,7 +62,7 @@ impl Budget {
 
     /// True once the peer has sent more than it may.
     pub fn is_spent(&self) -> bool {
-        self.left.get() < 0 || self.resets.get() < 0
+        self.left.get() < -self.ahead || self.resets.get() < 0
     }
 
     /// A stream has ended; `answered`: with a whole answer, else it was given up or broken off.

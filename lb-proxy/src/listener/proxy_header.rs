@@ -14,6 +14,7 @@ use super::{Downstream, serve};
 use crate::buffer::Buffer;
 use crate::clock;
 use crate::observe::record::{Ending, Load, Record, Times, Words, endings};
+use crate::persistence::Noted;
 use crate::wire::Stream;
 use crate::worker::millis_between;
 
@@ -137,9 +138,11 @@ fn refuse(downstream: &Downstream, ending: Ending) {
         bytes_out: 0,
         bytes_in: 0,
         ending,
-        load: Load::now(downstream, None),
+        noted: Noted::NOTHING,
+        load: Load::now(downstream, None, None),
         retries: 0,
         redispatched: false,
+        queued: Default::default(),
     };
     let words = Words { listener: &downstream.listener.label, pool: None, member: None, line: b"" };
     downstream.worker.process.log.note(downstream.worker.index, &record, words);

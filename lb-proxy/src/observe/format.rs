@@ -3,6 +3,7 @@
 //! In HTTP lines `%B` counts as HAProxy does: 20, the three words of the status line, names and values of the
 //! header fields (without `Connection`), 1, and the body. JSON carries the bytes of the wire instead.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,7 +12,7 @@ use jiff::tz::TimeZone;
 use lb_core::config::LogFormat;
 use serde::Serialize;
 
-use super::record::{Record, Words};
+use super::record::{Record, Words, endings};
 
 /// Appends one line (without its end) to `out`. `began` is the wall-clock time of the record's beginning.
 pub fn line(
@@ -110,7 +111,14 @@ impl Line<'_> {
         let load = record.load;
         self.number(load.process).text("/").number(load.listener).text("/").number(load.pool).text("/");
         self.number(load.member).text(if record.redispatched { "/+" } else { "/" });
-        self.number(record.retries).text(" 0/0")
+        self.number(record.retries).text(" ");
+        let queued = record.queued;
+        // Hardly any line has another.
+        if queued.stood {
+            self.number(queued.place_member).text("/").number(queued.place_pool)
+        } else {
+            self.text("0/0")
+        }
     }
 
     /// HAProxy's way with bytes that would end the quotes or the line: `#` and two hex digits.
@@ -151,7 +159,8 @@ fn httplog(record: &Record, words: Words<'_>, began: &[u8], line: &mut Line<'_>)
     let status = if record.status == 0 { -1 } else { i32::from(record.status) };
     line.head(record, words, began).number(times.request).text("/").number(times.queue).text("/");
     line.number(times.connect).text("/").number(times.response).text("/").number(times.total).text(" ");
-    line.number(status).text(" ").number(record.bytes_counted).text(" - - ").text(flags(record)).text("-- ");
+    line.number(status).text(" ").number(record.bytes_counted).text(" - - ").text(flags(record));
+    line.bytes(&record.noted.flags).text(" ");
     line.tail(record).text(" ").quoted(words.line);
 }
 
@@ -166,16 +175,44 @@ struct JsonLine<'a> {
     method: Option<&'a str>,
     target: Option<&'a str>,
     status: Option<u16>,
-    reason: &'a str,
+    reason: Cow<'a, str>,
     flags: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    persistence: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cookie: Option<&'a str>,
     bytes_in: u64,
     bytes_out: u64,
     request_ms: Option<i32>,
+    queue_ms: Option<i32>,
+    queue_place: Option<u32>,
     connect_ms: Option<i32>,
     response_ms: Option<i32>,
     total_ms: i32,
     retries: u32,
     redispatched: bool,
+}
+
+/// Its place when it queued; `None`: it never did.
+fn queue_place(record: &Record) -> Option<u32> {
+    let place = record.queued.place_member.saturating_add(record.queued.place_pool);
+    (place > 0).then_some(place)
+}
+
+/// Why it ended. What came to grief in a queue names the limit that was met, and whose.
+fn reason<'a>(record: &Record, words: Words<'_>) -> Cow<'a, str> {
+    let (ending, limit) = (record.ending, record.queued.limit);
+    let pool = words.pool.unwrap_or_default();
+    match (ending, words.member) {
+        (endings::QUEUE_TIMEOUT, Some(member)) => {
+            format!("{}: member {member} of pool {pool} takes {limit} at once", ending.reason).into()
+        }
+        (endings::QUEUE_TIMEOUT, None) => {
+            format!("{}: all members of pool {pool} together take {limit} at once", ending.reason).into()
+        }
+        (endings::QUEUE_FULL, _) => format!("{}: pool {pool} lets {limit} wait", ending.reason).into(),
+        _ => ending.reason.into(),
+    }
 }
 
 fn json_line(record: &Record, words: Words<'_>, began: Timestamp, out: &mut Vec<u8>) {
@@ -196,11 +233,15 @@ fn json_line(record: &Record, words: Words<'_>, began: Timestamp, out: &mut Vec<
             method,
             target,
             status: (record.http && record.status != 0).then_some(record.status),
-            reason: record.ending.reason,
+            reason: reason(record, words),
             flags: flags(record),
+            persistence: record.noted.words.map(|(found, _)| found),
+            cookie: record.noted.words.and_then(|(_, answered)| answered),
             bytes_in: record.bytes_in,
             bytes_out: record.bytes_out,
             request_ms: millis(times.request),
+            queue_ms: millis(times.queue),
+            queue_place: queue_place(record),
             connect_ms: millis(times.connect),
             response_ms: millis(times.response),
             total_ms: times.total,

@@ -3,6 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use crate::persistence::Noted;
+use crate::waiting::Queued;
+
 /// How it ended: HAProxy's two flags (who, in which phase), the status a client gets if there is still time to
 /// send one, and the reason in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +28,14 @@ pub mod endings {
 
     /// All went well.
     pub const SERVED: Ending = ending(b"--", 0, "served");
+    /// It waited for a member with room for as long as it may.
+    pub const QUEUE_TIMEOUT: Ending = ending(b"sQ", 503, "no member had room in time");
+    /// So many wait already as may.
+    pub const QUEUE_FULL: Ending = ending(b"SQ", 503, "no member has room and as many wait as may");
+    /// The client left while it waited for a member with room.
+    pub const CLIENT_LEFT_QUEUE: Ending = ending(b"CQ", 0, "the client left while it waited for a member with room");
+    /// The last member went down while it waited for one with room.
+    pub const QUEUE_NOBODY: Ending = ending(b"SQ", 503, "no member of the pool is up any more, and it waited for one");
     /// The listener has no pool, or the pool nobody who may take traffic.
     pub const NO_MEMBER: Ending = ending(b"SC", 503, "no member of the pool can take traffic");
     /// Every attempt was refused.
@@ -109,12 +120,16 @@ pub struct Record {
     pub bytes_in: u64,
     /// How it ended.
     pub ending: Ending,
+    /// Whether its client was remembered.
+    pub noted: Noted,
     /// Connections or requests when it ended.
     pub load: Load,
     /// Failed attempts before.
     pub retries: u32,
     /// It left a member for another.
     pub redispatched: bool,
+    /// The queues it stood in.
+    pub queued: Queued,
 }
 
 /// Milliseconds of each phase; -1: it was never reached.

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use lb_control::stats::{ListenerStats, MemberStats, PoolStats, Stats, WorkerStats};
+use lb_control::stats::{ListenerStats, MemberStats, PersistenceStats, PoolStats, QueueStats, Stats, WorkerStats};
 use lb_core::config::Pool;
 use lb_core::health::operating_status::{Admission, of_listener, of_load_balancer, of_pool};
-use lb_core::member::{Counter, ListenerCell, MemberCell};
+use lb_core::member::{Counter, ListenerCell, MemberCell, PoolCell};
 use lb_core::snapshot::{ListenerSnapshot, MemberSlot, PoolSnapshot, Snapshot};
+use lb_core::time::Millis;
 
 use crate::health::view::Shares;
 use crate::instance::Instance;
@@ -41,9 +42,12 @@ fn pools(instance: &Instance, snapshot: &Snapshot) -> Vec<PoolStats> {
     let Some(config) = &snapshot.config else { return Vec::new() };
     let look = instance.minder.look(instance.process.now());
     let stats = |(slots, pool): (&PoolSnapshot, &Pool)| {
-        let mut stats = self::pool(slots, name_of(slots.id, &slots.label));
+        let now = instance.process.now();
+        let mut stats = self::pool(slots, name_of(slots.id, &slots.label), now);
+        stats.persistence = persistence(slots, now);
         let shares = Shares::of(slots);
         for ((slot, member), stats) in slots.members.iter().zip(&pool.members).zip(&mut stats.members) {
+            stats.resolution = instance.names.resolution(member, slot.socket());
             stats.health = Some(look.member(pool, member, &shares, slot));
         }
         let members = stats.members.iter().filter_map(|member| Some(member.health.as_ref()?.operating_status));
@@ -51,6 +55,23 @@ fn pools(instance: &Instance, snapshot: &Snapshot) -> Vec<PoolStats> {
         stats
     };
     snapshot.pools.iter().zip(&config.pools).map(stats).collect()
+}
+
+fn persistence(pool: &PoolSnapshot, now: Millis) -> Option<PersistenceStats> {
+    let persistence = pool.persistence.as_ref()?;
+    let table = persistence.figures(now).unwrap_or_default();
+    let sum = |figure: fn(&PoolCell) -> &Counter| pool.cells.sum(|cell| figure(cell).get());
+    Some(PersistenceStats {
+        kind: persistence.word().to_owned(),
+        entries: table.entries.into(),
+        size: table.size.into(),
+        evicted: table.evicted,
+        expired: table.expired,
+        bytes: table.bytes,
+        hits: sum(|cell| &cell.persistence_hits),
+        misses: sum(|cell| &cell.persistence_misses),
+        moved: sum(|cell| &cell.persistence_moved),
+    })
 }
 
 fn listeners(snapshot: &Snapshot, pools: &[PoolStats]) -> Vec<ListenerStats> {
@@ -87,8 +108,8 @@ fn listener(listener: &ListenerSnapshot, name: String) -> ListenerStats {
     }
 }
 
-fn pool(pool: &PoolSnapshot, name: String) -> PoolStats {
-    let members: Vec<MemberStats> = pool.members.iter().map(member).collect();
+fn pool(pool: &PoolSnapshot, name: String, now: Millis) -> PoolStats {
+    let members: Vec<MemberStats> = pool.members.iter().map(|slot| member(pool, slot)).collect();
     let total = |figure: fn(&MemberStats) -> u64| members.iter().map(figure).sum();
     PoolStats {
         id: pool.id.to_string(),
@@ -98,23 +119,39 @@ fn pool(pool: &PoolSnapshot, name: String) -> PoolStats {
         total_connections: total(|m| m.total_connections),
         bytes_in: total(|m| m.bytes_in),
         bytes_out: total(|m| m.bytes_out),
+        persistence: None,
+        queue: queue(pool, now),
         members,
     }
 }
 
-fn member(slot: &MemberSlot) -> MemberStats {
+fn queue(pool: &PoolSnapshot, now: Millis) -> QueueStats {
+    QueueStats {
+        waiting: u64::from(pool.limits.queue.waiting()),
+        oldest_ms: pool.limits.queue.longest_ms(now),
+        longest_wait_ms: pool.cells.greatest(|cell| cell.longest_wait_ms.get()),
+        queued: pool.cells.sum(|cell| cell.queued.get()),
+        timeouts: pool.cells.sum(|cell| cell.queue_timeouts.get()),
+        refused: pool.cells.sum(|cell| cell.queue_refused.get()),
+    }
+}
+
+fn member(pool: &PoolSnapshot, slot: &MemberSlot) -> MemberStats {
     let sum = |figure: fn(&MemberCell) -> &Counter| slot.cells.sum(|cell| figure(cell).get());
     let id = slot.id.to_string();
     MemberStats {
         name: if *slot.label == *id { String::new() } else { slot.label.to_string() },
         id,
-        address: slot.address.to_string(),
+        address: slot.socket().map_or_else(String::new, |socket| socket.to_string()),
+        resolution: None,
         weight: slot.weight,
         backup: slot.backup,
         admin_state_up: slot.admin_state_up,
         health: None,
         avoided: slot.state.fault.avoided(),
         active_connections: sum(|c| &c.active),
+        max_connections: slot.state.slots.limit(),
+        waiting: u64::from(pool.limits.queue.pinned_to(&slot.state)),
         total_connections: sum(|c| &c.total),
         connects: sum(|c| &c.connects),
         reuses: sum(|c| &c.reuses),

@@ -2,24 +2,47 @@
 
 use std::pin::pin;
 
+use lb_core::config::ListenerProtocol;
+use lb_core::persistence::{Answered, Found};
+use lb_core::request::Unread;
+use lb_core::snapshot::PoolSnapshot;
+
 use super::relay::{Moved, Silence, relay};
 use crate::buffer::Buffer;
 use crate::clock;
-use crate::dispatch::{Journey, Reached, Reuse};
+use crate::dispatch::{Journey, Lease, Reached, Reuse};
 use crate::listener::Downstream;
 use crate::observe::record::{Ending, Load, Record, Times, Words, endings};
+use crate::persistence::{self, Noted};
 use crate::timer::Timer;
 use crate::upstream::proxy_header::Opening;
-use crate::wire::Stream;
+use crate::wire::{self, Closing, Stream};
 use crate::worker::millis_between;
 
 /// Serves one client of a TCP (or passed-through HTTPS) listener. `first`: what it said already.
-pub async fn serve(downstream: Downstream, client: Stream, first: Option<Buffer>) {
-    let mut journey = downstream.listener.pool.map(|pool| Journey::new(pool, downstream.peer.ip()));
+pub async fn serve(downstream: Downstream, mut client: Stream, first: Option<Buffer>) {
+    let (source, now) = (downstream.peer.ip(), downstream.worker.now());
+    let pool = downstream.listener.pool;
+    let found = pool.map_or(Found::OFF, |p| persistence::look_up(downstream.view.pool(p), &Unread, source, now));
+    let mut journey = pool.map(|pool| Journey::new(pool, source).homeward(found.member));
     let connect_ms = downstream.listener.timeouts.member_connect_ms;
     let reached = match &mut journey {
         None => Err(endings::NO_MEMBER),
-        Some(journey) => journey.reach(&downstream.worker, &downstream.view, Reuse::Never, connect_ms).await,
+        Some(journey) => {
+            // A TLS client that closes has given up; another may have said all it has to say.
+            let closing = match (downstream.listener.protocol, &first) {
+                (ListenerProtocol::Https, _) => Closing::Leaves,
+                (_, Some(_)) => Closing::Stays,
+                (_, None) => Closing::LeavesIfSilent,
+            };
+            let (worker, view) = (&downstream.worker, &downstream.view);
+            let mut left = async || wire::left(&client, closing).await;
+            let reached = journey.reach(worker, view, Reuse::Never, connect_ms, &mut left).await;
+            if journey.queued().stood {
+                client.unwatch();
+            }
+            reached
+        }
     };
     let moved = Moved::default();
     let mut outcome = Outcome { ending: endings::SERVED, connect_ms: -1, reached: None, moved };
@@ -30,6 +53,7 @@ pub async fn serve(downstream: Downstream, client: Stream, first: Option<Buffer>
             outcome.ending = ending;
         }
         Ok(reached) => {
+            persistence::placed(&reached.lease, &found, downstream.worker.now());
             outcome.connect_ms = millis_between(downstream.accepted, clock::now().into_std());
             let opening = Opening::of(&reached, &downstream, first);
             outcome.ending = run(&downstream, &client, &reached, opening, &outcome.moved).await;
@@ -37,7 +61,15 @@ pub async fn serve(downstream: Downstream, client: Stream, first: Option<Buffer>
         }
     }
     drop(client);
-    finish(&downstream, journey.as_ref(), &outcome);
+    if let (Some(pool), Some(journey)) = (pool, &journey) {
+        persistence::count(downstream.view.pool_cell(pool), &found, journey.member_id(&downstream.view));
+    }
+    finish(
+        &downstream,
+        journey.as_ref(),
+        &outcome,
+        Noted::new(pool.map(|p| downstream.view.pool(p)), &found, Answered::Off),
+    );
 }
 
 struct Outcome {
@@ -81,7 +113,7 @@ async fn run(
     }
 }
 
-fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome) {
+fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome, noted: Noted) {
     let worker = &downstream.worker;
     let (up, down) = (outcome.moved.up.get(), outcome.moved.down.get());
     let cell = downstream.view.listener_cell(&downstream.listener);
@@ -107,8 +139,8 @@ fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome)
         client: downstream.peer,
         times: Times {
             request: -1,
-            queue: if journey.is_some_and(|j| j.last_member().is_some()) { 0 } else { -1 },
-            connect: outcome.connect_ms,
+            queue: journey.map_or(-1, Journey::queue_ms),
+            connect: journey.map_or(-1, |journey| journey.without_queue(outcome.connect_ms)),
             response: -1,
             total: millis_between(downstream.accepted, clock::now().into_std()),
         },
@@ -117,14 +149,16 @@ fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome)
         bytes_out: down,
         bytes_in: up,
         ending: outcome.ending,
-        load: Load::now(downstream, lease),
+        noted,
+        load: Load::now(downstream, lease, journey),
         retries: journey.map_or(0, Journey::failed_attempts),
         redispatched: journey.is_some_and(|j| j.redispatched),
+        queued: journey.map_or_else(Default::default, Journey::queued),
     };
     let words = Words {
         listener: &downstream.listener.label,
         pool: pool.map(|p| &*p.label),
-        member: journey.and_then(Journey::last_member).zip(pool).map(|(m, p)| &*p.member(m).label),
+        member: journey.and_then(|journey| journey.member_label(&downstream.view)),
         line: b"",
     };
     worker.process.log.note(worker.index, &record, words);
@@ -132,13 +166,27 @@ fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome)
 
 impl Load {
     /// What is going on now. As in HAProxy's lines, this session still counts for process and listener, and no
-    /// longer for pool and member.
-    pub fn now(downstream: &Downstream, lease: Option<&crate::dispatch::Lease>) -> Self {
+    /// longer for pool and member. Those that wait in the pool's queue count for it.
+    pub fn now(downstream: &Downstream, lease: Option<&Lease>, journey: Option<&Journey>) -> Self {
+        let queued = journey.filter(|journey| journey.queued().stood).and(downstream.listener.pool);
+        let (pool, member) = match (lease, queued) {
+            (Some(l), _) => (in_pool(l.pool()).saturating_sub(1), l.slot().state.in_flight().saturating_sub(1)),
+            (None, Some(pool)) => {
+                let member = journey.map_or(0, |journey| journey.member_in_flight(&downstream.view));
+                (in_pool(downstream.view.pool(pool)), member)
+            }
+            (None, None) => (0, 0),
+        };
         Self {
             process: downstream.worker.process.connections(),
             listener: downstream.listener.cells.sum(|c| c.open.get()) as u32,
-            pool: lease.map_or(0, |l| (l.pool().cells.sum(|c| c.active.get()) as u32).saturating_sub(1)),
-            member: lease.map_or(0, |l| l.slot().state.in_flight().saturating_sub(1)),
+            pool,
+            member,
         }
     }
+}
+
+/// Requests or connections of a pool: on its members, and in its queue.
+fn in_pool(pool: &PoolSnapshot) -> u32 {
+    (pool.cells.sum(|cell| cell.active.get()) as u32).saturating_add(pool.limits.queue.waiting())
 }

@@ -13,6 +13,7 @@ use crate::buffer::Buffer;
 use crate::clock;
 use crate::listener::Downstream;
 use crate::observe::record::{Ending, Load, Record, Times, Words};
+use crate::persistence::Noted;
 use crate::wire::Stream;
 use crate::worker::millis_between;
 use crate::{http, http2};
@@ -74,9 +75,11 @@ fn close_books(downstream: &Downstream, ending: Ending) {
         bytes_out: 0,
         bytes_in: 0,
         ending,
-        load: Load::now(downstream, None),
+        noted: Noted::NOTHING,
+        load: Load::now(downstream, None, None),
         retries: 0,
         redispatched: false,
+        queued: Default::default(),
     };
     let words = Words { listener: &downstream.listener.label, pool: None, member: None, line: b"" };
     downstream.worker.process.log.note(downstream.worker.index, &record, words);

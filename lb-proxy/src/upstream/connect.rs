@@ -159,7 +159,7 @@ async fn wait(
 fn another_is_ready(worker: &Worker, lease: &Lease, tried: &Tried) -> bool {
     let mut not_these = *tried;
     not_these.note(MemberIndex(lease.member().0));
-    balance::alternative(lease.pool(), worker.now(), &not_these)
+    balance::alternative_with_room(lease.pool(), worker.now(), &not_these)
 }
 
 async fn established(stream: &Stream) -> Result<(), ConnectFailure> {

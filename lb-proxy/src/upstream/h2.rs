@@ -64,7 +64,7 @@ struct Connection {
 }
 
 /// What a connection and the task that moves its frames both know.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Life {
     streams: Cell<usize>,
     /// It is over, or takes no more requests.
@@ -269,7 +269,13 @@ impl Shared {
         asked_for: Option<&str>,
     ) -> Result<Stream, ConnectFailure> {
         self.declined.set(false);
-        let life = Rc::<Life>::default();
+        let life = Rc::new(Life {
+            streams: Cell::new(0),
+            spent: Cell::new(false),
+            budget: Rc::new(Budget::new(CONNECTION_WINDOW)),
+            ends: RefCell::default(),
+            mover: RefCell::default(),
+        });
         let secured = stream.channel().is_some();
         let io = Io::new(stream, Vec::new(), Rc::clone(&life.budget));
         let shaking = Builder::new()

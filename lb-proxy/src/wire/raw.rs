@@ -30,6 +30,17 @@ pub enum Unread {
     End,
 }
 
+/// What it means when a peer ends its half of a connection that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// It has left.
+    Leaves,
+    /// It has left if it said nothing before.
+    LeavesIfSilent,
+    /// It said all it has to say, and waits.
+    Stays,
+}
+
 impl Raw {
     /// From a socket that does not block.
     pub fn new(socket: TcpStream) -> Self {
@@ -168,6 +179,29 @@ impl Raw {
                 seen
             }
         }
+    }
+
+    /// Waits until the peer has left; see [`super::left`].
+    pub async fn left(&self, closing: Closing) {
+        // Without a watch nobody tells; then the peer is simply not known to have left.
+        let Ok(watch) = self.0.watch() else { return std::future::pending().await };
+        poll_fn(|cx| {
+            loop {
+                let Ok(mut known) = ready!(watch.poll_read_ready(cx)) else { return Poll::Ready(()) };
+                let ended = known.ready().is_read_closed();
+                let reset = ended && !matches!(self.0.get().take_error(), Ok(None));
+                let closed = match closing {
+                    Closing::Leaves => ended,
+                    Closing::LeavesIfSilent => self.peek() == Unread::End,
+                    Closing::Stays => false,
+                };
+                if reset || closed {
+                    return Poll::Ready(());
+                }
+                known.clear_ready();
+            }
+        })
+        .await;
     }
 
     /// What waits, as the kernel knows: for when the runtime cannot have been told yet.

@@ -6,6 +6,7 @@ mod demo;
 mod events;
 mod member;
 mod output;
+mod persistence;
 mod run;
 mod stage;
 mod talk;
@@ -73,6 +74,9 @@ enum Command {
         /// Its name or id; without: all
         name: Option<String>,
     },
+    /// Show, save or load who is remembered to be where
+    #[command(subcommand)]
+    Persistence(persistence::PersistenceCommand),
     /// Find the mistakes of documents; needs no agent
     Check {
         /// A document, YAML or JSON; `-`: standard input

@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use lb_control::events::visible;
 use lb_control::node::{ListenerStatus, MemberStatus, PoolStatus, Status};
-use lb_control::stats::{ListenerStats, MemberHealth, MemberStats, PoolStats, Stats};
+use lb_control::stats::{
+    ListenerStats, MemberHealth, MemberStats, PersistenceStats, PoolStats, QueueStats, Resolution, Stats,
+};
 use serde::Serialize;
 
 use crate::output::table;
@@ -73,11 +75,42 @@ fn listener(out: &mut String, l: &ListenerStatus, is_last: bool, now_ms: u64) {
 
 fn pool(out: &mut String, p: &PoolStatus, indent: &str, is_last: bool, now_ms: u64) {
     let (name, state) = (label(&p.name, &p.id), p.operating_status);
-    let _ = writeln!(out, "{indent}{} pool {name}  {}  {state}", branch(is_last), p.lb_algorithm);
+    let queue = queue(&p.queue);
+    let _ = writeln!(out, "{indent}{} pool {name}  {}  {state}{queue}", branch(is_last), p.lb_algorithm);
     let indent = format!("{indent}{}", if is_last { "   " } else { "│  " });
+    if let Some(known) = &p.persistence {
+        let _ = writeln!(out, "{indent}{}  {}", if p.members.is_empty() { " " } else { "│" }, persistence(known));
+    }
     for (i, m) in p.members.iter().enumerate() {
         member(out, m, &indent, i + 1 == p.members.len(), now_ms);
     }
+}
+
+/// How many clients are remembered, and how that went.
+fn persistence(p: &PersistenceStats) -> String {
+    let table = match p.size {
+        0 => String::new(),
+        size => format!(
+            ": {} of {size} clients, {} kB, {} evicted, {} expired",
+            p.entries,
+            p.bytes.div_ceil(1024),
+            p.evicted,
+            p.expired
+        ),
+    };
+    format!("persistence {}{table}; {} hits, {} misses, {} moved", p.kind, p.hits, p.misses, p.moved)
+}
+
+/// Who waits in a pool, or waited; nothing if nobody ever did.
+fn queue(queue: &QueueStats) -> String {
+    let QueueStats { waiting, oldest_ms, longest_wait_ms, queued, timeouts, refused } = *queue;
+    let now = match waiting {
+        0 if queued == 0 => return String::new(),
+        0 => "nobody waits".to_owned(),
+        _ => format!("{waiting} waiting for {}", duration(oldest_ms)),
+    };
+    let counts = format!("{queued} queued, {timeouts} timed out, {refused} refused");
+    format!("  {now} (longest wait {}; {counts})", duration(longest_wait_ms))
 }
 
 fn member(out: &mut String, m: &MemberStatus, indent: &str, is_last: bool, now_ms: u64) {
@@ -86,13 +119,24 @@ fn member(out: &mut String, m: &MemberStatus, indent: &str, is_last: bool, now_m
     } else {
         format!("{}:{}", m.address, m.protocol_port)
     };
+    let leads_to = |r: &Resolution| if r.address.is_empty() { "nowhere".to_owned() } else { r.address.clone() };
+    let at = m.resolution.iter().fold(at, |at, resolution| format!("{at} → {}", leads_to(resolution)));
     let backup = if m.backup { "  backup" } else { "" };
     let avoided = if m.avoided { "  avoided: it just failed" } else { "" };
     let (name, state) = (label(&m.name, &m.id), m.operating_status);
-    let _ =
-        writeln!(out, "{indent}{} member {name}  {at}  weight {}{backup}  {state}{avoided}", branch(is_last), m.weight);
+    let limit = m.max_connections.map_or_else(String::new, |most| format!("  {} of {most}", m.active_connections));
+    let words = format!("weight {}{backup}{limit}  {state}{avoided}", m.weight);
+    let _ = writeln!(out, "{indent}{} member {name}  {at}  {words}", branch(is_last));
+    let indent = format!("{indent}{}  ", if is_last { " " } else { "│" });
     if let Some(known) = &m.health {
-        health(out, known, &format!("{indent}{}  ", if is_last { " " } else { "│" }), now_ms);
+        health(out, known, &indent, now_ms);
+    }
+    if let Some(resolution) = m.resolution.as_ref().filter(|resolution| !resolution.fault.is_empty()) {
+        let next = match resolution.next_in_ms {
+            0 => "asking now".to_owned(),
+            ms => format!("asks again in {}", duration(ms)),
+        };
+        let _ = writeln!(out, "{indent}its name: {}; {next}", visible(&resolution.fault));
     }
 }
 
@@ -213,8 +257,51 @@ fn label(name: &str, id: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lb_control::node::ProvisioningStatus;
     use lb_control::stats::MonitorView;
     use lb_core::health::{Administrative, OperatingStatus, Operational};
+
+    #[test]
+    fn a_queue_is_told_once_somebody_waited() {
+        assert_eq!(queue(&QueueStats::default()), "");
+        let mut known =
+            QueueStats { queued: 7, timeouts: 2, refused: 1, longest_wait_ms: 5_020, ..QueueStats::default() };
+        assert_eq!(queue(&known), "  nobody waits (longest wait 5.0 s; 7 queued, 2 timed out, 1 refused)");
+        (known.waiting, known.oldest_ms) = (3, 1_500);
+        assert!(queue(&known).starts_with("  3 waiting for 1.5 s ("));
+    }
+
+    #[test]
+    fn a_member_by_name_shows_where_it_is_and_what_is_wrong_with_its_name() {
+        let mut status = MemberStatus {
+            id: "1".into(),
+            name: "web-1".into(),
+            address: "app.example.com".into(),
+            protocol_port: 80,
+            weight: 1,
+            backup: false,
+            admin_state_up: true,
+            provisioning_status: ProvisioningStatus::Active,
+            operating_status: OperatingStatus::NoMonitor,
+            avoided: false,
+            active_connections: 0,
+            max_connections: None,
+            health: None,
+            resolution: Some(Resolution { address: "10.0.0.5:80".into(), ..Resolution::default() }),
+        };
+        let drawn = |status: &MemberStatus| {
+            let mut out = String::new();
+            member(&mut out, status, "", true, 0);
+            out
+        };
+        let line = "└─ member web-1  app.example.com:80 → 10.0.0.5:80  weight 1  NO_MONITOR\n";
+        assert_eq!(drawn(&status), line);
+        let resolution = status.resolution.as_mut().unwrap();
+        (resolution.fault, resolution.next_in_ms) = ("NXDOMAIN".into(), 4_200);
+        assert_eq!(drawn(&status), format!("{line}   its name: NXDOMAIN; asks again in 4.2 s\n"));
+        status.resolution = Some(Resolution::default());
+        assert!(drawn(&status).contains("app.example.com:80 → nowhere  weight"), "{}", drawn(&status));
+    }
 
     #[test]
     fn a_member_that_is_down_says_why_and_since_when() {

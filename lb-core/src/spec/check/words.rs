@@ -64,6 +64,7 @@ pub(super) fn title(def: &str) -> &str {
         "PoolReference" => "a reference to a pool",
         "Member" => "a member",
         "HealthMonitor" => "a health monitor",
+        "SessionPersistence" => "`session_persistence`",
         "Observe" => "`observe`",
         "AgentCheck" => "`agent_check`",
         "Log" => "`log`",

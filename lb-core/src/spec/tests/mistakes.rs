@@ -19,12 +19,19 @@ fn of_a_load_balancer() {
             (
                 "colour: red",
                 "3:3 unknown key `colour` | `loadbalancer` may have: admin_state_up, description, id, listeners, name, \
-                 pools, project_id, provider, tags, vip_address, vip_network_id, vip_port_id, vip_subnet_id, workers",
+                 pools, project_id, provider, resolvers, tags, vip_address, vip_network_id, vip_port_id, vip_subnet_id, \
+                 workers",
             ),
             ("lb_algorithm: ROUND_ROBIN", "3:3 unknown key `lb_algorithm` | `lb_algorithm` belongs to a pool"),
             ("vip_sg_ids: [a]", "3:3 `vip_sg_ids` is not supported by this version yet | leave it out"),
             ("flavor_id: a", "3:3 `flavor_id` is not supported by this version yet | leave it out"),
             ("flavour_id: a", "3:3 unknown key `flavour_id` | `flavor_id` is not supported by this version yet"),
+            (
+                "resolvers: [10.0.0.53, dns]",
+                "3:26 `dns` is not an IP address | the address of a DNS server, like \
+             `10.0.0.53`, `10.0.0.53:5353` or `[2001:db8::53]:5353`",
+            ),
+            ("resolvers: 10.0.0.53", "3:14 expected a list, found the text `10.0.0.53`"),
             ("workers: 0", "3:12 0 is out of range | from 1 to 64"),
             ("workers: 65", "3:12 65 is out of range | from 1 to 64"),
             ("workers: -1", "3:12 -1 is out of range | from 1 to 64"),
@@ -72,7 +79,7 @@ fn of_a_load_balancer() {
             ("loadbalancer: {vip_adress: 10.0.0.1}", "1:16 unknown key `vip_adress` | did you mean `vip_address`?"),
             (
                 "loadbalancer: {vip_address: lb.example.org}",
-                "1:29 `lb.example.org` is not an IP address | host names are not supported: write an IPv4 or IPv6 address",
+                "1:29 `lb.example.org` is not an IP address | write an IPv4 or IPv6 address; host names are for members only",
             ),
             (
                 "loadbalancer: {vip_address: '::ffff:10.0.0.1'}",
@@ -212,10 +219,6 @@ fn of_a_pool_and_its_members() {
                 "4:44 `SOURCE_IP_PORT` is not supported by this version yet | one of: ROUND_ROBIN, LEAST_CONNECTIONS, SOURCE_IP",
             ),
             (
-                "{name: a, protocol: TCP, lb_algorithm: SOURCE_IP, session_persistence: {type: SOURCE_IP}}",
-                "4:55 `session_persistence` is not supported by this version yet | leave it out",
-            ),
-            (
                 "{name: a, protocol: TCP, lb_algorithm: SOURCE_IP}\n  - {name: a, protocol: TCP, lb_algorithm: SOURCE_IP}",
                 "5:12 the name `a` is taken by the pool on line 4 | every pool needs a name of its own, or none",
             ),
@@ -240,7 +243,7 @@ fn of_a_pool_and_its_members() {
             ("{address: 10.0.0.3, protocol_port: 80, weight: -1}", "10:54 -1 is out of range | from 0 to 256"),
             (
                 "{address: 10.0.0.3, protocol_port: 80, vnic_type: normal}",
-                "10:46 unknown key `vnic_type` | a member may have: address, admin_state_up, backup, id, monitor_address, monitor_port, name, protocol_port, subnet_id, tags, weight",
+                "10:46 unknown key `vnic_type` | a member may have: address, admin_state_up, backup, id, max_connections, monitor_address, monitor_port, name, protocol_port, subnet_id, tags, weight",
             ),
             (
                 "{address: 10.0.0.3, protocol_port: 80, monitor_port: 65536}",
@@ -248,7 +251,7 @@ fn of_a_pool_and_its_members() {
             ),
             (
                 "{address: 10.0.0.3, protocol_port: 80, monitor_address: health.example.org}",
-                "10:63 `health.example.org` is not an IP address | host names are not supported: write an IPv4 or IPv6 address",
+                "10:63 `health.example.org` is not an IP address | write an IPv4 or IPv6 address; host names are for members only",
             ),
             (
                 "{address: '10.0.0.3:80', protocol_port: 80}",
@@ -425,7 +428,7 @@ fn twenty_of_them_in_one_pass() {
     protocol: TCP
     lb_algorithm: FASTEST
     members:
-    - {address: lb-1, protocol_port: 80}
+    - {address: lb_1/x, protocol_port: 80}
     - {protocol_port: 80, weight: 300}
 ";
     let expected = [
@@ -448,7 +451,7 @@ fn twenty_of_them_in_one_pass() {
         "21:19 unknown key `999`",
         "22:5 expected a mapping, found the text `just text`",
         "26:19 unknown word `FASTEST`",
-        "28:17 `lb-1` is not an IP address",
+        "28:17 `lb_1/x` is neither an IP address nor a host name",
         "29:7 `address` is missing",
         "29:35 300 is out of range",
     ];

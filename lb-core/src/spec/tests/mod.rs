@@ -1,13 +1,16 @@
 //! The first floor as a whole: a text in, a configuration or located mistakes out.
 
 mod http2;
+mod limits;
 mod mistakes;
 mod monitors;
+mod persistence;
 mod proxy_protocol;
 mod reference;
 mod robust;
 mod round_trip;
 mod round_trip_monitors;
+mod round_trip_persistence;
 mod round_trip_tls;
 mod syntax;
 mod tls;
@@ -53,7 +56,7 @@ fn the_founding_document_means_what_it_says() {
     assert_eq!(listener.default_pool, Some(pool.id));
     assert_eq!(pool.id, PoolId::derived(config.id.0, "web"));
     assert_eq!((pool.protocol, pool.lb_algorithm), (PoolProtocol::Http, LbAlgorithm::RoundRobin));
-    let addresses: Vec<String> = pool.members.iter().map(|member| member.socket().to_string()).collect();
+    let addresses: Vec<String> = pool.members.iter().map(|member| member.socket().unwrap().to_string()).collect();
     assert_eq!(addresses, ["20.20.20.2:80", "20.20.20.4:80"]);
     assert_eq!(pool.members[0].id, MemberId::derived(pool.id.0, "lb-1"));
 }

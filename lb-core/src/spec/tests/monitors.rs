@@ -136,9 +136,12 @@ fn members_may_be_asked_elsewhere() {
         let text = document("").replace("protocol_port: 80", &format!("protocol_port: 80{keys}"));
         legal(&text).pools.remove(0).members.remove(0)
     };
-    assert_eq!(ask("").monitor_socket().to_string(), "10.0.0.2:80");
-    assert_eq!(ask(", monitor_port: 81").monitor_socket().to_string(), "10.0.0.2:81");
-    assert_eq!(ask(", monitor_address: '2001:db8::1'").monitor_socket().to_string(), "[2001:db8::1]:80");
+    assert_eq!(ask("").monitor_socket("10.0.0.2".parse().unwrap()).to_string(), "10.0.0.2:80");
+    assert_eq!(ask(", monitor_port: 81").monitor_socket("10.0.0.2".parse().unwrap()).to_string(), "10.0.0.2:81");
+    assert_eq!(
+        ask(", monitor_address: '2001:db8::1'").monitor_socket("10.0.0.2".parse().unwrap()).to_string(),
+        "[2001:db8::1]:80"
+    );
 }
 
 #[test]

@@ -69,6 +69,7 @@ fn the_schema_says_what_editors_need() {
         "Pool",
         "Member",
         "HealthMonitor",
+        "SessionPersistence",
         "Observe",
         "AgentCheck",
         "Log",

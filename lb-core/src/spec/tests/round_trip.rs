@@ -1,12 +1,13 @@
 //! Every legal configuration can be written as a document that is read as the same configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::round_trip_monitors::{agent_checks, marked_down, monitors, observations};
+use super::round_trip_persistence::persistence;
 use super::round_trip_tls::{certificate_headers, listener_tls, pool_tls};
 use crate::config::proxy_protocol::ProxyProtocol;
 use crate::config::*;
@@ -65,6 +66,16 @@ fn addresses() -> impl Strategy<Value = IpAddr> {
     ]
 }
 
+fn member_addresses() -> impl Strategy<Value = MemberAddress> {
+    let name = "([a-z0-9_]([a-z0-9_-]{0,9}[a-z0-9_])?\\.){0,3}[a-z]{1,9}\\.?";
+    prop_oneof![addresses().prop_map(MemberAddress::Ip), name.prop_map(|name| name.parse().unwrap())]
+}
+
+fn resolvers() -> impl Strategy<Value = Vec<SocketAddr>> {
+    let socket = (addresses(), 1u16..).prop_map(|(address, port)| SocketAddr::new(address, port));
+    prop::collection::btree_set(socket, 0..3).prop_map(|all| all.into_iter().collect())
+}
+
 fn limits() -> impl Strategy<Value = u64> {
     prop_oneof![Just(0), Just(TIMEOUT_MS_MAX), 0..=TIMEOUT_MS_MAX]
 }
@@ -99,16 +110,19 @@ fn logs(http: bool) -> impl Strategy<Value = LogSettings> {
 
 fn members() -> impl Strategy<Value = Member> {
     let identity = (any::<u128>(), words(), prop::collection::vec(words(), 0..3));
-    let place = (addresses(), 1u16.., 0..=WEIGHT_MAX, any::<bool>(), any::<bool>());
+    let place = (member_addresses(), 1u16.., 0..=WEIGHT_MAX, any::<bool>(), any::<bool>());
     let monitor = (prop::option::of(addresses()), prop::option::of(1u16..));
-    (identity, place, monitor).prop_map(|((id, name, tags), place, (monitor_address, monitor_port))| {
+    let limit = prop::option::of(1..=MAX_CONNECTIONS_MAX);
+    (identity, place, monitor, limit).prop_map(|((id, name, tags), place, monitor, max_connections)| {
         let (address, protocol_port, weight, backup, admin_state_up) = place;
+        let (monitor_address, monitor_port) = monitor;
         Member {
             id: MemberId(Uuid::from_u128(id)),
             name,
             address,
             protocol_port,
             weight,
+            max_connections,
             backup,
             admin_state_up,
             monitor_address,
@@ -126,7 +140,11 @@ fn pools() -> impl Strategy<Value = Pool> {
     let rules = (prop::sample::select(protocols), prop::sample::select(algorithms), any::<[bool; 2]>());
     let slow_start = prop_oneof![Just(0), 0..=crate::spec::SECONDS_MAX * 1000];
     let health = (monitors(), observations(), slow_start, agent_checks(), marked_down(), prop::option::of(pool_tls()));
-    (identity, rules, prop::collection::vec(members(), 0..6), health).prop_map(|(identity, rules, members, health)| {
+    let queue = (prop::option::of(0..=MAX_QUEUE_MAX), prop::option::of(limits()));
+    let members = prop::collection::vec(members(), 0..6);
+    let more = (queue, (persistence(true), persistence(false)));
+    (identity, rules, members, health, more).prop_map(|(identity, rules, members, health, more)| {
+        let ((max_queue, timeout_queue_ms), (any, by_address)) = more;
         let (id, name, description, tags) = identity;
         let (protocol, lb_algorithm, [admin_state_up, prior_knowledge]) = rules;
         let (monitors, mut observation, slow_start_ms, agent_check, on_marked_down, tls) = health;
@@ -152,6 +170,9 @@ fn pools() -> impl Strategy<Value = Pool> {
             slow_start_ms,
             agent_check,
             on_marked_down,
+            session_persistence: if protocol == PoolProtocol::Http { any } else { by_address },
+            max_queue,
+            timeout_queue_ms,
             tls,
             tags,
         }
@@ -223,11 +244,12 @@ fn listeners() -> impl Strategy<Value = (Listener, usize)> {
 
 fn load_balancers() -> impl Strategy<Value = LoadBalancer> {
     let identity = (any::<u128>(), words(), paragraphs(), prop::option::of(words()), prop::option::of("[a-z]{1,9}"));
-    let rest = (addresses(), any::<bool>(), prop::option::of(1..=WORKERS_MAX), prop::collection::vec(words(), 0..3));
+    let tags = prop::collection::vec(words(), 0..3);
+    let rest = (addresses(), any::<bool>(), prop::option::of(1..=WORKERS_MAX), tags, resolvers());
     let parts = (prop::collection::vec(listeners(), 0..5), prop::collection::vec(pools(), 0..4));
     (identity, rest, parts).prop_map(|(identity, rest, (listeners, pools))| {
         let (id, name, description, project_id, vip_network) = identity;
-        let (vip_address, admin_state_up, workers, tags) = rest;
+        let (vip_address, admin_state_up, workers, tags, resolvers) = rest;
         let mut config = LoadBalancer {
             id: LoadBalancerId(Uuid::from_u128(id)),
             name,
@@ -238,6 +260,7 @@ fn load_balancers() -> impl Strategy<Value = LoadBalancer> {
             admin_state_up,
             tags,
             workers,
+            resolvers,
             listeners: Vec::new(),
             pools,
         };
@@ -254,8 +277,8 @@ fn make_legal(config: &mut LoadBalancer, listeners: Vec<(Listener, usize)>) {
     for pool in &mut config.pools {
         let (mut names, mut sockets) = (BTreeSet::new(), BTreeSet::new());
         pool.members.retain(|member| {
-            member.address != vip
-                && sockets.insert(member.socket())
+            member.address != MemberAddress::Ip(vip)
+                && (member.socket().is_none_or(|socket| sockets.insert(socket)))
                 && (member.name.is_empty() || names.insert(member.name.clone()))
         });
     }
@@ -265,7 +288,7 @@ fn make_legal(config: &mut LoadBalancer, listeners: Vec<(Listener, usize)>) {
             continue;
         }
         let allowed = |pool: &&Pool| match listener.protocol {
-            ListenerProtocol::Tcp => true,
+            ListenerProtocol::Tcp => pool.session_persistence.as_ref().is_none_or(|by| !by.needs_http()),
             ListenerProtocol::Http | ListenerProtocol::TerminatedHttps => {
                 !matches!(pool.protocol, PoolProtocol::Tcp | PoolProtocol::Https)
             }

@@ -7,6 +7,7 @@
 
 mod listener;
 mod monitor;
+mod persistence;
 mod pool;
 mod proxy_protocol;
 mod seconds;
@@ -18,6 +19,7 @@ pub(super) use monitor::{
     AgentCheck, Codes, Headers, HealthMonitor, HttpMethod, HttpVersion, MonitorType, Observe, ObservedLayer,
     OnMarkedDown, ProxyVersion,
 };
+pub(super) use persistence::{CookieMode, InUrl, PersistenceType, SameSite, SessionPersistence};
 pub(super) use pool::{LbAlgorithm, Member, Pool, PoolProtocol};
 pub(super) use proxy_protocol::ProxyProtocol;
 pub(super) use seconds::Seconds;
@@ -28,7 +30,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::tree::NodeId;
-use super::{LISTENERS_MAX, POOLS_MAX};
+use super::{LISTENERS_MAX, POOLS_MAX, RESOLVERS_MAX};
 use crate::config::WORKERS_MAX;
 use crate::id::LoadBalancerId;
 
@@ -83,4 +85,8 @@ pub(super) struct LoadBalancer {
     /// Extension: data threads. Default: one for each processor.
     #[schemars(range(min = 1, max = WORKERS_MAX))]
     pub(super) workers: Option<u16>,
+    /// Extension: DNS servers (`10.0.0.53`, or `10.0.0.53:5353`) that are asked for members' names. Default: those of
+    /// `/etc/resolv.conf`, after `/etc/hosts`.
+    #[schemars(length(max = RESOLVERS_MAX))]
+    pub(super) resolvers: Option<Vec<Line>>,
 }

@@ -3,10 +3,13 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{AgentCheck, AlpnProtocol, HealthMonitor, Line, NodeId, Observe, OnMarkedDown, Seconds, Text, TlsVersion};
-use crate::config::WEIGHT_MAX;
+use super::{
+    AgentCheck, AlpnProtocol, HealthMonitor, Line, NodeId, Observe, OnMarkedDown, Seconds, SessionPersistence, Text,
+    TlsVersion,
+};
+use crate::config::{MAX_CONNECTIONS_MAX, MAX_QUEUE_MAX, WEIGHT_MAX};
 use crate::id::{MemberId, PoolId};
-use crate::spec::{MEMBERS_MAX, MONITORS_MAX, TLS_CIPHERS_LEN_MAX};
+use crate::spec::{MEMBERS_MAX, MONITORS_MAX, TIMEOUT_MS_MAX, TLS_CIPHERS_LEN_MAX};
 
 /// Members that serve the same thing, and how one is chosen.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -32,6 +35,8 @@ pub(in crate::spec) struct Pool {
     /// The servers behind it.
     #[schemars(length(max = MEMBERS_MAX))]
     pub(in crate::spec) members: Option<Vec<Member>>,
+    /// How it remembers its clients. Without it every request is balanced.
+    pub(in crate::spec) session_persistence: Option<SessionPersistence>,
     /// How members are judged. Without one they are not asked. Not together with `healthmonitors`.
     pub(in crate::spec) healthmonitor: Option<HealthMonitor>,
     /// Extension: several monitors; a member is up only while all agree.
@@ -45,6 +50,12 @@ pub(in crate::spec) struct Pool {
     pub(in crate::spec) agent_check: Option<AgentCheck>,
     /// Extension: what becomes of connections when their member is marked down. Default: `KEEP_SESSIONS`.
     pub(in crate::spec) on_marked_down: Option<OnMarkedDown>,
+    /// Extension: requests that may wait for a member below its `max_connections`; 0: none; -1: no limit. Default: -1.
+    #[schemars(range(min = -1, max = MAX_QUEUE_MAX))]
+    pub(in crate::spec) max_queue: Option<i64>,
+    /// Extension: milliseconds one may wait; 0: no limit. Default: the listener's `timeout_member_connect`.
+    #[schemars(range(min = 0, max = TIMEOUT_MS_MAX))]
+    pub(in crate::spec) timeout_queue: Option<u64>,
     /// True: TLS is spoken to members. Not for HTTPS, which is TLS already. Default: false.
     pub(in crate::spec) tls_enabled: Option<bool>,
     /// Certificate, chain and key to show members: `file:/absolute/path` of a PEM file. Needs `tls_enabled`, like every
@@ -122,7 +133,7 @@ pub(in crate::spec) enum LbAlgorithm {
     SourceIp,
 }
 
-/// One server: an address and a port with a weight.
+/// One server: an address (or a name that leads to one) and a port with a weight.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::spec) struct Member {
@@ -133,7 +144,7 @@ pub(in crate::spec) struct Member {
     pub(in crate::spec) id: Option<MemberId>,
     /// What people call it.
     pub(in crate::spec) name: Option<Line>,
-    /// Its IPv4 or IPv6 address. Host names are not supported.
+    /// Its IPv4 or IPv6 address. Extension: or a host name, which is resolved again and again.
     #[schemars(with = "Line")]
     pub(in crate::spec) address: Option<Line>,
     /// Its port.
@@ -142,6 +153,9 @@ pub(in crate::spec) struct Member {
     /// Its share of new work; 0: none. Default: 1.
     #[schemars(range(min = 0, max = WEIGHT_MAX))]
     pub(in crate::spec) weight: Option<u16>,
+    /// Extension: requests (HTTP) or connections (TCP) it works on at once; 0: no limit. Default: 0.
+    #[schemars(range(min = 0, max = MAX_CONNECTIONS_MAX))]
+    pub(in crate::spec) max_connections: Option<u32>,
     /// True: used only when no other member can be. Default: false.
     pub(in crate::spec) backup: Option<bool>,
     /// False: not used at all. Default: true.

@@ -72,7 +72,7 @@ fn not_an_address(written: &str) -> Fault {
     } else if written.split('.').count() == 4 && written.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
         "an IPv4 address has four numbers from 0 to 255, without leading zeros".to_owned()
     } else {
-        "host names are not supported: write an IPv4 or IPv6 address".to_owned()
+        "write an IPv4 or IPv6 address; host names are for members only".to_owned()
     };
     Fault { message: format!("{} is not an IP address", shown(written)), help: Some(help) }
 }

@@ -110,7 +110,8 @@ impl Border<'_> {
         let pool = &self.pools[index];
         let id = pool.id;
         if let (Some(listener), Some(pool)) = (listener.protocol.map(protocol), pool.protocol) {
-            self.pair(listener, pool, spot);
+            self.pair(listener, pool, spot.clone());
+            self.cookies_are_read(listener, index, spot);
         }
         Some(id)
     }
@@ -133,6 +134,19 @@ impl Border<'_> {
         }
         let spot = self.tree.spot_of(pool.at, if name.is_empty() { "id" } else { "name" });
         Some((self.shared(spot.clone(), pool.id, name)?, spot))
+    }
+
+    /// A pool that knows its clients by a cookie needs a listener that reads requests.
+    fn cookies_are_read(&mut self, listener: ListenerProtocol, pool: usize, spot: Spot) {
+        let pool = &self.pools[pool];
+        // Where the pool cannot read them either, that is reported already.
+        let may_read = !matches!(pool.protocol, Some(PoolProtocol::Tcp | PoolProtocol::Https));
+        if pool.reads_cookies && may_read && !listener.is_http() {
+            let message = format!(
+                "the `session_persistence` of this pool needs cookies, which a {listener} listener does not read"
+            );
+            self.mistake(spot, message, "use `SOURCE_IP`, or a listener of protocol HTTP".to_owned());
+        }
     }
 
     /// Octavia's table of what a listener may send to which pool.

@@ -6,11 +6,13 @@
 mod address;
 mod cipher_suites;
 mod file;
+mod host;
 mod http2;
 mod listener;
 mod log;
 mod monitor;
 mod monitor_fields;
+mod persistence;
 mod pool;
 mod proxy_protocol;
 mod tls;
@@ -45,6 +47,7 @@ impl Border<'_> {
     fn load_balancer(mut self, document: LoadBalancer) -> Option<config::LoadBalancer> {
         let at = document.at;
         let vip_address = self.address(at, "vip_address", document.vip_address.as_ref());
+        let resolvers = self.resolvers(at, document.resolvers.as_deref().unwrap_or_default());
         let name = line(document.name);
         let id = document.id.unwrap_or_else(|| match vip_address {
             Some(address) if name.is_empty() => LoadBalancerId::for_name(&address.to_string()),
@@ -78,6 +81,7 @@ impl Border<'_> {
             admin_state_up: document.admin_state_up.unwrap_or(true),
             tags: lines(document.tags),
             workers: document.workers,
+            resolvers: resolvers?,
             listeners,
             pools: self.pools.into_iter().map(|pool| pool.config).collect::<Option<_>>()?,
         })

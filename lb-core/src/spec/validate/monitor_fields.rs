@@ -198,7 +198,7 @@ fn range_of_codes(part: &str) -> Result<(u16, u16), (String, String)> {
 }
 
 /// Letters, digits, hyphens and underscores between dots (RFC 1123, and what is found in practice).
-fn is_host_name(name: &str) -> bool {
+pub(super) fn is_host_name(name: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')

@@ -16,6 +16,8 @@ pub(super) struct Pool {
     /// Written in `pools`; otherwise inside a listener.
     pub(super) shared: bool,
     pub(super) protocol: Option<config::PoolProtocol>,
+    /// It knows its clients by a cookie.
+    pub(super) reads_cookies: bool,
     /// Where its members listen, as far as known.
     pub(super) sockets: Vec<(NodeId, SocketAddr)>,
     /// `None` if something was wrong.
@@ -80,27 +82,35 @@ impl Border<'_> {
         let http2_prior_knowledge = self.pool_prior_knowledge(at, pool.http2_prior_knowledge, protocol, has_tls);
         let observation = self.observation(at, pool.observe, has_monitors, protocol);
         let agent_check = self.agent_check(pool.agent_check);
-        let config = match (protocol, lb_algorithm, monitors) {
-            (Some(protocol), Some(lb_algorithm), Some(monitors)) if members.len() == count => Some(config::Pool {
-                id,
-                name: name.clone(),
-                description: text(pool.description),
-                protocol,
-                lb_algorithm,
-                admin_state_up: pool.admin_state_up.unwrap_or(true),
-                members,
-                monitors,
-                observation,
-                slow_start_ms: pool.slow_start.map_or(0, |slow| slow.ms),
-                agent_check,
-                on_marked_down: on_marked_down(pool.on_marked_down),
-                tls,
-                http2_prior_knowledge,
-                tags: lines(pool.tags),
-            }),
+        let persistence = self.persistence(pool.session_persistence, protocol);
+        let reads_cookies = matches!(&persistence, Ok(Some(persistence)) if persistence.needs_http());
+        let config = match (protocol, lb_algorithm, monitors, persistence) {
+            (Some(protocol), Some(lb_algorithm), Some(monitors), Ok(session_persistence)) if members.len() == count => {
+                Some(config::Pool {
+                    id,
+                    name: name.clone(),
+                    description: text(pool.description),
+                    protocol,
+                    lb_algorithm,
+                    admin_state_up: pool.admin_state_up.unwrap_or(true),
+                    members,
+                    monitors,
+                    observation,
+                    slow_start_ms: pool.slow_start.map_or(0, |slow| slow.ms),
+                    agent_check,
+                    on_marked_down: on_marked_down(pool.on_marked_down),
+                    session_persistence,
+                    // -1, as Octavia writes it, is no limit.
+                    max_queue: pool.max_queue.and_then(|most| u32::try_from(most).ok()),
+                    timeout_queue_ms: pool.timeout_queue,
+                    tls,
+                    http2_prior_knowledge,
+                    tags: lines(pool.tags),
+                })
+            }
             _ => None,
         };
-        self.pools.push(Pool { at, id, name, shared, protocol, sockets, config });
+        self.pools.push(Pool { at, id, name, shared, protocol, reads_cookies, sockets, config });
         self.pools.len() - 1
     }
 
@@ -115,23 +125,25 @@ impl Border<'_> {
         let mut members = Vec::with_capacity(written.len());
         for member in written {
             let at = member.at;
-            let address = self.address(at, "address", member.address.as_ref());
+            let address = self.member_address(at, member.address.as_ref());
             let monitor_address = self.address(at, "monitor_address", member.monitor_address.as_ref());
             let name = line(member.name);
             let mut doubled = pool.doubled | self.doubled_name("member", at, &name, |b| &mut b.unique.member_names);
             let (Some(address), Some(protocol_port)) = (address, member.protocol_port) else {
                 continue;
             };
-            let socket = SocketAddr::new(address, protocol_port);
-            sockets.push((at, socket));
-            if let Some(first) = taken.before(socket, self.tree.spot_of(at, "address").line()) {
+            let socket = address.ip().map(|address| SocketAddr::new(address, protocol_port));
+            sockets.extend(socket.map(|socket| (at, socket)));
+            // Several members may have one name: they get different addresses.
+            let line = self.tree.spot_of(at, "address").line();
+            if let Some((socket, first)) = socket.and_then(|socket| Some((socket, taken.before(socket, line)?))) {
                 let help = "a member is in its pool once: give it a higher weight for more work";
                 self.doubled_value(at, "address", format_args!("{socket}"), first, help);
                 doubled = true;
             }
             let explicit = member.id.is_some();
             let id = member.id.unwrap_or_else(|| match name.as_str() {
-                "" => MemberId::derived(pool.id.0, &socket.to_string()),
+                "" => MemberId::derived(pool.id.0, &address.with_port(protocol_port)),
                 name => MemberId::derived(pool.id.0, name),
             });
             let identity = Identity { kind: "member", at, id: id.0, explicit, doubled };
@@ -142,6 +154,7 @@ impl Border<'_> {
                 address,
                 protocol_port,
                 weight: member.weight.unwrap_or(1),
+                max_connections: member.max_connections.filter(|most| *most > 0),
                 backup: member.backup.unwrap_or(false),
                 admin_state_up: member.admin_state_up.unwrap_or(true),
                 monitor_address,

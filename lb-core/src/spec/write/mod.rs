@@ -1,6 +1,7 @@
 //! A configuration written back as a document of this floor, every default spelled out.
 
 mod monitor;
+mod persistence;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ pub fn write(config: &LoadBalancer) -> Value {
     put(&mut body, "project_id", config.project_id.as_deref());
     put(&mut body, "vip_subnet_id", config.vip_network.as_deref());
     put(&mut body, "workers", config.workers);
+    put(&mut body, "resolvers", (!config.resolvers.is_empty()).then_some(&config.resolvers));
     json!({ "loadbalancer": body })
 }
 
@@ -98,6 +100,7 @@ fn pool(pool: &Pool) -> Value {
         "members": pool.members.iter().map(member).collect::<Vec<_>>(),
         "slow_start": seconds(pool.slow_start_ms),
         "on_marked_down": pool.on_marked_down,
+        "max_queue": pool.max_queue.map_or(-1, i64::from),
         "tags": pool.tags,
     }));
     // One monitor as Octavia nests it; only several need the extension.
@@ -108,6 +111,8 @@ fn pool(pool: &Pool) -> Value {
             put(&mut body, "healthmonitors", Some(several.iter().map(monitor::monitor).collect::<Vec<_>>()));
         }
     }
+    put(&mut body, "session_persistence", pool.session_persistence.as_ref().map(persistence::persistence));
+    put(&mut body, "timeout_queue", pool.timeout_queue_ms);
     put(&mut body, "observe", pool.observation.as_ref().map(monitor::observation));
     put(&mut body, "agent_check", pool.agent_check.as_ref().map(monitor::agent_check));
     put(&mut body, KNOWN_BEFORE, pool.http2_prior_knowledge.then_some(true));
@@ -124,6 +129,7 @@ fn member(member: &Member) -> Value {
         "address": member.address,
         "protocol_port": member.protocol_port,
         "weight": member.weight,
+        "max_connections": member.max_connections.unwrap_or(0),
         "backup": member.backup,
         "admin_state_up": member.admin_state_up,
         "tags": member.tags,

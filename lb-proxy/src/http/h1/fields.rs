@@ -62,6 +62,8 @@ pub enum Kind {
     XForwardedPort,
     /// `X-Forwarded-Proto`
     XForwardedProto,
+    /// It was taken out, and a line of ours stands in its place.
+    Replaced,
     /// `X-SSL-...`
     XSsl,
     /// Hop-by-hop by name: `Keep-Alive`, `Proxy-Connection`, `Upgrade`, `HTTP2-Settings`.

@@ -1,13 +1,15 @@
-//! Request heads: read, judged, and written for a member.
+//! Request heads: read, judged, and written for a member. Long because every rule has its tests beside it.
 
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 
+use lb_core::persistence::Persistence;
 use lb_core::request::Parts as _;
 
 use super::super::certificate_fields;
 use super::fields::{self, Ambiguous, Field, Kind, Span};
 use super::{FIELDS_MAX, Framing, TARGET_MAX, lines_end_in_crlf};
+use crate::persistence;
 use crate::tls::facts::Told;
 
 /// What a proxy has to know about a method.
@@ -367,6 +369,8 @@ pub struct Additions<'a> {
     pub scheme: &'static str,
     /// Where the client connected to: the `Host` of a request that has none.
     pub local: SocketAddr,
+    /// Writes `Cookie` fields, where members see other cookies than clients send.
+    pub cookies: Option<&'a Persistence>,
 }
 
 /// Writes the head a member gets. Always HTTP/1.1, in origin form, with exactly the fields that are understood.
@@ -396,7 +400,13 @@ pub fn write(request: &RequestHead, head: &[u8], table: &[Field], add: &Addition
             _ => false,
         };
         if field.forward && !replaced {
-            fields::write_field(out, field.name.in_(head), field.value.in_(head));
+            let (name, value) = (field.name.in_(head), field.value.in_(head));
+            match add.cookies {
+                Some(cookies) if name.eq_ignore_ascii_case(b"cookie") => {
+                    persistence::write_cookies(cookies, name, value, out)
+                }
+                _ => fields::write_field(out, name, value),
+            }
         }
     }
     if request.body == Framing::Chunked {
@@ -462,6 +472,7 @@ mod tests {
             client: [192, 0, 2, 7].into(),
             scheme: "http",
             local: "198.51.100.1:80".parse().expect("an address"),
+            cookies: None,
         };
         let mut out = Vec::new();
         write(&request, head.as_bytes(), &table, &add, &mut out);
@@ -584,6 +595,7 @@ mod tests {
                     client: [192, 0, 2, 7].into(),
                     scheme: "http",
                     local: std::net::SocketAddr::from(([198, 51, 100, 1], 80)),
+                    cookies: None,
                 };
                 let mut out = Vec::new();
                 write(&request, &head[..len], &table, &add, &mut out);

@@ -117,6 +117,38 @@ fn body_framing(status: u16, method: Method, said: Option<Framing>) -> Framing {
     }
 }
 
+/// A head together with the bytes it was read from.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts<'a> {
+    /// What was understood.
+    pub response: &'a ResponseHead,
+    /// The bytes its spans point into.
+    pub head: &'a [u8],
+    /// Its fields.
+    pub table: &'a [Field],
+}
+
+impl lb_core::persistence::Answer for Parts<'_> {
+    fn status(&self) -> u16 {
+        self.response.status
+    }
+
+    fn fields<'a>(&'a self, name: &'static [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let of_name = |field: &&Field| field.forward && field.name.in_(self.head).eq_ignore_ascii_case(name);
+        self.table.iter().filter(of_name).map(|field| field.value.in_(self.head))
+    }
+}
+
+/// What a head gets in place of some of the member's fields. HAProxy counts messages as members sent them, so only what
+/// is gone counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Added<'a> {
+    /// Whole lines, each with its end: one for each field that is [`Kind::Replaced`], then what stands at the end.
+    pub lines: &'a [u8],
+    /// Bytes of the names and values that are gone.
+    pub gone: usize,
+}
+
 /// What the client is told about its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionWord {
@@ -136,6 +168,7 @@ pub fn write(
     response: &ResponseHead,
     head: &[u8],
     table: &[Field],
+    added: Added<'_>,
     connection: ConnectionWord,
     chunked: bool,
     strict_transport: Option<&str>,
@@ -150,14 +183,19 @@ pub fn write(
     out.extend_from_slice(b"\r\n");
     // A 1xx or 204 may not carry a length (RFC 9110 section 8.6).
     let no_length = response.status < 200 || response.status == 204;
+    let mut lines = added.lines.split_inclusive(|b| *b == b'\n');
     for field in table {
         let replaced = strict_transport.is_some() && field.name.in_(head).eq_ignore_ascii_case(STRICT_TRANSPORT);
-        if field.forward && !replaced && !(no_length && field.kind == Kind::ContentLength) {
+        if field.kind == Kind::Replaced {
+            out.extend_from_slice(lines.next().unwrap_or_default());
+        } else if field.forward && !replaced && !(no_length && field.kind == Kind::ContentLength) {
             let (name, value) = (field.name.in_(head), field.value.in_(head));
             fields::write_field(out, name, value);
             counted += name.len() + value.len();
         }
     }
+    lines.for_each(|line| out.extend_from_slice(line));
+    counted += added.gone;
     if let Some(value) = strict_transport {
         fields::write_field(out, STRICT_TRANSPORT, value.as_bytes());
         counted += STRICT_TRANSPORT.len() + value.len();
