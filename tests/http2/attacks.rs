@@ -10,17 +10,18 @@ use weir_tests::wait::{PATIENCE, until_true};
 
 use super::{knowing, others_are_served, stage};
 
-/// Sends `bytes(n)` until the other side has had enough; says how often that was.
+/// Sends sixteen times `bytes(n)`, and again, until the other side has had enough; says how often that was.
 fn flood(stage: &Stage, begin: &[u8], most: u32, mut bytes: impl FnMut(u32) -> Vec<u8>) -> u32 {
     let mut speaker = Speaker::connect(stage.vip());
     speaker.send(begin);
     speaker.patience(Duration::from_millis(1));
     for n in 0..most {
-        if speaker.try_send(bytes(n)).is_err() {
+        let more: Vec<u8> = (0..16).flat_map(|k| bytes(16 * n + k)).collect();
+        if speaker.try_send(more).is_err() {
             return n;
         }
         // What comes back is read, so that it is not the reason why nothing goes on.
-        if n % 64 == 0 {
+        if n % 16 == 0 {
             while speaker.next().is_ok() {}
         }
     }
@@ -32,8 +33,8 @@ fn flood(stage: &Stage, begin: &[u8], most: u32, mut bytes: impl FnMut(u32) -> V
 
 fn cut_off(what: &str, stage: &Stage, begin: &[u8], bytes: impl FnMut(u32) -> Vec<u8>) {
     let before = stage.weir.process.memory_kib();
-    let n = flood(stage, begin, 200_000, bytes);
-    assert!(n < 200_000, "{what}");
+    let n = flood(stage, begin, 20_000, bytes);
+    assert!(n < 20_000, "{what}");
     let grown = stage.weir.process.memory_kib().saturating_sub(before);
     assert!(grown < 16 * 1024, "{what}: {grown} KiB more");
     others_are_served(stage);
@@ -105,13 +106,13 @@ fn stuck() -> Stage {
 fn rapid_reset() {
     let stage = stuck();
     let block = request_fields("GET", "/", &[]);
-    let n = flood(&stage, &[], 50_000, |n| {
+    let n = flood(&stage, &[], 5_000, |n| {
         let stream = 2 * n + 1;
         let mut both = frame(kind::HEADERS, END_HEADERS | END_STREAM, stream, &block);
         both.extend(frame(kind::RST_STREAM, 0, stream, &[0, 0, 0, 8]));
         both
     });
-    assert!(n < 50_000, "it was let go on");
+    assert!(n < 5_000, "it was let go on");
     until_true(PATIENCE, "all work for it to end", || stage.weir.control.member("m1").active_connections == 0);
     assert!(stage.members[0].requests() < 1000, "{} requests at the member", stage.members[0].requests());
 }
@@ -120,13 +121,13 @@ fn rapid_reset() {
 fn a_server_made_to_reset() {
     let stage = stuck();
     let block = request_fields("POST", "/", &[]);
-    let n = flood(&stage, &[], 50_000, |n| {
+    let n = flood(&stage, &[], 5_000, |n| {
         let stream = 2 * n + 1;
         let mut both = frame(kind::HEADERS, END_HEADERS, stream, &block);
         both.extend(frame(kind::WINDOW_UPDATE, 0, stream, &[0; 4]));
         both
     });
-    assert!(n < 50_000, "it was let go on");
+    assert!(n < 5_000, "it was let go on");
     until_true(PATIENCE, "all work for it to end", || stage.weir.control.member("m1").active_connections == 0);
     assert!(stage.members[0].requests() < 1000, "{} requests at the member", stage.members[0].requests());
 }
@@ -141,7 +142,7 @@ fn windows_that_stay_closed() {
             let mut speaker = Speaker::connect(stage.vip());
             speaker.gives_room = false;
             for n in 0..100 {
-                speaker.ask(2 * n + 1, "GET", "/bytes/10000000");
+                speaker.ask(2 * n + 1, "GET", "/bytes/200000");
             }
             speaker
         })

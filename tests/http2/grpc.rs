@@ -38,7 +38,7 @@ fn grpc_goes_through() {
             return;
         }
     };
-    let script = root().join("tests/http2/grpc.py");
+    let script = root().join("tests/http2/grpc_calls.py");
     let place = Place::new();
     let member = place.socket();
     let mut command = Command::new(&python);

@@ -1,7 +1,7 @@
 //! Clients that say nothing, too little, or nothing more; and data planes that end.
 
 use rustix::process::Signal;
-use weir_tests::frames::{END_HEADERS, Outcome, Speaker, code, frame, kind, request_fields};
+use weir_tests::frames::{ACK, END_HEADERS, Outcome, Speaker, code, frame, kind, request_fields};
 use weir_tests::setup::Setup;
 use weir_tests::stage::Stage;
 use weir_tests::wait::PATIENCE;
@@ -30,6 +30,8 @@ fn whoever_says_nothing_is_let_go() {
     ];
     for (what, open) in openings {
         let mut speaker = Speaker::connect(stage.vip());
+        // Nothing of ours is to stand among its fields.
+        speaker.until(|f| f.kind == kind::SETTINGS && f.flags == ACK).unwrap();
         open(&mut speaker);
         let goaway = speaker.until(|f| f.kind == kind::GOAWAY);
         assert_eq!(goaway.map(|f| f.number(4)), Ok(code::NO_ERROR), "{what}");
@@ -60,7 +62,10 @@ fn an_end_is_announced() {
         speaker.until(|f| f.kind == kind::PING && f.payload == [7; 8]).unwrap();
         if listener_goes {
             let other = stage.place.socket();
-            stage.apply(|setup| setup.vip = other);
+            stage.apply(|setup| {
+                setup.vip = other;
+                setup.listener["name"] = serde_json::json!("another");
+            });
         } else {
             stage.weir.process.signal(Signal::TERM);
         }

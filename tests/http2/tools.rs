@@ -29,7 +29,7 @@ fn curl_asks_in_http2() {
         assert_eq!(curl(&stage, "/body", &words), "2000000");
     }
     assert!(curl(&stage, "/x", &["-H", "expect: 100-continue", "-d", "abc"]).contains("\"body_bytes\":3"));
-    let log = stage.weir.wait_log(12);
+    let log = stage.weir.wait_log(10);
     assert!(log.iter().all(|line| line.ends_with(" HTTP/2.0\"")), "{log:#?}");
 }
 
