@@ -23,8 +23,8 @@
 
 pub mod binaries;
 pub mod client;
-pub mod frames;
 pub mod dns;
+pub mod frames;
 pub mod haproxy;
 pub mod health;
 pub mod load;

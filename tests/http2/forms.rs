@@ -28,7 +28,10 @@ fn text(outcome: &Outcome) -> String {
 #[test]
 fn a_sound_request_comes_to_the_member_in_text() {
     let stage = stage();
-    let text = text(&asked(&stage, &with(&[("cookie", b"a=1"), ("x-a", b"1"), ("cookie", b"b=2"), ("x-e", b""), ("te", b"trailers")])));
+    let text = text(&asked(
+        &stage,
+        &with(&[("cookie", b"a=1"), ("x-a", b"1"), ("cookie", b"b=2"), ("x-e", b""), ("te", b"trailers")]),
+    ));
     assert!(text.starts_with("GET /echo HTTP/1.1\r\n"), "{text}");
     for line in ["Host: example.org", "cookie: a=1; b=2", "x-a: 1", "x-e: ", "TE: trailers"] {
         assert!(text.contains(&format!("{line}\r\n")), "{line} in {text}");

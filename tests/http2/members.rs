@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde_json::json;
 use weir_tests::client::{Client, get};
-use weir_tests::frames::{ACK, END_HEADERS, END_STREAM, Frame, PREFACE, Speaker, code, frame, kind};
+use weir_tests::frames::{
+    ACK, END_HEADERS, END_STREAM, Frame, Outcome, PREFACE, Speaker, code, frame, kind, request_fields,
+};
 use weir_tests::member::{Conn, Member};
 use weir_tests::message::{End, pattern};
 use weir_tests::nginx::Nginx;
@@ -80,7 +82,11 @@ fn nginx_is_spoken_to_in_http2() {
         assert!(answer.text().starts_with("n1 HTTP/2.0 GET /"), "{}", answer.text());
     }
     client.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert!(client.answer_to("HEAD").is_some_and(|answer| answer.status() == 200 && answer.header("content-length").is_some()));
+    assert!(
+        client
+            .answer_to("HEAD")
+            .is_some_and(|answer| answer.status() == 200 && answer.header("content-length").is_some())
+    );
     for body in ["Content-Length: 3\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"] {
         client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{body}"));
         assert!(client.answer().text().starts_with("n1 HTTP/2.0 POST"));
@@ -294,7 +300,9 @@ fn bodies_of_all_kinds_through_two_of_us() {
             assert_eq!(answer.body.data, pattern(n), "{path}");
         }
         let body = pattern(n);
-        client.send([format!("POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: {n}\r\n\r\n").as_bytes(), &body].concat());
+        client.send(
+            [format!("POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: {n}\r\n\r\n").as_bytes(), &body].concat(),
+        );
         assert_eq!(client.answer().body.data, body, "{n}");
     }
     let trailers = client.get("/trailers").body.trailers.clone();
@@ -305,7 +313,7 @@ fn bodies_of_all_kinds_through_two_of_us() {
     }
     let mut new = Speaker::connect(setup.vip);
     new.ask(1, "GET", "/bytes/3000000");
-    assert_eq!(new.outcome(1), weir_tests::frames::Outcome::Answered(200, pattern(3_000_000)));
+    assert_eq!(new.outcome(1), Outcome::Answered(200, pattern(3_000_000)));
     assert_eq!(outer.control.member("inner").connects, 1);
     assert!(inner.weir.log().iter().all(|line| line.ends_with("HTTP/2.0\"")));
 }
@@ -323,7 +331,9 @@ fn tls_agrees_on_the_version() {
     std::fs::write(&pem, text).unwrap();
     let one = Nginx::start_tls_http2(&place, "one", place.socket(), &certificate, &key);
     let two = Nginx::start_tls_http2(&place, "two", place.socket(), &certificate, &key);
-    for (alpn, spoken) in [(json!(["h2", "http/1.1"]), "HTTP/2.0"), (json!(["http/1.1"]), "HTTP/1.1"), (json!([]), "HTTP/1.1")] {
+    for (alpn, spoken) in
+        [(json!(["h2", "http/1.1"]), "HTTP/2.0"), (json!(["http/1.1"]), "HTTP/1.1"), (json!([]), "HTTP/1.1")]
+    {
         let members = [("one", one.socket), ("two", two.socket)];
         let mut setup = Setup::new(Mode::Http, place.socket(), members);
         setup.listener["protocol"] = json!("TERMINATED_HTTPS");
@@ -337,10 +347,61 @@ fn tls_agrees_on_the_version() {
                 let said = run(Command::new("curl").args(["-sSk", "--max-time", "20", version, &url]));
                 assert!(said.contains(&format!(" {spoken} GET /")), "{version}: {said}");
             }
-            until_true(PATIENCE, "its line", || weir.log().last().is_some_and(|line| line.ends_with(&format!("{logged}\""))));
+            until_true(PATIENCE, "its line", || {
+                weir.log().last().is_some_and(|line| line.ends_with(&format!("{logged}\"")))
+            });
         }
         if spoken == "HTTP/2.0" {
             assert_eq!(weir.control.member("one").connects, 1);
         }
+    }
+}
+
+/// Downloads that are given up in their middle cost those who share the connection nothing.
+#[test]
+fn giving_up_much_leaves_the_shared_connection_alone() {
+    let inner = Stage::http(1, knowing);
+    let place = Place::new();
+    let mut setup = Setup::new(Mode::Http, place.socket(), [("inner", inner.vip())]);
+    both(&mut setup);
+    let outer = Weir::start(&place, &setup);
+    let mut client = Speaker::connect(setup.vip);
+    client.gives_room = false;
+    // Room for all of it on the connection, 64 KiB on each stream.
+    client.send(frame(kind::WINDOW_UPDATE, 0, 0, &[0x10, 0, 0, 0]));
+    for n in 0..150 {
+        client.ask(2 * n + 1, "GET", "/bytes/200000");
+        client.until(|f| f.kind == kind::DATA && f.stream == 2 * n + 1).unwrap();
+        client.send(frame(kind::RST_STREAM, 0, 2 * n + 1, &code::CANCEL.to_be_bytes()));
+    }
+    client.ask(301, "GET", "/x");
+    assert_eq!(client.outcome(301).status(), Some(200));
+    assert_eq!(outer.control.member("inner").connects, 1);
+}
+
+/// A member need not read a request to answer it; the client hears the answer, and stops.
+#[test]
+fn answers_may_come_before_the_request_is_through() {
+    let place = Place::new();
+    let member = Member::script("m1", place.socket(), |conn| {
+        conn.head()?;
+        conn.send("HTTP/1.1 413 Too Much\r\nContent-Length: 4\r\nConnection: close\r\n\r\nless")?;
+        conn.half_close();
+        Ok(())
+    });
+    let mut setup = Setup::new(Mode::Http, place.socket(), [("m1", member.socket())]);
+    knowing(&mut setup);
+    let _weir = Weir::start(&place, &setup);
+    let mut client = Speaker::connect(setup.vip);
+    for n in 0..20 {
+        let stream = 2 * n + 1;
+        client.send(frame(kind::HEADERS, END_HEADERS, stream, &request_fields("POST", "/x", &[])));
+        for _ in 0..3 {
+            client.send(frame(kind::DATA, 0, stream, &[7; 10_000]));
+        }
+        let answered = Outcome::Answered(413, b"less".to_vec());
+        assert_eq!(client.outcome(stream), answered, "{n}");
+        // It is told that nobody reads the rest.
+        assert_eq!(client.outcome(stream), Outcome::Reset(code::NO_ERROR), "{n}");
     }
 }

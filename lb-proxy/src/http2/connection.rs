@@ -13,6 +13,7 @@ use h2::server::Builder;
 
 use super::disguise::{self, Connected, Disguise};
 use super::io::{Budget, Io};
+use super::preface;
 use crate::http::h1::HEAD_MAX;
 use crate::http::session;
 use crate::listener::Downstream;
@@ -66,9 +67,9 @@ impl Drop for Alive {
 
 /// Serves a client whose first bytes, if any were read already, are `first`.
 pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
-    let budget = Rc::new(Budget::new(CONNECTION_WINDOW));
+    let budget = Rc::new(Budget::default());
     let connected = Connected { budget: Rc::clone(&budget), told: stream.told() };
-    let io = Io::new(stream, first, Rc::clone(&budget));
+    let io = Io::new(stream, first, Rc::clone(&budget), preface::PREFACE.len());
     let timeouts = downstream.listener.timeouts;
     let shaking = Builder::new()
         .max_concurrent_streams(STREAMS_MAX)

@@ -12,7 +12,8 @@ use http::HeaderMap;
 use super::io::Budget;
 use crate::http::h1::fields;
 
-/// Bytes of data that mean as much as themselves, and so many for each frame.
+/// Bytes of frames that a frame of data justifies coming with it: one for so many of its own, and so many at least.
+const DATA_FOR_ONE: i64 = 16;
 const FRAME_MIN: i64 = 64;
 
 /// See the module.
@@ -107,7 +108,9 @@ impl Incoming {
         match std::task::ready!(rest.poll_data(cx)) {
             Some(data) => {
                 let data = data?;
-                self.budget.earn(data.len() as i64 + if data.is_empty() { 0 } else { FRAME_MIN });
+                if !data.is_empty() {
+                    self.budget.earn((data.len() as i64 / DATA_FOR_ONE).max(FRAME_MIN));
+                }
                 if self.body == Body::Chunks && !data.is_empty() {
                     self.say(|text| crate::http::h1::chunked::write_size(data.len(), text));
                 }

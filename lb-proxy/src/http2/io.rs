@@ -1,6 +1,6 @@
 //! A connection as the framing library wants it, with an eye on peers that send much and mean nothing.
 //!
-//! Frames that ask for no work (pings, settings, priorities, empty data, small windows) are counted by their bytes:
+//! Frames that ask for no work (pings, settings, priorities, empty data, small windows) are counted by their bytes ([`Toll`]):
 //! what a peer may send of them depends on what it asks for and takes, and on time.
 
 use std::cell::Cell;
@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::toll::Toll;
 use crate::clock;
 use crate::wire::Stream;
 
@@ -33,8 +34,6 @@ const RESETS_A_SECOND: i64 = 20;
 /// What a peer has left to send that means nothing. Shared by the connection and its streams, on one thread.
 #[derive(Debug)]
 pub struct Budget {
-    /// Bytes of data it may have sent that nobody has looked at yet: its window.
-    ahead: i64,
     left: Cell<i64>,
     renewed: Cell<tokio::time::Instant>,
     /// Streams it may give up.
@@ -43,18 +42,18 @@ pub struct Budget {
     heard: Cell<u64>,
 }
 
-impl Budget {
-    /// Of a peer that may send `window` bytes of data ahead, on all streams.
-    pub fn new(window: u32) -> Self {
+impl Default for Budget {
+    fn default() -> Self {
         Self {
-            ahead: i64::from(window),
             left: Cell::new(IDLE_BYTES_MAX),
             renewed: Cell::new(clock::now()),
             resets: Cell::new(RESETS_MAX),
             heard: Cell::new(0),
         }
     }
+}
 
+impl Budget {
     /// So many bytes were meant: a head, data, or what answers data of ours.
     pub fn earn(&self, bytes: i64) {
         self.left.set((self.left.get() + bytes).min(IDLE_BYTES_MAX));
@@ -62,7 +61,7 @@ impl Budget {
 
     /// True once the peer has sent more than it may.
     pub fn is_spent(&self) -> bool {
-        self.left.get() < -self.ahead || self.resets.get() < 0
+        self.left.get() < 0 || self.resets.get() < 0
     }
 
     /// A stream has ended; `answered`: with a whole answer, else it was given up or broken off.
@@ -97,31 +96,34 @@ pub struct Io {
     /// Read before the library began.
     first: Vec<u8>,
     budget: Rc<Budget>,
+    toll: Toll,
 }
 
 impl Io {
-    /// `first` was read from `stream` already.
-    pub fn new(stream: Stream, first: Vec<u8>, budget: Rc<Budget>) -> Self {
-        Self { stream, first, budget }
+    /// `first` was read from `stream` already, whose peer begins with `preface` bytes that are no frame.
+    pub fn new(stream: Stream, first: Vec<u8>, budget: Rc<Budget>, preface: usize) -> Self {
+        Self { stream, first, budget, toll: Toll::after(preface) }
     }
 }
 
 impl AsyncRead for Io {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.first.is_empty() {
-            let n = self.first.len().min(into.remaining());
-            into.put_slice(&self.first[..n]);
-            self.first.drain(..n);
+        let Self { stream, first, budget, toll } = &mut *self;
+        if !first.is_empty() {
+            let n = first.len().min(into.remaining());
+            budget.spend(toll.of(&first[..n]));
+            into.put_slice(&first[..n]);
+            first.drain(..n);
             return Poll::Ready(Ok(()));
         }
         let room = into.remaining().min(READ_MAX);
         let Some(room) = into.initialize_unfilled().get_mut(..room).filter(|room| !room.is_empty()) else {
             return Poll::Ready(Ok(()));
         };
-        match std::task::ready!(self.stream.poll_read(cx, room)) {
+        match std::task::ready!(stream.poll_read(cx, room)) {
             Ok(n) => {
+                budget.spend(toll.of(&room[..n]));
                 into.advance(n);
-                self.budget.spend(n as i64);
                 Poll::Ready(Ok(()))
             }
             // A peer that goes without a goodbye has gone: what was cut short is seen by each stream.

@@ -185,7 +185,8 @@ impl Mirror {
         let (head, rest) = answer.into_parts();
         let whole = rest.is_end_stream();
         let bodiless = self.head_only || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        let length = head.headers.get(header::CONTENT_LENGTH).map(|n| fields::decimal(n.as_bytes()).unwrap_or(u64::MAX));
+        let length =
+            head.headers.get(header::CONTENT_LENGTH).map(|n| fields::decimal(n.as_bytes()).unwrap_or(u64::MAX));
         let has_length = length.is_some();
         let chunked = !whole && !bodiless && !has_length;
         let framing: &[u8] = match (chunked, whole && !bodiless && !has_length) {

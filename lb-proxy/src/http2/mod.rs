@@ -10,3 +10,4 @@ pub mod io;
 pub mod mirror;
 pub mod outgoing;
 pub mod preface;
+pub mod toll;

@@ -12,7 +12,7 @@ use crate::timer::{Deadlines, Patience, Wait};
 use crate::wire::{self, Stream};
 
 /// What HTTP/2 begins with (RFC 9113 section 3.4). No request of HTTP/1 can.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Serves a client as what it turns out to be. `first`: what it said already.
 pub async fn serve(downstream: Downstream, stream: Stream, first: Option<Buffer>) {

@@ -34,7 +34,8 @@ pub enum ConnectFailure {
 impl ConnectFailure {
     /// The same, for another who waited for it.
     pub fn again(&self) -> Self {
-        let copy = |error: &io::Error| error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
+        let copy =
+            |error: &io::Error| error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
         match self {
             Self::Refused(error) => Self::Refused(copy(error)),
             Self::TimedOut => Self::TimedOut,

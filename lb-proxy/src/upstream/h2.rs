@@ -114,23 +114,19 @@ impl Connection {
 #[derive(Debug)]
 pub struct Place {
     connection: Rc<Connection>,
-    counted: Counted,
+    _counted: Counted,
     process: std::sync::Arc<Process>,
 }
 
 impl Place {
     fn on(connection: &Rc<Connection>, process: &std::sync::Arc<Process>) -> Self {
         connection.last_used.set(process.now());
-        let counted = Counted::new(&connection.life);
-        Self { connection: Rc::clone(connection), counted, process: std::sync::Arc::clone(process) }
+        let _counted = Counted::new(&connection.life);
+        Self { connection: Rc::clone(connection), _counted, process: std::sync::Arc::clone(process) }
     }
 
     /// Opens its stream. When that fails nothing was sent.
-    pub fn ask(
-        &self,
-        request: Request<()>,
-        ends: bool,
-    ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
+    pub fn ask(&self, request: Request<()>, ends: bool) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
         let sent = self.connection.requests.borrow_mut().send_request(request, ends);
         if sent.is_err() {
             self.connection.life.spent.set(true);
@@ -162,7 +158,6 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.connection.last_used.set(self.process.now());
-        let _ = &self.counted;
     }
 }
 
@@ -272,12 +267,12 @@ impl Shared {
         let life = Rc::new(Life {
             streams: Cell::new(0),
             spent: Cell::new(false),
-            budget: Rc::new(Budget::new(CONNECTION_WINDOW)),
+            budget: Rc::new(Budget::default()),
             ends: RefCell::default(),
             mover: RefCell::default(),
         });
         let secured = stream.channel().is_some();
-        let io = Io::new(stream, Vec::new(), Rc::clone(&life.budget));
+        let io = Io::new(stream, Vec::new(), Rc::clone(&life.budget), 0);
         let shaking = Builder::new()
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)

@@ -56,5 +56,8 @@ fn it_is_for_http_without_tls() {
         assert!(found[0].starts_with("6:") && found[0].ends_with(expected), "{found:?}");
     }
     let typo = mistakes(&document("protocol: HTTP, http2_prior_knowlege: true", "protocol: HTTP"));
-    assert!(typo[0].ends_with("unknown key `http2_prior_knowlege` | did you mean `http2_prior_knowledge`?"), "{typo:?}");
+    assert!(
+        typo[0].ends_with("unknown key `http2_prior_knowlege` | did you mean `http2_prior_knowledge`?"),
+        "{typo:?}"
+    );
 }
