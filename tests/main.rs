@@ -3,6 +3,7 @@
 
 mod agent;
 mod balance;
+mod balance_hash;
 mod broken_documents;
 mod compat;
 mod events;

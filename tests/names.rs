@@ -333,6 +333,31 @@ fn documents_come_and_go_with_their_names() {
     assert_eq!(second.asked("b.example.com"), asked);
 }
 
+/// Its place at the old address is taken for long; who waits for one hears that there is another.
+#[test]
+fn who_waits_for_a_full_member_goes_where_it_moved() {
+    let world = World::new();
+    let busy = Member::script("at0", world.at(0), |conn| {
+        conn.request()?;
+        conn.take_to_end();
+        Ok(())
+    });
+    let _free = world.member(1);
+    world.dns.says(APP, Says::at(&[world.ip(0)]));
+    let mut setup = world.setup(Mode::Http, &[APP]);
+    setup.members[0].more = json!({"address": APP, "max_connections": 1});
+    let weir = world.start(&setup);
+    let [mut first, mut second] = [Client::connect(setup.vip), Client::connect(setup.vip)];
+    first.send("GET / HTTP/1.1\r\nHost: weir.test\r\n\r\n");
+    busy.wait_requests(1);
+    second.send("GET / HTTP/1.1\r\nHost: weir.test\r\n\r\n");
+    let waiting = || weir.control.stats().pools[0].queue.waiting;
+    until_true(PATIENCE, "somebody to wait", || waiting() == 1);
+    world.dns.says(APP, Says::at(&[world.ip(1)]));
+    assert_eq!(second.answer().header("x-member"), Some("at1"));
+    assert_eq!(waiting(), 0);
+}
+
 /// A server that never answers holds up a document for two seconds, and not for longer.
 #[test]
 fn a_silent_server_holds_up_no_document() {

@@ -4,7 +4,7 @@
 use lb_proxy::http::h1::head_end;
 use lb_proxy::http::h1::Framing;
 use lb_proxy::http::h1::request::Method;
-use lb_proxy::http::h1::response::{ConnectionWord, check_beginning, parse, write};
+use lb_proxy::http::h1::response::{Added, ConnectionWord, check_beginning, parse, write};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -18,7 +18,7 @@ fuzz_target!(|bytes: &[u8]| {
         let Ok(answer) = parse(&bytes[..len], method, &mut table) else { return };
         let mut out = Vec::new();
         let chunked = answer.body == Framing::Chunked;
-        write(&answer, &bytes[..len], &table, ConnectionWord::Implied, chunked, &mut out);
+        write(&answer, &bytes[..len], &table, Added::default(), ConnectionWord::Implied, chunked, &mut out);
         assert_eq!(head_end(&out, 0), Some(out.len()), "one head");
         let second = parse(&out, method, &mut Vec::new()).expect("what is passed on is an answer");
         assert_eq!((second.status, second.body), (answer.status, answer.body));

@@ -26,6 +26,7 @@ pub(crate) fn document(name: &str, vip: &str, ports: &[u16]) -> LoadBalancer {
             http_request_ms: 10_000,
             http_keep_alive_ms: 50_000,
             tunnel_ms: None,
+            tcp_inspect_ms: 0,
         },
         insert_headers: InsertHeaders::default(),
         log: LogSettings {
@@ -58,6 +59,7 @@ pub(crate) fn document(name: &str, vip: &str, ports: &[u16]) -> LoadBalancer {
             description: String::new(),
             protocol: PoolProtocol::Http,
             lb_algorithm: LbAlgorithm::RoundRobin,
+            hash: None,
             admin_state_up: true,
             members: vec![Member {
                 id: MemberId::derived(pool.0, "m1"),

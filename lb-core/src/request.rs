@@ -8,6 +8,11 @@ pub trait Parts {
     /// Path and query, in origin form: begins with `/`, or is `*`.
     fn target(&self) -> &[u8];
 
+    /// The target as the client sent it: it may name scheme and host before the path.
+    fn target_as_sent(&self) -> &[u8] {
+        self.target()
+    }
+
     /// The values of all fields of that name, in the order sent. Names are compared without case. Fields that are
     /// meant for this hop alone are not among them; `host` is the authority the request is for.
     fn fields<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]>;

@@ -3,12 +3,12 @@
 //! A snapshot never changes. What does change while it is read (figures, load, faults, places in a rotation)
 //! stands behind shared pointers that the next snapshot takes over for every object that keeps its id.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
-use crate::balance::{Group, MemberIndex, effective_weight};
+use crate::balance::{Asks, Group, MemberIndex, effective_weight};
 use crate::config::monitor::{Observation, OnMarkedDown, ProxyVersion};
 use crate::config::{self, ListenerProtocol, LoadBalancer, LogSettings};
 use crate::id::{ListenerId, MemberId, PoolId};
@@ -89,6 +89,8 @@ pub struct PoolSnapshot {
     pub ordinary: Group,
     /// Those that take it when no ordinary one can.
     pub backups: Group,
+    /// What must be known of a flow before a member is picked.
+    pub asks: Asks,
     /// Live traffic has a say in the health of its members.
     pub observation: Option<Observation>,
     /// Connections to a member that is marked down are closed.
@@ -111,15 +113,20 @@ impl PoolSnapshot {
         &self.members[usize::from(index.0)]
     }
 
-    /// True if a member's share is not what the groups were compiled with.
+    /// True if a member's share is not what the groups were compiled with, or it came up or went down and they are of
+    /// those that are up.
     fn is_stale(&self) -> bool {
-        self.members.iter().any(|slot| slot.weight_now() != slot.effective_weight)
+        let heeds_up = self.ordinary.heeds_up() || self.backups.heeds_up();
+        self.members
+            .iter()
+            .any(|slot| slot.weight_now() != slot.effective_weight || (heeds_up && slot.state.up() != slot.was_up))
     }
 
     fn rebuilt(&self) -> Self {
         let mut members = self.members.clone();
         for slot in &mut members {
             slot.effective_weight = slot.weight_now();
+            slot.was_up = slot.state.up();
         }
         let (ordinary, backups) = if self.is_stale() {
             let group = |old: &Group, backup| old.rebuilt(&members, candidates(&members, backup));
@@ -129,7 +136,7 @@ impl PoolSnapshot {
         };
         let (label, cells, limits) = (Arc::clone(&self.label), self.cells.clone(), self.limits.clone());
         let (observation, cuts_sessions, send_proxy) = (self.observation, self.cuts_sessions, self.send_proxy);
-        let (id, persistence) = (self.id, self.persistence.clone());
+        let (id, persistence, asks) = (self.id, self.persistence.clone(), self.asks.clone());
         let http2_prior_knowledge = self.http2_prior_knowledge;
         Self {
             id,
@@ -137,6 +144,7 @@ impl PoolSnapshot {
             members,
             ordinary,
             backups,
+            asks,
             observation,
             cuts_sessions,
             persistence,
@@ -151,7 +159,7 @@ impl PoolSnapshot {
     pub(crate) fn places(&self) -> Vec<Place> {
         let place = |slot: &MemberSlot| Place {
             state: Arc::clone(&slot.state),
-            admin_state_up: slot.admin_state_up,
+            admin_state_up: slot.placed && slot.admin_state_up,
             takes_new_work: slot.takes_new_work(),
             backup: slot.backup,
             effective_weight: slot.effective_weight,
@@ -181,6 +189,11 @@ pub struct MemberSlot {
     pub admin_state_up: bool,
     /// Its share of every hash.
     pub hash_seed: u64,
+    /// HAProxy's server id less one: its place in the document in which it first stood, or the first that was free. Kept
+    /// while the data plane runs, so that its points of a ring stay where they are.
+    pub number: u16,
+    /// Whether it was up when the groups were compiled. Who takes work now says its state.
+    pub was_up: bool,
     /// Load and faults, of all workers.
     pub state: Arc<MemberState>,
     /// Figures, one writer each.
@@ -224,8 +237,8 @@ impl Snapshot {
     pub fn build_at(config: Arc<LoadBalancer>, addresses: &Addresses, previous: &Self, workers: usize) -> Self {
         let old_pools: HashMap<PoolId, &PoolSnapshot> = previous.pools.iter().map(|p| (p.id, p)).collect();
         let secret = previous.secret.child("load balancer", config.id.0);
-        let build =
-            |pool: &config::Pool| build_pool(pool, addresses, old_pools.get(&pool.id).copied(), workers, &secret);
+        let carry = Carry { addresses, secret: &secret, workers };
+        let build = |pool: &config::Pool| build_pool(pool, old_pools.get(&pool.id).copied(), &carry);
         let pools: Box<[_]> = config.pools.iter().map(build).collect();
         let place_of: HashMap<PoolId, PoolIndex> = pools.iter().enumerate().map(|(i, p)| (p.id, i)).collect();
         let listeners = config
@@ -311,31 +324,36 @@ fn build_listener(
     }
 }
 
-fn build_pool(
-    pool: &config::Pool,
-    addresses: &Addresses,
-    old: Option<&PoolSnapshot>,
+/// What all pools are compiled with.
+struct Carry<'c> {
+    /// Where names lead.
+    addresses: &'c Addresses,
+    secret: &'c Secret,
     workers: usize,
-    secret: &Secret,
-) -> PoolSnapshot {
+}
+
+fn build_pool(pool: &config::Pool, old: Option<&PoolSnapshot>, carry: &Carry<'_>) -> PoolSnapshot {
+    let Carry { addresses, secret, workers } = *carry;
     let old_members: HashMap<MemberId, &MemberSlot> =
         old.iter().flat_map(|p| p.members.iter()).map(|m| (m.id, m)).collect();
-    let members: Box<[MemberSlot]> = pool
+    let mut members: Box<[MemberSlot]> = pool
         .members
         .iter()
         .map(|m| build_member(pool, m, addresses.socket(m), old_members.get(&m.id).copied(), workers))
         .collect();
-    let group =
-        |backup: bool, previous| Group::build(pool.lb_algorithm, &members, candidates(&members, backup), previous);
+    number(&mut members, &old_members);
+    let group = |backup: bool, previous| Group::build(pool, &members, candidates(&members, backup), previous);
     let ordinary = group(false, old.map(|p| &p.ordinary));
     let backups = group(true, old.map(|p| &p.backups));
     let cells = old.map_or_else(|| PerWorker::new(workers), |p| p.cells.grown(workers));
+    let choices = candidates(&members, false).len().max(candidates(&members, true).len());
     let (observation, cuts_sessions) = (pool.observation, pool.on_marked_down == OnMarkedDown::ShutdownSessions);
     let pool = PoolSnapshot {
         id: pool.id,
         label: pool.label().into(),
         ordinary,
         backups,
+        asks: Asks::compile(pool, choices),
         members,
         observation,
         cuts_sessions,
@@ -361,6 +379,17 @@ fn build_limits(pool: &config::Pool, old: Option<&PoolSnapshot>) -> PoolLimits {
     }
 }
 
+/// Gives each member the number it had, and the others the lowest that are free, in the order of the document.
+fn number(members: &mut [MemberSlot], old: &HashMap<MemberId, &MemberSlot>) {
+    let kept: Vec<Option<u16>> = members.iter().map(|slot| Some(old.get(&slot.id)?.number)).collect();
+    let taken: HashSet<u16> = kept.iter().flatten().copied().collect();
+    // No number is higher than a pool may have members, for the lowest are given out.
+    let mut free = (0..=u16::MAX).filter(|number| !taken.contains(number));
+    for (slot, kept) in members.iter_mut().zip(kept) {
+        slot.number = kept.or_else(|| free.next()).unwrap_or_default();
+    }
+}
+
 /// Those of a group that take work.
 fn candidates(members: &[MemberSlot], backup: bool) -> Vec<MemberIndex> {
     let of_group = members.iter().enumerate().filter(|(_, slot)| slot.backup == backup && slot.takes_new_work());
@@ -378,10 +407,10 @@ fn build_member(
     // work in flight belong to the old place.
     let state = old.filter(|m| m.socket() == socket).map(|m| Arc::clone(&m.state));
     let state: Arc<MemberState> = state.unwrap_or_default();
-    state.slots.set_document(member.max_connections);
     if socket.is_none() {
         state.set_up(false);
     }
+    state.slots.set_document(member.max_connections);
     let (high, low) = member.id.0.as_u64_pair();
     MemberSlot {
         id: member.id,
@@ -393,6 +422,8 @@ fn build_member(
         backup: member.backup,
         admin_state_up: pool.admin_state_up && member.admin_state_up,
         hash_seed: crate::balance::mix(high ^ low.rotate_left(32)),
+        number: 0,
+        was_up: state.up(),
         state,
         cells: old.map_or_else(|| PerWorker::new(workers), |m| m.cells.grown(workers)),
     }

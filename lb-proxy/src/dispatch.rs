@@ -1,7 +1,6 @@
 //! From a request to a connection: choose a member, reach it, and when that fails choose again.
 
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -236,10 +235,10 @@ enum Chosen {
 
 impl Journey {
     /// At its beginning.
-    pub fn new(pool: PoolIndex, source: IpAddr) -> Self {
+    pub fn new(pool: PoolIndex, key: FlowKey) -> Self {
         Self {
             pool,
-            key: FlowKey { source },
+            key,
             tried: Tried::default(),
             retries: 0,
             given_up: 0,

@@ -220,9 +220,9 @@ impl Instance {
 
     /// Puts the same document in force with the shares its members have now.
     pub fn republish(&self) {
-        if let Some(snapshot) = self.process.snapshot.load().rebuilt() {
-            self.republish_as(snapshot);
-        }
+        let Some(snapshot) = self.process.snapshot.load().rebuilt() else { return };
+        self.process.snapshot.store(Arc::new(snapshot));
+        self.refresh_workers();
     }
 
     /// Puts the same document in force with members where their names lead now.
@@ -235,28 +235,38 @@ impl Instance {
             return self.minder.explain(&addresses);
         };
         self.minder.follow(&before, &snapshot, &addresses);
-        self.republish_as(snapshot.rebuilt().unwrap_or(snapshot));
+        self.process.snapshot.store(Arc::new(snapshot.rebuilt().unwrap_or(snapshot)));
+        let (waiting, process) = (self.order_refresh(), Arc::clone(&self.process));
+        // Another member to those in queues, who must be able to find it when they hear of it.
+        tokio::spawn(async move {
+            for taken_up in waiting {
+                let _ = taken_up.await;
+            }
+            process.snapshot.load().arrange_queues();
+        });
     }
 
-    fn republish_as(&self, snapshot: Snapshot) {
-        self.process.snapshot.store(Arc::new(snapshot));
-        self.refresh_workers();
-    }
-
-    /// Has every worker take up what is in force.
+    /// Has every worker take up what is in force, which has the same members: those who wait need not be waited for.
     fn refresh_workers(&self) {
+        drop(self.order_refresh());
+        self.process.snapshot.load().arrange_queues();
+    }
+
+    /// Has every worker take up what is in force. Each says when it has.
+    fn order_refresh(&self) -> Vec<oneshot::Receiver<()>> {
         let snapshot = self.process.snapshot.load();
         let sinks: Vec<_> = snapshot.listeners.iter().map(|l| self.process.log.register(&l.log)).collect();
         let table = Arc::clone(&lock(&self.tls).table);
+        let mut waiting = Vec::new();
         for worker in lock(&self.workers).iter() {
-            let (done, _) = oneshot::channel();
+            let (done, wait) = oneshot::channel();
             let (sinks, tls) = (sinks.clone(), Arc::clone(&table));
             let order = Order::Refresh { open: Vec::new(), close: Vec::new(), sinks, tls, done };
             // A worker that is gone is found out by the next document.
             let _ = worker.orders.send(order);
+            waiting.push(wait);
         }
-        // The members are the same, so those who wait need not be waited for.
-        self.process.snapshot.load().arrange_queues();
+        waiting
     }
 
     /// Has every session look whether it should go on.

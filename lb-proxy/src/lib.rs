@@ -8,6 +8,8 @@ pub mod buffer;
 pub mod clock;
 pub mod control;
 pub mod dispatch;
+pub mod draw;
+pub mod flow;
 pub mod health;
 pub mod http;
 pub mod http2;

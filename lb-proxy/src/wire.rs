@@ -245,6 +245,14 @@ impl Stream {
         }
     }
 
+    /// As [`Raw::poll_peek_more`], of a bare connection; of others nothing is ever seen.
+    fn poll_peek_more(&self, cx: &mut Context<'_>, room: &mut [u8], seen: usize) -> Poll<io::Result<usize>> {
+        match &self.0 {
+            Link::Bare(raw) => raw.poll_peek_more(cx, room, seen),
+            Link::Secured(_) | Link::Disguised(_) | Link::Mirrored(_) => Poll::Ready(Ok(0)),
+        }
+    }
+
     /// Says that nothing more will be written.
     pub fn shutdown(&self) -> io::Result<()> {
         match &self.0 {
@@ -297,6 +305,12 @@ async fn patiently<T>(patience: Patience<'_>, mut poll: impl FnMut(&mut Context<
 /// Reads once into `room`; 0 is the end of the stream. `room` is not empty.
 pub async fn read(from: &Stream, room: &mut [u8], patience: Patience<'_>) -> io::Result<usize> {
     patiently(patience, |cx| from.poll_read(cx, room)).await
+}
+
+/// Copies what waits into `room` and takes nothing, once that is more than `seen` bytes; no more than that: no more will
+/// come.
+pub async fn peek_more(from: &Stream, room: &mut [u8], seen: usize) -> io::Result<usize> {
+    poll_fn(|cx| from.poll_peek_more(cx, room, seen)).await
 }
 
 /// Waits until there is something to read (or the end, or an error), without holding memory for it.

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::buffer::Buffers;
+use crate::draw::Draws;
 use crate::http::parked::Parking;
 use crate::listener;
 use crate::observe::record::SinkId;
@@ -98,6 +99,8 @@ pub struct Worker {
     pub parking: Parking,
     /// Memory to lend.
     pub buffers: Rc<Buffers>,
+    /// Random numbers for pools that draw.
+    pub draws: Draws,
     view: CurrentView,
     sessions: RefCell<Slab<Entry>>,
     /// Sessions that wait for the next look.
@@ -155,6 +158,7 @@ impl Worker {
             process,
             parking: Parking::default(),
             buffers: Rc::default(),
+            draws: Draws::default(),
             view: RefCell::new(Rc::new(view)),
             sessions: RefCell::default(),
             looks: Cell::new(0),

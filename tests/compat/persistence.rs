@@ -62,8 +62,8 @@ fn request(client: &mut Client, method: &str, fields: &str) {
 
 /// What the client was last given, to be sent back.
 fn given(client: &Client) -> String {
-    let sets = client.responses.iter().flat_map(|r| r.head.all("set-cookie")).filter(|set| set.starts_with("SRV="));
-    sets.last().and_then(|set| set.split(';').next()).expect("a cookie").to_owned()
+    let mut sets = client.responses.iter().flat_map(|r| r.head.all("set-cookie")).filter(|set| set.starts_with("SRV="));
+    sets.next_back().and_then(|set| set.split(';').next()).expect("a cookie").to_owned()
 }
 
 fn sets(seen: &Seen) -> Vec<Vec<String>> {

@@ -223,7 +223,7 @@ impl Speaker {
     }
 
     /// The next frame. SETTINGS and PING are acknowledged on the way.
-    pub fn next(&mut self) -> Result<Frame, End> {
+    pub fn hear(&mut self) -> Result<Frame, End> {
         let head = self.wire.exact(9)?;
         let len = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
         let stream = u32::from_be_bytes(head[5..9].try_into().unwrap()) & 0x7fff_ffff;
@@ -246,7 +246,7 @@ impl Speaker {
     /// Reads until that frame comes.
     pub fn until(&mut self, mut is_it: impl FnMut(&Frame) -> bool) -> Result<Frame, End> {
         loop {
-            let next = self.next()?;
+            let next = self.hear()?;
             if is_it(&next) {
                 return Ok(next);
             }
@@ -262,7 +262,7 @@ impl Speaker {
             let at = self.heard.iter().position(|f| f.stream == stream || f.kind == kind::GOAWAY);
             let next = match at {
                 Some(at) => self.heard.remove(at),
-                None => match self.next() {
+                None => match self.hear() {
                     Ok(next) => next,
                     Err(End::Idle) => return Outcome::Silent,
                     Err(_) => return goaway.map_or(Outcome::Closed, Outcome::GoAway),

@@ -22,7 +22,7 @@ fn flood(stage: &Stage, begin: &[u8], most: u32, mut bytes: impl FnMut(u32) -> V
         }
         // What comes back is read, so that it is not the reason why nothing goes on.
         if n % 16 == 0 {
-            while speaker.next().is_ok() {}
+            while speaker.hear().is_ok() {}
         }
     }
     speaker.patience(PATIENCE);

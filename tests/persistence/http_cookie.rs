@@ -4,6 +4,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::json;
+use weir_tests::client::Client;
 use weir_tests::place::Place;
 use weir_tests::setup::{Mode, Setup};
 use weir_tests::tools::run;
@@ -86,6 +87,29 @@ fn a_draining_member_that_is_alone_keeps_its_own() {
     assert_eq!(ask(stage.vip(), &client.cookie).status(), 503);
     stage.members[0].start();
     until_true(PATIENCE, "it to be found again", || ask(stage.vip(), &client.cookie).status() == 200);
+}
+
+#[test]
+fn a_client_waits_for_its_member_while_others_have_room() {
+    let mut stage = stage(2, json!({"type": "HTTP_COOKIE"}));
+    let known = Known::new(stage.vip());
+    let its = stage.members.iter().position(|member| member.name() == known.member).unwrap();
+    stage.apply(|setup| {
+        setup.members.iter_mut().for_each(|member| member.more = json!({"max_connections": 1}));
+        setup.pool = json!({"session_persistence": {"type": "HTTP_COOKIE"}, "timeout_queue": 60_000});
+    });
+    // Its place is taken by a request whose body is still to come.
+    let mut first = Client::connect(stage.vip());
+    let upload = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n{}\r\n", known.cookie);
+    first.send(upload);
+    stage.members[its].wait_requests(2);
+    let mut second = Client::connect(stage.vip());
+    second.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", known.cookie));
+    until_true(PATIENCE, "it to wait", || stage.weir.control.stats().pools[0].queue.waiting == 1);
+    first.send("12345");
+    assert_eq!(by(first.answer()), known.member);
+    assert_eq!(by(second.answer()), known.member);
+    assert_eq!(stage.weir.control.stats().pools[0].persistence.as_ref().unwrap().hits, 2);
 }
 
 #[test]

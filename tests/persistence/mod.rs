@@ -32,6 +32,7 @@ fn stage(count: usize, persistence: Value) -> Stage {
     stage_of(Mode::Http, count, persistence)
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "what is written at the call is a value")]
 fn stage_of(mode: Mode, count: usize, persistence: Value) -> Stage {
     Stage::with(mode, count, app, |setup| {
         setup.workers = 2;

@@ -135,16 +135,7 @@ fn write_response(name: &str, head: &'static str) -> Scenario {
             out.clear();
             let word = black_box(ConnectionWord::Implied);
             let nothing = Added::default();
-            black_box(response::write(
-                black_box(&response),
-                head.as_bytes(),
-                &table,
-                nothing,
-                word,
-                false,
-                None,
-                &mut out,
-            ));
+            black_box(response::write(black_box(&response), head.as_bytes(), &table, nothing, word, false, &mut out));
         }))
     })
 }

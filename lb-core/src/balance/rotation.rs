@@ -11,8 +11,8 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::cursor::Cursor;
 use super::{MemberIndex, WEIGHT_SCALE};
 use crate::snapshot::MemberSlot;
 
@@ -20,8 +20,7 @@ use crate::snapshot::MemberSlot;
 #[derive(Clone, Debug)]
 pub struct RoundRobin {
     order: Arc<[MemberIndex]>,
-    /// Next place in `order`, modulo its length. Written by every worker.
-    cursor: Arc<AtomicU64>,
+    cursor: Cursor,
     members: usize,
 }
 
@@ -29,13 +28,13 @@ impl RoundRobin {
     pub(super) fn build(members: &[MemberSlot], indices: &[MemberIndex]) -> Self {
         let weights = indices.iter().map(|i| members[usize::from(i.0)].effective_weight).collect();
         let order = turns(&coarse(weights)).into_iter().map(|at| indices[at]).collect();
-        Self { order, cursor: Arc::default(), members: indices.len() }
+        Self { order, cursor: Cursor::default(), members: indices.len() }
     }
 
     /// This rotation, going on where `old` stands if the order is the same.
     pub(super) fn continuing(mut self, old: &Self) -> Self {
         if self.order == old.order {
-            self.cursor = Arc::clone(&old.cursor);
+            self.cursor = old.cursor.clone();
         }
         self
     }
@@ -43,30 +42,20 @@ impl RoundRobin {
     /// This rotation as the same members with other shares: it goes on at about the place where `old` stands.
     pub(super) fn turned(mut self, old: &Self) -> Self {
         if self.order == old.order {
-            self.cursor = Arc::clone(&old.cursor);
+            self.cursor = old.cursor.clone();
         } else if !old.order.is_empty() {
             let (len, old_len) = (self.order.len() as u64, old.order.len() as u64);
-            let place = old.cursor.load(Ordering::Relaxed) % old_len;
-            self.cursor = Arc::new(AtomicU64::new(place * len / old_len));
+            self.cursor = Cursor::at(old.cursor.place() % old_len * len / old_len);
         }
         self
     }
 
-    pub(super) fn pick(&self, usable: impl Fn(MemberIndex) -> bool) -> Option<MemberIndex> {
-        // A member may have many turns in a row, so walking on until everyone was seen can take a whole cycle.
-        // A few steps find somebody nearly always; the rest is a plain search.
-        for _ in 0..self.order.len().min(self.members * 2) {
-            let turn = self.cursor.fetch_add(1, Ordering::Relaxed) % self.order.len() as u64;
-            let member = self.order[turn as usize];
-            if usable(member) {
-                return Some(member);
-            }
-        }
-        self.order.iter().copied().find(|m| usable(*m))
+    pub(super) fn pick<const TAKES: bool>(&self, usable: impl Fn(MemberIndex) -> bool) -> Option<MemberIndex> {
+        self.cursor.walk::<TAKES>(&self.order, self.members * 2, usable)
     }
 }
 
-fn gcd(a: u64, b: u64) -> u64 {
+pub(super) fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 

@@ -4,6 +4,7 @@
 //! what was serialised from one), so nobody above re-checks them. Names and defaults are Octavia's.
 
 pub mod address;
+mod algorithm;
 pub mod monitor;
 pub mod persistence;
 pub mod proxy_protocol;
@@ -17,6 +18,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use address::{HostName, MemberAddress};
+pub use algorithm::{
+    BALANCE_FACTOR_MAX, BALANCE_FACTOR_MIN, HashFunction, HashKey, HashTable, Hashing, LbAlgorithm, RDP_COOKIE,
+};
 
 use crate::id::{ListenerId, LoadBalancerId, MemberId, PoolId};
 use monitor::{AgentCheck, HealthMonitor, Observation, OnMarkedDown, ProxyVersion};
@@ -229,6 +233,9 @@ pub struct Timeouts {
     pub http_keep_alive_ms: u64,
     /// Silence of both sides of a relay. Extension `timeout_tunnel`; `None`: client's and member's apply.
     pub tunnel_ms: Option<u64>,
+    /// The first bytes of a TCP client, where a pool chooses by them. `timeout_tcp_inspect`; 0: as long as is sensible.
+    #[serde(default)]
+    pub tcp_inspect_ms: u64,
 }
 
 /// Octavia's `insert_headers`, for HTTP listeners. Those about the client's certificate are for `TERMINATED_HTTPS` only,
@@ -326,6 +333,9 @@ pub struct Pool {
     pub protocol: PoolProtocol,
     /// How a member is chosen.
     pub lb_algorithm: LbAlgorithm,
+    /// What is hashed and how; of algorithms that hash. `None`: as [`Hashing::of`] says. Extension.
+    #[serde(default)]
+    pub hash: Option<Hashing>,
     /// False: no member of it is used.
     pub admin_state_up: bool,
     /// In the order written; addresses (with ports) are distinct, names too.
@@ -375,28 +385,6 @@ impl Pool {
     /// Its name, or its id when it has none.
     pub fn label(&self) -> String {
         label(&self.name, self.id)
-    }
-}
-
-/// How a pool chooses a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum LbAlgorithm {
-    /// In turn, by weight, exactly.
-    RoundRobin,
-    /// Fewest connections in flight for its weight.
-    LeastConnections,
-    /// By the client's address, stable while the set of members is.
-    SourceIp,
-}
-
-impl fmt::Display for LbAlgorithm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::RoundRobin => "ROUND_ROBIN",
-            Self::LeastConnections => "LEAST_CONNECTIONS",
-            Self::SourceIp => "SOURCE_IP",
-        })
     }
 }
 

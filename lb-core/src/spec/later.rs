@@ -38,7 +38,6 @@ const KEYS: &[(&str, &[&str])] = &[
 const WORDS: &[(&str, &[&str])] = &[
     ("PoolProtocol", &["UDP", "SCTP"]),
     ("ListenerProtocol", &["UDP", "SCTP", "PROMETHEUS"]),
-    ("LbAlgorithm", &["SOURCE_IP_PORT"]),
     ("MonitorType", &["UDP-CONNECT", "SCTP"]),
 ];
 

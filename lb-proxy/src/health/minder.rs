@@ -244,7 +244,7 @@ impl Minder {
         });
     }
 
-    /// An answer. True if shares have changed.
+    /// An answer. True if shares have changed, or who is up: some tables are of those that are.
     fn heard(&self, state: &Arc<MemberState>, who: Who, heard: Heard) -> bool {
         let now = self.process.now();
         let mut book = self.lock();
@@ -268,13 +268,13 @@ impl Minder {
             book.due.push(Reverse((due, place, What::Ask(n))));
             self.wake.notify_one();
         }
-        if let Some(turn) = turn {
-            self.turned(&mut book, place, &turn);
+        if let Some(turn) = &turn {
+            self.turned(&mut book, place, turn);
         }
         let before = book.wards[place].administrative;
         book.wards[place].look(&config);
         self.tell_administrative(&mut book, place, before, "the member's agent");
-        book.settle(place, now)
+        book.settle(place, now) || turn.is_some()
     }
 
     /// Live traffic failed on these members.
@@ -296,10 +296,10 @@ impl Minder {
                 ask.schedule.hasten(now);
                 due.push(Reverse((ask.schedule.due(), place, What::Ask(n))));
             }
-            if let Some(turn) = turn {
-                self.turned(&mut book, place, &turn);
+            if let Some(turn) = &turn {
+                self.turned(&mut book, place, turn);
             }
-            publish |= book.settle(place, now);
+            publish |= book.settle(place, now) || turn.is_some();
         }
         publish
     }

@@ -169,7 +169,7 @@ impl Answer<'_> {
             sheet.out.clear();
             let Sheet { fields, out, .. } = &mut *sheet;
             let (nothing, word) = (Added::default(), ConnectionWord::Implied);
-            let counted = response::write(head, buffer.filled(), fields, nothing, word, false, None, out);
+            let counted = response::write(head, buffer.filled(), fields, nothing, word, false, out);
             wire::write_all(to, &mut [IoSlice::new(out)], self.client).await?;
             self.told.head_counted.set(self.told.head_counted.get() + counted);
             self.told.head_bytes.set(self.told.head_bytes.get() + out.len() as u64);
@@ -204,8 +204,8 @@ impl Answer<'_> {
             self.told.remembered.set(answered);
         }
         let Sheet { fields, out, line } = sheet;
-        let (added, strict) = (Added { lines: line, gone }, self.strict_transport);
-        let counted = response::write(head, buffer.filled(), fields, added, word, chunked, strict, out);
+        let added = Added { lines: line, gone, strict_transport: self.strict_transport };
+        let counted = response::write(head, buffer.filled(), fields, added, word, chunked, out);
         self.told.head_counted.set(self.told.head_counted.get() + counted);
         keep
     }

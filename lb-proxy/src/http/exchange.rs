@@ -7,13 +7,14 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Instant;
 
+use lb_core::balance::FlowKey;
 use lb_core::config::monitor::ObservedLayer;
 use lb_core::persistence::{Found, Outcome};
 
 use super::answer::{Answer, Failed, Passed, Told};
 use super::body::{Broken, Pump};
 use super::h1::Framing;
-use super::h1::request::{self, Additions, Method, RequestHead};
+use super::h1::request::{self, Additions, Method, Parts, RequestHead};
 use super::session::{After, Books, Request, Session};
 use lb_core::snapshot::PoolIndex;
 
@@ -63,14 +64,14 @@ impl Session {
         let mut buffer = self.buffer.take().unwrap_or_else(|| self.downstream.worker.buffers.lend());
         let pool = self.listener().pool;
         let found = pool.map_or(Found::OFF, |pool| self.look_up(pool, &request, &buffer));
-        self.prepare(&mut request, &mut buffer, from);
+        let key = self.prepare(&mut request, &mut buffer, from);
         let head = request.head;
         self.client_ends = !head.keep_alive;
         let private = std::mem::take(&mut self.private);
         let told_of = from.told();
         let asked_for = told_of.as_ref().and_then(|told| told.asked_for.as_deref());
         let mut journey = pool.map(|pool| {
-            let journey = Journey::new(pool, self.downstream.peer.ip()).homeward(found.member).with(private);
+            let journey = Journey::new(pool, key).homeward(found.member).with(private);
             journey.asking_for(&self.downstream.view, asked_for)
         });
         let mut course = Course { reached: None, connected_at: None, moves: 0, found };
@@ -133,8 +134,9 @@ impl Session {
         persistence::look_up(downstream.view.pool(pool), &parts, downstream.peer.ip(), downstream.worker.now())
     }
 
-    /// Writes the head a member gets and the line the log gets; then the head is dealt with.
-    fn prepare(&self, request: &mut Request, buffer: &mut Buffer, from: &Stream) {
+    /// Writes the head a member gets and the line the log gets; then the head is dealt with. Returns what its pool
+    /// chooses a member by.
+    fn prepare(&self, request: &mut Request, buffer: &mut Buffer, from: &Stream) -> FlowKey {
         let head = &request.head;
         let bytes = &buffer.filled()[..head.len];
         let Sheet { fields, out, line } = &mut *request.sheet;
@@ -150,6 +152,7 @@ impl Session {
             cookies: remembers.filter(|persistence| persistence.edits_requests()),
         };
         request::write(head, bytes, fields, &add, out);
+        let key = self.downstream.flow_of_request(&Parts { request: head, head: bytes, table: fields });
         line.extend_from_slice(head.method_name.in_(bytes));
         line.push(b' ');
         let target = head.target.in_(bytes);
@@ -160,6 +163,7 @@ impl Session {
             (false, _) => b" HTTP/1.1",
         });
         buffer.consume(head.len);
+        key
     }
 
     /// From member to member until the answer has been passed on or nothing more may be tried.

@@ -1,4 +1,5 @@
 //! Relaying: bytes both ways between one client and one member, nothing read into them.
 
+pub mod inspect;
 pub mod relay;
 pub mod session;

@@ -7,6 +7,7 @@ use lb_core::persistence::{Answered, Found};
 use lb_core::request::Unread;
 use lb_core::snapshot::PoolSnapshot;
 
+use super::inspect;
 use super::relay::{Moved, Silence, relay};
 use crate::buffer::Buffer;
 use crate::clock;
@@ -21,10 +22,16 @@ use crate::worker::millis_between;
 
 /// Serves one client of a TCP (or passed-through HTTPS) listener. `first`: what it said already.
 pub async fn serve(downstream: Downstream, mut client: Stream, first: Option<Buffer>) {
+    let hash = match downstream.first_bytes_rule() {
+        // Boxed: hardly any session does this, and each would be as large as one that does.
+        Some(rule) => Box::pin(inspect::hash(&downstream, rule, &mut client, first.as_ref())).await,
+        None => None,
+    };
+    let key = downstream.flow_of_connection(hash);
     let (source, now) = (downstream.peer.ip(), downstream.worker.now());
     let pool = downstream.listener.pool;
     let found = pool.map_or(Found::OFF, |p| persistence::look_up(downstream.view.pool(p), &Unread, source, now));
-    let mut journey = pool.map(|pool| Journey::new(pool, source).homeward(found.member));
+    let mut journey = pool.map(|pool| Journey::new(pool, key).homeward(found.member));
     let connect_ms = downstream.listener.timeouts.member_connect_ms;
     let reached = match &mut journey {
         None => Err(endings::NO_MEMBER),

@@ -213,6 +213,22 @@ impl Raw {
         }
     }
 
+    /// Copies what waits, from the first byte on, and takes nothing: ready once that is more than the `seen` bytes of last
+    /// time, or no more will come. `room` is longer than `seen`.
+    pub fn poll_peek_more(&self, cx: &mut Context<'_>, room: &mut [u8], seen: usize) -> Poll<io::Result<usize>> {
+        let watch = self.0.watch()?;
+        loop {
+            let mut known = ready!(watch.poll_read_ready(cx))?;
+            let ended = known.ready().is_read_closed();
+            match recv(self.0.get(), &mut *room, RecvFlags::PEEK).map(|(n, _)| n) {
+                Ok(n) if n > seen || n == 0 || ended => return Poll::Ready(Ok(n)),
+                Ok(_) | Err(Errno::WOULDBLOCK) => known.clear_ready(),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+
     /// Says that nothing more will be written.
     pub fn shutdown(&self) -> io::Result<()> {
         self.0.get().shutdown(Shutdown::Write)

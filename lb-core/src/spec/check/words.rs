@@ -63,6 +63,7 @@ pub(super) fn title(def: &str) -> &str {
         "Pool" => "a pool",
         "PoolReference" => "a reference to a pool",
         "Member" => "a member",
+        "Hashing" => "`hash`",
         "HealthMonitor" => "a health monitor",
         "SessionPersistence" => "`session_persistence`",
         "Observe" => "`observe`",

@@ -108,7 +108,7 @@ fn of_a_listener() {
         "loadbalancer:\n  vip_address: 10.0.0.1\n  listeners:\n  - protocol: HTTP\n    protocol_port: 80\n    BODY\n",
         &[
             ("l7policies: [{action: REJECT}]", "6:5 `l7policies` is not supported by this version yet | leave it out"),
-            ("timeout_tcp_inspect: 10", "6:26 10 is not supported by this version yet | leave the key out, or write 0"),
+            ("timeout_tcp_inspect: -1", "6:26 -1 is out of range | from 0 to 2073600000"),
             (
                 "connection_limit: 0",
                 "6:23 a limit of 0 would refuse everybody | -1 means no limit; `admin_state_up: false` closes the listener",
@@ -213,10 +213,6 @@ fn of_a_pool_and_its_members() {
             (
                 "{name: a, protocol: TCP, lb_algorithm: ROUNDROBIN}",
                 "4:44 unknown word `ROUNDROBIN` | did you mean `ROUND_ROBIN`?",
-            ),
-            (
-                "{name: a, protocol: TCP, lb_algorithm: SOURCE_IP_PORT}",
-                "4:44 `SOURCE_IP_PORT` is not supported by this version yet | one of: ROUND_ROBIN, LEAST_CONNECTIONS, SOURCE_IP",
             ),
             (
                 "{name: a, protocol: TCP, lb_algorithm: SOURCE_IP}\n  - {name: a, protocol: TCP, lb_algorithm: SOURCE_IP}",

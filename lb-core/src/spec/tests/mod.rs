@@ -1,5 +1,6 @@
 //! The first floor as a whole: a text in, a configuration or located mistakes out.
 
+mod hashings;
 mod http2;
 mod limits;
 mod mistakes;

@@ -67,6 +67,7 @@ fn the_schema_says_what_editors_need() {
         "LoadBalancer",
         "Listener",
         "Pool",
+        "Hashing",
         "Member",
         "HealthMonitor",
         "SessionPersistence",

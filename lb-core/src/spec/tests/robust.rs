@@ -35,7 +35,7 @@ const RICH: &str = "loadbalancer:
       503: |
         some
         text
-  - {\"protocol\": TCP, \"protocol_port\": 81, default_pool: {protocol: TCP, lb_algorithm: SOURCE_IP}}
+  - {\"protocol\": TCP, \"protocol_port\": 81, default_pool: {protocol: TCP, lb_algorithm: SOURCE_IP, hash: {table: MAP, avalanche: true}}}
   - {protocol: TERMINATED_HTTPS, protocol_port: 443, sni_container_refs: ['file:/a', 'file:///b/'], client_authentication:
       NONE, tls_ciphers: 'TLS_AES_128_GCM_SHA256:AES128-SHA', tls_versions: [TLSv1.3], alpn_protocols: [h2], hsts_max_age: 1}
 ";

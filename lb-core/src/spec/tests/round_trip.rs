@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use proptest::prelude::*;
 use uuid::Uuid;
 
+use super::hashings::choices;
 use super::round_trip_monitors::{agent_checks, marked_down, monitors, observations};
 use super::round_trip_persistence::persistence;
 use super::round_trip_tls::{certificate_headers, listener_tls, pool_tls};
@@ -81,8 +82,12 @@ fn limits() -> impl Strategy<Value = u64> {
 }
 
 fn timeouts() -> impl Strategy<Value = Timeouts> {
-    (limits(), limits(), limits(), limits(), limits(), prop::option::of(limits())).prop_map(
-        |(client_data_ms, member_connect_ms, member_data_ms, http_request_ms, http_keep_alive_ms, tunnel_ms)| {
+    let of_listener = (limits(), limits(), prop::option::of(limits()));
+    ((limits(), limits(), limits(), limits()), of_listener).prop_map(
+        |(
+            (client_data_ms, member_connect_ms, member_data_ms, tcp_inspect_ms),
+            (http_request_ms, http_keep_alive_ms, tunnel_ms),
+        )| {
             Timeouts {
                 client_data_ms,
                 member_connect_ms,
@@ -90,6 +95,7 @@ fn timeouts() -> impl Strategy<Value = Timeouts> {
                 http_request_ms,
                 http_keep_alive_ms,
                 tunnel_ms,
+                tcp_inspect_ms,
             }
         },
     )
@@ -133,11 +139,8 @@ fn members() -> impl Strategy<Value = Member> {
 }
 
 fn pools() -> impl Strategy<Value = Pool> {
-    let protocols =
-        vec![PoolProtocol::Tcp, PoolProtocol::Http, PoolProtocol::Https, PoolProtocol::Proxy, PoolProtocol::ProxyV2];
-    let algorithms = vec![LbAlgorithm::RoundRobin, LbAlgorithm::LeastConnections, LbAlgorithm::SourceIp];
     let identity = (any::<u128>(), words(), paragraphs(), prop::collection::vec(words(), 0..3));
-    let rules = (prop::sample::select(protocols), prop::sample::select(algorithms), any::<[bool; 2]>());
+    let rules = (choices(), any::<[bool; 2]>());
     let slow_start = prop_oneof![Just(0), 0..=crate::spec::SECONDS_MAX * 1000];
     let health = (monitors(), observations(), slow_start, agent_checks(), marked_down(), prop::option::of(pool_tls()));
     let queue = (prop::option::of(0..=MAX_QUEUE_MAX), prop::option::of(limits()));
@@ -146,7 +149,7 @@ fn pools() -> impl Strategy<Value = Pool> {
     (identity, rules, members, health, more).prop_map(|(identity, rules, members, health, more)| {
         let ((max_queue, timeout_queue_ms), (any, by_address)) = more;
         let (id, name, description, tags) = identity;
-        let (protocol, lb_algorithm, [admin_state_up, prior_knowledge]) = rules;
+        let ((protocol, lb_algorithm, hash), [admin_state_up, prior_knowledge]) = rules;
         let (monitors, mut observation, slow_start_ms, agent_check, on_marked_down, tls) = health;
         // Only what reads answers can look at them, and only what is asked can come back.
         observation = observation.filter(|_| !monitors.is_empty());
@@ -163,6 +166,7 @@ fn pools() -> impl Strategy<Value = Pool> {
             description,
             protocol,
             lb_algorithm,
+            hash,
             admin_state_up,
             members,
             monitors,
@@ -288,11 +292,19 @@ fn make_legal(config: &mut LoadBalancer, listeners: Vec<(Listener, usize)>) {
             continue;
         }
         let allowed = |pool: &&Pool| match listener.protocol {
-            ListenerProtocol::Tcp => pool.session_persistence.as_ref().is_none_or(|by| !by.needs_http()),
+            ListenerProtocol::Tcp => {
+                !pool.lb_algorithm.reads_requests()
+                    && pool.session_persistence.as_ref().is_none_or(|by| !by.needs_http())
+            }
             ListenerProtocol::Http | ListenerProtocol::TerminatedHttps => {
                 !matches!(pool.protocol, PoolProtocol::Tcp | PoolProtocol::Https)
+                    && pool.lb_algorithm != LbAlgorithm::RdpCookie
             }
-            ListenerProtocol::Https => pool.protocol != PoolProtocol::Http,
+            ListenerProtocol::Https => {
+                pool.protocol != PoolProtocol::Http
+                    && !pool.lb_algorithm.reads_requests()
+                    && pool.lb_algorithm != LbAlgorithm::RdpCookie
+            }
         };
         let candidates: Vec<PoolId> = config.pools.iter().filter(allowed).map(|pool| pool.id).collect();
         listener.default_pool = candidates.get(draw % (candidates.len() + 1)).copied();

@@ -50,9 +50,9 @@ pub(in crate::spec) struct Listener {
     /// Milliseconds a member may be silent; 0: no limit. Default: 50000.
     #[schemars(range(min = 0, max = TIMEOUT_MS_MAX))]
     pub(in crate::spec) timeout_member_data: Option<u64>,
-    /// Milliseconds to wait for content to inspect. Only 0 (the default): nothing inspects TCP content yet.
-    #[schemars(range(min = 0, max = 0))]
-    #[expect(dead_code, reason = "accepted so that Octavia's documents fit")]
+    /// Milliseconds to wait for a TCP client's first bytes where its pool chooses by them (RDP_COOKIE); 0, the
+    /// default: 5000.
+    #[schemars(range(min = 0, max = TIMEOUT_MS_MAX))]
     pub(in crate::spec) timeout_tcp_inspect: Option<u64>,
     /// Headers to add to requests (HTTP and TERMINATED_HTTPS only).
     pub(in crate::spec) insert_headers: Option<InsertHeaders>,

@@ -5,6 +5,7 @@
 //! Every mapping carries `at`, the node it was written at, which `tree::Tree::value` puts there and the schema
 //! does not show; with it the border to `config` finds the place of any key.
 
+mod hashing;
 mod listener;
 mod monitor;
 mod persistence;
@@ -14,13 +15,14 @@ mod seconds;
 mod text;
 mod tls;
 
+pub(super) use hashing::{HashFunction, HashTable, Hashing, LbAlgorithm};
 pub(super) use listener::{ErrorPages, Flag, InsertHeaders, Listener, ListenerProtocol, LogFormat, LogSetting};
 pub(super) use monitor::{
     AgentCheck, Codes, Headers, HealthMonitor, HttpMethod, HttpVersion, MonitorType, Observe, ObservedLayer,
     OnMarkedDown, ProxyVersion,
 };
 pub(super) use persistence::{CookieMode, InUrl, PersistenceType, SameSite, SessionPersistence};
-pub(super) use pool::{LbAlgorithm, Member, Pool, PoolProtocol};
+pub(super) use pool::{Member, Pool, PoolProtocol};
 pub(super) use proxy_protocol::ProxyProtocol;
 pub(super) use seconds::Seconds;
 pub(super) use text::{Line, Text};

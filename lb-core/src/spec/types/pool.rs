@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    AgentCheck, AlpnProtocol, HealthMonitor, Line, NodeId, Observe, OnMarkedDown, Seconds, SessionPersistence, Text,
-    TlsVersion,
+    AgentCheck, AlpnProtocol, Hashing, HealthMonitor, LbAlgorithm, Line, NodeId, Observe, OnMarkedDown, Seconds,
+    SessionPersistence, Text, TlsVersion,
 };
 use crate::config::{MAX_CONNECTIONS_MAX, MAX_QUEUE_MAX, WEIGHT_MAX};
 use crate::id::{MemberId, PoolId};
@@ -30,6 +30,8 @@ pub(in crate::spec) struct Pool {
     /// How a member is chosen.
     #[schemars(with = "LbAlgorithm")]
     pub(in crate::spec) lb_algorithm: Option<LbAlgorithm>,
+    /// Extension: what is hashed, and how a member is found by it; for algorithms that hash.
+    pub(in crate::spec) hash: Option<Hashing>,
     /// False: no member of it is used. Default: true.
     pub(in crate::spec) admin_state_up: Option<bool>,
     /// The servers behind it.
@@ -119,18 +121,6 @@ pub(in crate::spec) enum PoolProtocol {
     Proxy,
     /// The same with version 2.
     ProxyV2,
-}
-
-/// How a pool chooses a member.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub(in crate::spec) enum LbAlgorithm {
-    /// In turn, by weight.
-    RoundRobin,
-    /// Fewest connections in flight for its weight.
-    LeastConnections,
-    /// By the client's address.
-    SourceIp,
 }
 
 /// One server: an address (or a name that leads to one) and a port with a weight.

@@ -109,9 +109,11 @@ impl Border<'_> {
         };
         let pool = &self.pools[index];
         let id = pool.id;
-        if let (Some(listener), Some(pool)) = (listener.protocol.map(protocol), pool.protocol) {
-            self.pair(listener, pool, spot.clone());
-            self.cookies_are_read(listener, index, spot);
+        if let (Some(listener), Some(pool)) = (listener.protocol.map(protocol), pool.protocol)
+            && self.pair(listener, pool, spot.clone())
+        {
+            self.cookies_are_read(listener, index, spot.clone());
+            self.sees_what_is_hashed(listener, index, spot);
         }
         Some(id)
     }
@@ -149,8 +151,8 @@ impl Border<'_> {
         }
     }
 
-    /// Octavia's table of what a listener may send to which pool.
-    fn pair(&mut self, listener: ListenerProtocol, pool: PoolProtocol, spot: Spot) {
+    /// Octavia's table of what a listener may send to which pool. False if it says no, which is reported.
+    fn pair(&mut self, listener: ListenerProtocol, pool: PoolProtocol, spot: Spot) -> bool {
         let allowed: &[PoolProtocol] = match listener {
             ListenerProtocol::Tcp => &[PoolProtocol::Tcp, PoolProtocol::Http, PoolProtocol::Https],
             ListenerProtocol::Http => &[PoolProtocol::Http],
@@ -159,11 +161,13 @@ impl Border<'_> {
         };
         // Those follow their listener.
         let follow = [PoolProtocol::Proxy, PoolProtocol::ProxyV2];
-        if !allowed.contains(&pool) && !follow.contains(&pool) {
+        let fits = allowed.contains(&pool) || follow.contains(&pool);
+        if !fits {
             let words: Vec<String> = allowed.iter().chain(&follow).map(PoolProtocol::to_string).collect();
             let message = format!("a listener of protocol {listener} cannot use a pool of protocol {pool}");
             self.mistake(spot, message, format!("its pool may be: {}", words.join(", ")));
         }
+        fits
     }
 
     fn connection_limit(&mut self, at: NodeId, written: Option<i64>) -> Option<u32> {
@@ -237,6 +241,7 @@ fn timeouts(listener: &types::Listener) -> config::Timeouts {
         http_request_ms: listener.timeout_http_request.unwrap_or(HTTP_REQUEST_MS),
         http_keep_alive_ms: listener.timeout_http_keep_alive.unwrap_or(client_data_ms),
         tunnel_ms: listener.timeout_tunnel,
+        tcp_inspect_ms: listener.timeout_tcp_inspect.unwrap_or(0),
     }
 }
 

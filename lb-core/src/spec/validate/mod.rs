@@ -6,6 +6,7 @@
 mod address;
 mod cipher_suites;
 mod file;
+mod hashing;
 mod host;
 mod http2;
 mod listener;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::hashing::algorithm;
 use super::monitor::on_marked_down;
 use super::unique::{Identity, Seen};
 use super::{Border, NodeId, line, lines, text, types};
@@ -16,6 +17,7 @@ pub(super) struct Pool {
     /// Written in `pools`; otherwise inside a listener.
     pub(super) shared: bool,
     pub(super) protocol: Option<config::PoolProtocol>,
+    pub(super) lb_algorithm: Option<config::LbAlgorithm>,
     /// It knows its clients by a cookie.
     pub(super) reads_cookies: bool,
     /// Where its members listen, as far as known.
@@ -73,6 +75,7 @@ impl Border<'_> {
         let members = self.members(parent, written, &mut sockets);
         let protocol = pool.protocol.map(protocol);
         let lb_algorithm = pool.lb_algorithm.map(algorithm);
+        let hash = self.hashing(at, pool.hash.take(), lb_algorithm, protocol);
         let has_monitors = ["healthmonitor", "healthmonitors"].iter().any(|key| self.tree.is_lost(at, key))
             || pool.healthmonitor.is_some()
             || pool.healthmonitors.as_ref().is_some_and(|monitors| !monitors.is_empty());
@@ -84,14 +87,17 @@ impl Border<'_> {
         let agent_check = self.agent_check(pool.agent_check);
         let persistence = self.persistence(pool.session_persistence, protocol);
         let reads_cookies = matches!(&persistence, Ok(Some(persistence)) if persistence.needs_http());
-        let config = match (protocol, lb_algorithm, monitors, persistence) {
-            (Some(protocol), Some(lb_algorithm), Some(monitors), Ok(session_persistence)) if members.len() == count => {
+        let config = match (protocol, lb_algorithm, hash, monitors, persistence) {
+            (Some(protocol), Some(lb_algorithm), Some(hash), Some(monitors), Ok(session_persistence))
+                if members.len() == count =>
+            {
                 Some(config::Pool {
                     id,
                     name: name.clone(),
                     description: text(pool.description),
                     protocol,
                     lb_algorithm,
+                    hash,
                     admin_state_up: pool.admin_state_up.unwrap_or(true),
                     members,
                     monitors,
@@ -110,7 +116,7 @@ impl Border<'_> {
             }
             _ => None,
         };
-        self.pools.push(Pool { at, id, name, shared, protocol, reads_cookies, sockets, config });
+        self.pools.push(Pool { at, id, name, shared, protocol, lb_algorithm, reads_cookies, sockets, config });
         self.pools.len() - 1
     }
 
@@ -173,13 +179,5 @@ fn protocol(written: types::PoolProtocol) -> config::PoolProtocol {
         types::PoolProtocol::Https => config::PoolProtocol::Https,
         types::PoolProtocol::Proxy => config::PoolProtocol::Proxy,
         types::PoolProtocol::ProxyV2 => config::PoolProtocol::ProxyV2,
-    }
-}
-
-fn algorithm(written: types::LbAlgorithm) -> config::LbAlgorithm {
-    match written {
-        types::LbAlgorithm::RoundRobin => config::LbAlgorithm::RoundRobin,
-        types::LbAlgorithm::LeastConnections => config::LbAlgorithm::LeastConnections,
-        types::LbAlgorithm::SourceIp => config::LbAlgorithm::SourceIp,
     }
 }

@@ -1,5 +1,6 @@
 //! A configuration written back as a document of this floor, every default spelled out.
 
+mod hashing;
 mod monitor;
 mod persistence;
 mod tls;
@@ -45,6 +46,7 @@ fn listener(listener: &Listener) -> Value {
         "timeout_member_data": timeouts.member_data_ms,
         "timeout_http_request": timeouts.http_request_ms,
         "timeout_http_keep_alive": timeouts.http_keep_alive_ms,
+        "timeout_tcp_inspect": timeouts.tcp_inspect_ms,
         "log": log(&listener.log),
         "tags": listener.tags,
     }));
@@ -111,6 +113,7 @@ fn pool(pool: &Pool) -> Value {
             put(&mut body, "healthmonitors", Some(several.iter().map(monitor::monitor).collect::<Vec<_>>()));
         }
     }
+    put(&mut body, "hash", pool.hash.as_ref().map(hashing::hashing));
     put(&mut body, "session_persistence", pool.session_persistence.as_ref().map(persistence::persistence));
     put(&mut body, "timeout_queue", pool.timeout_queue_ms);
     put(&mut body, "observe", pool.observation.as_ref().map(monitor::observation));

@@ -348,6 +348,10 @@ impl lb_core::request::Parts for Parts<'_> {
         }
     }
 
+    fn target_as_sent(&self) -> &[u8] {
+        self.request.target.in_(self.head)
+    }
+
     fn fields<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
         let authority = self.request.authority.filter(|_| name.eq_ignore_ascii_case(b"host"));
         let of_name = |field: &&Field| field.forward && field.name.in_(self.head).eq_ignore_ascii_case(name);
@@ -563,6 +567,7 @@ mod tests {
         let parts = Parts { request: &request, head: head.as_bytes(), table: &table };
         let all = |name: &str| parts.fields(name.as_bytes()).map(<[u8]>::to_vec).collect::<Vec<_>>();
         assert_eq!((parts.method(), parts.target()), (&b"GET"[..], &b"/p?q"[..]));
+        assert_eq!(parts.target_as_sent(), b"http://real/p?q");
         assert_eq!(all("HOST"), [b"real"]);
         assert_eq!(all("A"), [b"b", b"c"]);
         assert_eq!(parts.field(b"x-hop"), None);

@@ -139,14 +139,16 @@ impl lb_core::persistence::Answer for Parts<'_> {
     }
 }
 
-/// What a head gets in place of some of the member's fields. HAProxy counts messages as members sent them, so only what
-/// is gone counts.
+/// What a head gets beyond the member's fields, or in place of some. HAProxy counts messages as members sent them: of
+/// the lines only those count that are gone.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Added<'a> {
     /// Whole lines, each with its end: one for each field that is [`Kind::Replaced`], then what stands at the end.
     pub lines: &'a [u8],
     /// Bytes of the names and values that are gone.
     pub gone: usize,
+    /// The value of `Strict-Transport-Security`, whatever the member said.
+    pub strict_transport: Option<&'a str>,
 }
 
 /// What the client is told about its connection.
@@ -162,8 +164,8 @@ pub enum ConnectionWord {
 
 const STRICT_TRANSPORT: &[u8] = b"Strict-Transport-Security";
 
-/// Writes the head a client gets. `strict_transport`: the value of that field, whatever the member said. `chunked`: the body will go out in chunks. Returns its size as HAProxy counts
-/// it for a log line: 20, the words of the status line, names and values of the fields, 1.
+/// Writes the head a client gets. `chunked`: the body will go out in chunks. Returns its size as HAProxy counts it for a
+/// log line: 20, the words of the status line, names and values of the fields, 1.
 pub fn write(
     response: &ResponseHead,
     head: &[u8],
@@ -171,7 +173,6 @@ pub fn write(
     added: Added<'_>,
     connection: ConnectionWord,
     chunked: bool,
-    strict_transport: Option<&str>,
     out: &mut Vec<u8>,
 ) -> u64 {
     let mut counted = 20 + "HTTP/1.1".len() + 3 + response.reason.in_(head).len() + 1;
@@ -183,7 +184,8 @@ pub fn write(
     out.extend_from_slice(b"\r\n");
     // A 1xx or 204 may not carry a length (RFC 9110 section 8.6).
     let no_length = response.status < 200 || response.status == 204;
-    let mut lines = added.lines.split_inclusive(|b| *b == b'\n');
+    let Added { lines, gone, strict_transport } = added;
+    let mut lines = lines.split_inclusive(|b| *b == b'\n');
     for field in table {
         let replaced = strict_transport.is_some() && field.name.in_(head).eq_ignore_ascii_case(STRICT_TRANSPORT);
         if field.kind == Kind::Replaced {
@@ -195,7 +197,7 @@ pub fn write(
         }
     }
     lines.for_each(|line| out.extend_from_slice(line));
-    counted += added.gone;
+    counted += gone;
     if let Some(value) = strict_transport {
         fields::write_field(out, STRICT_TRANSPORT, value.as_bytes());
         counted += STRICT_TRANSPORT.len() + value.len();
