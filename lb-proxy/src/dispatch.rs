@@ -1,4 +1,5 @@
-//! From a request to a connection: choose a member, reach it, and when that fails choose again.
+//! From a request to a connection: choose a member, reach it, and when that fails choose again. Long because it is one
+//! story: each step decides by what the ones before left.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -19,7 +20,7 @@ use crate::listener::Downstream;
 use crate::observe::record::{Ending, endings};
 use crate::tls::member::MemberTls;
 use crate::upstream::connect::{ConnectFailure, Purpose, connect};
-use crate::upstream::h2::{Joined, Shared};
+use crate::upstream::h2::{self as shared, Shared};
 use crate::upstream::private::PrivateConnections;
 use crate::view::View;
 use crate::waiting::{self, NoSlot, Queued};
@@ -486,7 +487,7 @@ impl Journey {
         let purpose = Purpose { tried: &self.tried, asked_for: self.asked_for.as_deref(), timeout_ms };
         let connected = match lease.shared().filter(|_| self.shares) {
             None => connect(worker, &lease, purpose).await.map(|stream| (stream, true)),
-            Some(shared) => Box::pin(connect_shared(worker, &lease, shared, purpose)).await,
+            Some(shared) => Box::pin(shared::reach(worker, &lease, shared, purpose)).await,
         };
         match connected {
             Ok((stream, false)) => {
@@ -601,36 +602,6 @@ impl Journey {
         }
         Ok(())
     }
-}
-
-/// The same for a member that may speak HTTP/2: a stream on a connection that others share, which is made if need be;
-/// true: it was.
-async fn connect_shared(
-    worker: &Worker,
-    lease: &Lease,
-    shared: &Shared,
-    purpose: Purpose<'_>,
-) -> Result<(Stream, bool), ConnectFailure> {
-    let maker = match shared.join(&worker.process, purpose.asked_for, purpose.timeout_ms).await {
-        Joined::Stream(stream) => return Ok((*stream, false)),
-        Joined::Failed(failure) => return Err(failure),
-        Joined::Maker(maker) => Some(maker),
-        Joined::Alone => None,
-    };
-    let made = match connect(worker, lease, purpose).await {
-        Ok(stream) if lease.pool().http2_prior_knowledge || stream.speaks_h2() => {
-            shared.begin(&worker.process, stream, purpose.asked_for).await
-        }
-        Ok(stream) => {
-            shared.decline();
-            Ok(stream)
-        }
-        Err(failure) => Err(failure),
-    };
-    if let (Some(maker), Err(failure)) = (&maker, &made) {
-        maker.failed(failure);
-    }
-    made.map(|stream| (stream, true))
 }
 
 /// What may be worked on at once by that member, or by all that take new work.

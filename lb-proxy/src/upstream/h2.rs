@@ -17,14 +17,16 @@ use http::Request;
 use lb_core::time::Millis;
 use tokio::sync::Notify;
 
-use super::connect::ConnectFailure;
+use super::connect::{ConnectFailure, Purpose, connect};
 use super::idle::{FRESH_MS, KEPT_FOR_MS};
 use crate::clock;
+use crate::dispatch::Lease;
 use crate::http::h1::HEAD_MAX;
 use crate::http2::io::{Budget, Io};
 use crate::http2::mirror::Mirror;
 use crate::process::Process;
 use crate::wire::Stream;
+use crate::worker::Worker;
 
 /// Most requests at once on one connection, whatever more the member would take.
 const STREAMS_MAX: usize = 100;
@@ -307,6 +309,36 @@ impl Shared {
         self.retired.set(true);
         self.open.borrow_mut().clear();
     }
+}
+
+/// Reaches a member that may speak HTTP/2: by a stream on a connection that others share, which is made if need be;
+/// true: it was.
+pub async fn reach(
+    worker: &Worker,
+    lease: &Lease,
+    shared: &Shared,
+    purpose: Purpose<'_>,
+) -> Result<(Stream, bool), ConnectFailure> {
+    let maker = match shared.join(&worker.process, purpose.asked_for, purpose.timeout_ms).await {
+        Joined::Stream(stream) => return Ok((*stream, false)),
+        Joined::Failed(failure) => return Err(failure),
+        Joined::Maker(maker) => Some(maker),
+        Joined::Alone => None,
+    };
+    let made = match connect(worker, lease, purpose).await {
+        Ok(stream) if lease.pool().http2_prior_knowledge || stream.speaks_h2() => {
+            shared.begin(&worker.process, stream, purpose.asked_for).await
+        }
+        Ok(stream) => {
+            shared.decline();
+            Ok(stream)
+        }
+        Err(failure) => Err(failure),
+    };
+    if let (Some(maker), Err(failure)) = (&maker, &made) {
+        maker.failed(failure);
+    }
+    made.map(|stream| (stream, true))
 }
 
 /// Moves the frames of one connection until it ends, and finds out whether the member is still there.
