@@ -23,4 +23,5 @@ mod proxy_protocol;
 mod queue;
 mod reload;
 mod tidy;
+mod tls;
 mod words;

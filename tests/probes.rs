@@ -56,7 +56,8 @@ fn ask_often(probe: Probe, address: SocketAddr, timeout_ms: u64, pinger: Pinger,
         let prober = Prober::new(&monitor(probe, timeout_ms), &Shared::new(pinger)).unwrap();
         let mut outcomes = Vec::new();
         for _ in 0..times {
-            outcomes.push(prober.ask(Target { address, source: None, send_proxy: None }).await.outcome);
+            outcomes
+                .push(prober.ask(Target { address, source: None, send_proxy: None, over_tls: false }).await.outcome);
         }
         outcomes
     })

@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use serde_json::json;
 
 use crate::scenario::{Algorithm, Scenario};
+use crate::tls;
 
 /// Port of all members.
 pub const MEMBER_PORT: u16 = 9000;
@@ -149,8 +150,13 @@ fn haproxy(setting: &Setting<'_>) -> String {
         text += "  option forwardfor\n  http-reuse always\n";
     }
     text += &format!(
-        "frontend vip\n  bind {}\n  default_backend pool\nbackend pool\n  balance {balance}\n",
-        setting.listen
+        "frontend vip\n  bind {}{}\n  default_backend pool\nbackend pool\n  balance {balance}\n",
+        setting.listen,
+        scenario.tls.map_or_else(String::new, |_| format!(
+            " ssl crt {} alpn h2,http/1.1 curves {}",
+            tls::bundle(setting.folder).display(),
+            tls::GROUPS
+        ))
     );
     let check = scenario.checked_every_s.map_or_else(String::new, |every_s| format!(" check inter {every_s}s"));
     if !check.is_empty() {
@@ -191,7 +197,17 @@ fn nginx(setting: &Setting<'_>, module: Option<&Path>) -> String {
     };
     // Several workers share one socket or have one each; the second spreads better.
     let reuse = if setting.threads > 1 { " reuseport" } else { "" };
-    let listen = format!("listen {} backlog=4096{reuse};", setting.listen);
+    let listen = match scenario.tls {
+        None => format!("listen {} backlog=4096{reuse};", setting.listen),
+        Some(speaks) => format!(
+            "listen {} backlog=4096{reuse} ssl{};\n    ssl_certificate {bundle};\n    ssl_certificate_key {bundle};\n    \
+             ssl_protocols TLSv1.2 TLSv1.3;\n    ssl_ecdh_curve {};\n    ssl_session_tickets on;",
+            setting.listen,
+            if speaks.http2 { " http2" } else { "" },
+            tls::GROUPS,
+            bundle = tls::bundle(setting.folder).display(),
+        ),
+    };
     if !scenario.http {
         return text
             + &format!(
@@ -242,6 +258,10 @@ fn weir(setting: &Setting<'_>) -> String {
         listener["timeout_http_request"] = json!(10_000);
         listener["timeout_http_keep_alive"] = json!(50_000);
         listener["insert_headers"] = json!({"X-Forwarded-For": "true"});
+    }
+    if scenario.tls.is_some() {
+        listener["protocol"] = json!("TERMINATED_HTTPS");
+        listener["default_tls_container_ref"] = json!(format!("file:{}", tls::bundle(setting.folder).display()));
     }
     if let Some(every_s) = scenario.checked_every_s {
         listener["default_pool"]["healthmonitor"] = json!({

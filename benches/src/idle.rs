@@ -1,6 +1,6 @@
 //! Connections at rest: each has had one request answered and waits for nothing.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::scenario::Request;
 use crate::wire::Answer;
 
 /// One request on a connection, read to its end; the body's length.
-pub fn ask(stream: &mut TcpStream, request: &[u8]) -> anyhow::Result<u64> {
+pub fn ask(stream: &mut (impl Read + Write), request: &[u8]) -> anyhow::Result<u64> {
     stream.write_all(request)?;
     let (mut answer, mut bytes) = (Answer::default(), [0; 16384]);
     loop {
@@ -26,7 +26,7 @@ pub fn ask(stream: &mut TcpStream, request: &[u8]) -> anyhow::Result<u64> {
 }
 
 /// The same; the bytes as they came.
-pub fn ask_text(stream: &mut TcpStream, request: &[u8]) -> anyhow::Result<String> {
+pub fn ask_text(stream: &mut (impl Read + Write), request: &[u8]) -> anyhow::Result<String> {
     stream.write_all(request)?;
     let (mut answer, mut bytes, mut all) = (Answer::default(), [0; 16384], Vec::new());
     loop {

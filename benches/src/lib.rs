@@ -7,6 +7,7 @@
 //! | [`contender`] | who plays: HAProxy, nginx, Weir, nobody; and their settings |
 //! | [`member`] | the server behind all of them |
 //! | [`peak`], [`fixed_rate`], [`idle`] | the loads: as much as goes, at a rate, connections at rest |
+//! | [`tls`] | TLS for all, and the loads that speak it |
 //! | [`sink`] | takes log lines |
 //! | [`place`], [`cores`], [`process`], [`usage`], [`syscalls`] | the ground: a network of one's own, pinning, processes, their figures |
 //! | [`checks`] | a thousand members asked every two seconds |
@@ -34,6 +35,7 @@ pub mod scenario;
 pub mod sink;
 pub mod summary;
 pub mod syscalls;
+pub mod tls;
 pub mod usage;
 pub mod wire;
 

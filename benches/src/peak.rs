@@ -20,6 +20,7 @@ pub struct Peak {
 
 /// Asks as much as goes. Any error, and any answer that is not a 2xx or 3xx, is one.
 pub fn run(
+    scheme: &str,
     to: SocketAddr,
     request: &Request,
     connections: usize,
@@ -36,7 +37,7 @@ pub fn run(
         .arg(format!("{}s", time.as_secs().max(1)))
         .arg("--script")
         .arg(&script)
-        .arg(format!("http://{to}{}", request.path))
+        .arg(format!("{scheme}://{to}{}", request.path))
         .stdin(Stdio::null())
         .output()
         .context("wrk does not start")?;

@@ -14,7 +14,7 @@ use crate::record::{Cost, Effort, PeakRound, Played, RateRound, Record};
 use crate::scenario::Scenario;
 use crate::sink::Sink;
 use crate::usage::{Memory, Usage};
-use crate::{fixed_rate, idle, pause, peak};
+use crate::{fixed_rate, idle, pause, peak, tls};
 
 /// Share of HAProxy's peak at which latency is measured.
 const RATE_SHARE: f64 = 0.7;
@@ -80,6 +80,9 @@ impl<'s> Stage<'s> {
     ) -> anyhow::Result<Self> {
         let folder = folder.join(&scenario.name);
         std::fs::create_dir_all(&folder)?;
+        if let Some(tls) = scenario.tls {
+            tls::make_certificate(&folder, tls.key)?;
+        }
         let me = std::env::current_exe()?;
         let count = scenario.members.to_string();
         let mut member_process = Process::start("member", &me, &["member", "--count", &count], &folder)?;
@@ -93,6 +96,9 @@ impl<'s> Stage<'s> {
         let time = Duration::from_secs(effort.seconds);
         for n in 0..self.contenders.len() {
             let contender = &self.contenders[n];
+            if self.scenario.tls.is_some() && contender.kind == Kind::Direct {
+                self.played[n].absent = Some("members do not speak TLS".to_owned());
+            }
             self.visit(n).with_context(|| format!("{} does not play", contender.name))?;
             if self.here(n) {
                 self.ask(n, Duration::from_secs(1)).with_context(|| format!("{} warming up", contender.name))?;
@@ -105,6 +111,10 @@ impl<'s> Stage<'s> {
                 let done = self.peak_round(n, time).with_context(|| format!("{name}, peak round {}", round + 1))?;
                 self.played[n].peak.push(done);
             }
+        }
+        if self.scenario.tls.is_some() {
+            // The generator that keeps a rate speaks no TLS.
+            return Ok(());
         }
         *rate = self.base_rate() * RATE_SHARE;
         for round in 0..effort.rounds {
@@ -207,7 +217,11 @@ impl<'s> Stage<'s> {
     /// One request by hand: what is measured must be what was meant.
     fn prove(&self, n: usize) -> anyhow::Result<()> {
         let mut stream = idle::connect(self.address(n))?;
-        let seen = idle::ask_text(&mut stream, b"GET /head HTTP/1.1\r\nHost: bench.test\r\n\r\n")?;
+        const REQUEST: &[u8] = b"GET /head HTTP/1.1\r\nHost: bench.test\r\n\r\n";
+        let seen = match self.scenario.tls {
+            None => idle::ask_text(&mut stream, REQUEST)?,
+            Some(_) => idle::ask_text(&mut tls::Clients::new(false)?.secure(stream)?, REQUEST)?,
+        };
         let seen = seen.to_ascii_lowercase();
         if self.scenario.http && !seen.contains("x-forwarded-for: 127.0.0.1") {
             bail!("it does not add X-Forwarded-For:\n{seen}");
@@ -220,7 +234,17 @@ impl<'s> Stage<'s> {
 
     fn ask(&self, n: usize, time: Duration) -> anyhow::Result<peak::Peak> {
         let scenario = self.scenario;
-        peak::run(self.address(n), &scenario.request, scenario.connections, time, &self.folder)
+        match scenario.tls {
+            Some(tls) if tls.http2 => {
+                return tls::h2load(self.address(n), &scenario.request, scenario.connections, time);
+            }
+            Some(tls) if scenario.request.close => {
+                return tls::connections(self.address(n), &scenario.request, scenario.connections, time, tls.resumes);
+            }
+            Some(_) | None => {}
+        }
+        let scheme = if scenario.tls.is_some() { "https" } else { "http" };
+        peak::run(scheme, self.address(n), &scenario.request, scenario.connections, time, &self.folder)
     }
 
     fn peak_round(&mut self, n: usize, time: Duration) -> anyhow::Result<PeakRound> {

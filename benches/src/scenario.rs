@@ -13,6 +13,26 @@ pub enum Algorithm {
     SourceIp,
 }
 
+/// How clients speak TLS to a proxy; it speaks to members in the clear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tls {
+    /// Of the proxy's certificate.
+    pub key: KeyType,
+    /// Clients that come again go on with their session; else each connection is a whole handshake.
+    pub resumes: bool,
+    /// HTTP/2 inside.
+    pub http2: bool,
+}
+
+/// A certificate's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeyType {
+    /// ECDSA on P-256.
+    Ecdsa,
+    /// RSA, 2048 bits.
+    Rsa,
+}
+
 /// One request, the same over and over.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Request {
@@ -88,6 +108,9 @@ pub struct Scenario {
     pub idle: usize,
     /// Seconds between two health checks (HTTP) of each member; `None`: nobody asks them.
     pub checked_every_s: Option<u32>,
+    /// Clients speak TLS. Such a scenario has no rounds at a rate.
+    #[serde(default)]
+    pub tls: Option<Tls>,
 }
 
 impl Scenario {
@@ -104,7 +127,12 @@ impl Scenario {
             connections,
             idle: 0,
             checked_every_s: None,
+            tls: None,
         }
+    }
+
+    fn tls(name: &str, what: &str, connections: usize, request: Request, tls: Tls) -> Self {
+        Self { tls: Some(tls), ..Self::http(name, what, connections, request) }
     }
 
     fn tcp(name: &str, what: &str, connections: usize, request: Request) -> Self {
@@ -151,6 +179,21 @@ pub fn all() -> Vec<Scenario> {
     all.push(Scenario { group: "members-1000".to_owned(), members: 1000, checked_every_s: Some(2), ..checked });
     let idle = Scenario::http("idle-10k", "small-64 beside 10,000 idle connections; memory of each", 64, small());
     all.push(Scenario { idle: 10_000, ..idle });
+    let tls = Tls { key: KeyType::Ecdsa, resumes: false, http2: false };
+    let (rsa, resumed, h2) =
+        (Tls { key: KeyType::Rsa, ..tls }, Tls { resumes: true, ..tls }, Tls { http2: true, ..tls });
+    let close = |name: &str, what: &str, tls| Scenario {
+        group: "tls-close".to_owned(),
+        ..Scenario::tls(name, what, 16, closed(), tls)
+    };
+    all.extend([
+        Scenario::tls("tls-small-64", "TLS 1.3, 128-byte answers on 64 kept connections", 64, small(), tls),
+        close("tls-close-ecdsa", "a whole TLS 1.3 handshake for each request, ECDSA P-256", tls),
+        close("tls-close-rsa", "a whole TLS 1.3 handshake for each request, RSA-2048", rsa),
+        Scenario::tls("tls-resume", "a resumed TLS 1.3 session for each request", 16, closed(), resumed),
+        Scenario::tls("tls-body-1m", "TLS 1.3, 1 MiB answers", 16, get("/b/1048576"), tls),
+        Scenario::tls("h2-small", "HTTP/2, 128-byte answers, 16 connections with 10 streams each", 16, small(), h2),
+    ]);
     all
 }
 

@@ -46,6 +46,7 @@ pub fn tree(document: &LoadBalancer, view: &View, health: Option<&Health>, stats
             restarts: view.restarts,
             last_exit: view.last_exit.clone(),
             fault: view.fault.clone(),
+            shortage: stats.map(|stats| stats.shortage).unwrap_or_default(),
         },
     }
 }
@@ -74,6 +75,7 @@ impl Tree<'_> {
                 .unwrap_or_else(|| operating(self.serves, document.admin_state_up)),
             listeners: document.listeners.iter().map(|l| self.listener(l)).collect(),
             unused_pools: document.pools.iter().filter(|p| !used(p)).map(|p| self.pool(p)).collect(),
+            certificates: self.stats.map_or_else(Vec::new, |stats| stats.certificates.clone()),
         }
     }
 
@@ -92,6 +94,7 @@ impl Tree<'_> {
             operating_status: figures
                 .and_then(|figures| figures.operating_status)
                 .unwrap_or_else(|| operating(self.serves, up)),
+            limits: figures.map(|figures| figures.limits).unwrap_or_default(),
             pools: pool.iter().map(|pool| self.pool(pool)).collect(),
         }
     }

@@ -37,6 +37,7 @@ pub(crate) fn document(name: &str, vip: &str, ports: &[u16]) -> LoadBalancer {
         },
         error_pages: std::collections::BTreeMap::new(),
         proxy_protocol: None,
+        limits: lb_core::config::limits::ListenerLimits::default(),
         tls: None,
         http2_prior_knowledge: false,
         tags: Vec::new(),

@@ -93,6 +93,8 @@ pub enum EventKind {
     NetworkLost,
     /// The network is back.
     NetworkBack,
+    /// A data plane ran short of descriptors or memory and turns the newest clients away, or has enough again.
+    Shortage,
     /// Certificates or keys were read anew: what is shown changed, or could not be changed.
     Certificates,
     /// A certificate is about to expire, or has.
@@ -110,9 +112,9 @@ pub enum EventKind {
 /// To whom something happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
-    /// `loadbalancer`, `listener`, `pool`, `member` or `data_plane`.
+    /// `loadbalancer`, `listener`, `pool`, `member`, `certificate` or `data_plane`.
     pub kind: String,
-    /// Its id.
+    /// Its id; of a certificate its file.
     pub id: String,
     /// Its name; for a member with its pool's: `web/web-1`.
     pub name: String,

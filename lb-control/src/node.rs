@@ -30,7 +30,9 @@ use crate::client::{Client, ClientError};
 use crate::events::{Event, Events};
 use crate::instance::{Failed, Imported, Refused};
 use crate::lines::Lines;
-use crate::stats::{MemberHealth, PersistenceStats, QueueStats, Resolution, Stats};
+use crate::stats::{
+    CertificateStats, LimitStats, MemberHealth, PersistenceStats, QueueStats, Resolution, ShortageStats, Stats,
+};
 
 /// Where the agent listens unless it is told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/weir/agent.sock";
@@ -129,6 +131,9 @@ pub struct LoadBalancerStatus {
     pub listeners: Vec<ListenerStatus>,
     /// Pools no listener names.
     pub unused_pools: Vec<PoolStatus>,
+    /// Certificates that are shown, the first to end first.
+    #[serde(default)]
+    pub certificates: Vec<CertificateStats>,
 }
 
 /// One listener with its pools.
@@ -148,6 +153,9 @@ pub struct ListenerStatus {
     pub provisioning_status: ProvisioningStatus,
     /// Does it work?
     pub operating_status: OperatingStatus,
+    /// What its limits did since its data plane began.
+    #[serde(default)]
+    pub limits: LimitStats,
     /// Where its traffic goes.
     pub pools: Vec<PoolStatus>,
 }
@@ -249,6 +257,9 @@ pub struct InstanceStatus {
     pub last_exit: Option<String>,
     /// Why it is not as it should be, when it is not.
     pub fault: Option<String>,
+    /// What it ran short of, and whom it turned away for it.
+    #[serde(default)]
+    pub shortage: ShortageStats,
 }
 
 /// Is the agent well?

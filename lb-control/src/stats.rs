@@ -16,6 +16,9 @@ pub struct Stats {
     pub log_lines_dropped: u64,
     /// Sessions that ended in a panic of ours. Should stay 0.
     pub sessions_panicked: u64,
+    /// What it ran short of, and whom it turned away for it.
+    #[serde(default)]
+    pub shortage: ShortageStats,
     /// Octavia's word for the whole.
     pub operating_status: Option<OperatingStatus>,
     /// Per listener, in document order; removed ones are gone.
@@ -24,6 +27,27 @@ pub struct Stats {
     pub pools: Vec<PoolStats>,
     /// Accepted connections per worker: shows that all work.
     pub workers: Vec<WorkerStats>,
+    /// Certificates that are shown to clients or members, the first to end first; at most [`CERTIFICATES_MAX`].
+    #[serde(default)]
+    pub certificates: Vec<CertificateStats>,
+}
+
+/// Certificates that are listed: of more, those that end first.
+pub const CERTIFICATES_MAX: usize = 1024;
+
+/// One certificate in use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateStats {
+    /// The file it was read from.
+    pub path: String,
+    /// Who it says it is, in one line: `/O=example/CN=www.example.org`.
+    pub subject: String,
+    /// The names it is for.
+    pub names: Vec<String>,
+    /// When it ends, in milliseconds since 1970.
+    pub not_after_ms: i64,
+    /// Who shows it: `listener web`, `pool back`.
+    pub used_by: Vec<String>,
 }
 
 /// One data thread.
@@ -35,6 +59,50 @@ pub struct WorkerStats {
     pub total_requests: u64,
     /// Connections that are parked: open, silent for a while, held in next to no memory.
     pub parked_connections: u64,
+}
+
+/// What a data plane ran short of. Whoever has asked for something is served; those who have not are closed first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShortageStats {
+    /// Connections from clients that there are descriptors for; `None`: it serves no document yet.
+    pub connections_max: Option<u32>,
+    /// Bytes of memory it may take; `None`: no bound is known.
+    pub memory_max: Option<u64>,
+    /// Connections closed before they asked for anything, because all descriptors for clients were taken.
+    pub shed_for_descriptors: u64,
+    /// The same because memory was near its bound.
+    pub shed_for_memory: u64,
+    /// Times the kernel had no descriptor left. Should stay 0.
+    pub descriptors_refused: u64,
+}
+
+/// What the limits of a listener did since start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitStats {
+    /// Connections from elsewhere than `allowed_cidrs`, reset.
+    pub not_allowed: u64,
+    /// Connections over `connection_limit` that were refused (`on_connection_limit: REFUSE`).
+    pub over_connection_limit: u64,
+    /// Connections of clients that had as many as they may, reset.
+    pub client_connections: u64,
+    /// Connections of clients that opened them too fast, reset.
+    pub client_connection_rate: u64,
+    /// Requests of clients that sent them too fast, answered 429.
+    pub client_request_rate: u64,
+    /// Connections not held to their client's limits because the table was full of clients that were all there.
+    pub clients_uncounted: u64,
+    /// Requests whose head was too large, answered 414 or 431.
+    pub heads_too_large: u64,
+    /// Exchanges cut because the client sent or took a body too slowly.
+    pub bodies_too_slow: u64,
+    /// Connections closed before they asked for anything, because the data plane was short of something.
+    pub shed: u64,
+    /// Log lines about connections turned away that were not written: there were too many.
+    pub lines_withheld: u64,
+    /// Clients that are known now.
+    pub clients: u64,
+    /// Memory that takes, in bytes.
+    pub clients_bytes: u64,
 }
 
 /// Octavia's five figures of a listener, and what an operator asks next.
@@ -74,6 +142,9 @@ pub struct ListenerStats {
     /// TLS handshakes that led to nothing.
     #[serde(default)]
     pub tls_failures: u64,
+    /// What its limits did.
+    #[serde(default)]
+    pub limits: LimitStats,
 }
 
 /// One pool with its members.

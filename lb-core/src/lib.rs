@@ -8,6 +8,7 @@
 
 pub mod balance;
 pub mod config;
+pub mod expiry;
 pub mod health;
 pub mod id;
 pub mod limits;

@@ -12,6 +12,8 @@ use crate::balance::{Asks, Group, MemberIndex, effective_weight};
 use crate::config::monitor::{Observation, OnMarkedDown, ProxyVersion};
 use crate::config::{self, ListenerProtocol, LoadBalancer, LogSettings};
 use crate::id::{ListenerId, MemberId, PoolId};
+use crate::limits::clients::Clients;
+use crate::limits::rules::Rules;
 use crate::limits::{Place, PoolLimits};
 use crate::member::{ListenerCell, MemberCell, MemberState, PerWorker, PoolCell};
 use crate::names::Addresses;
@@ -72,6 +74,10 @@ pub struct ListenerSnapshot {
     pub http2_prior_knowledge: bool,
     /// Connections open, of all workers: what the limit is held against.
     pub admitted: Arc<AtomicU32>,
+    /// Its other limits.
+    pub limits: Rules,
+    /// Who is there, when clients are held to limits of their own.
+    pub clients: Arc<Clients>,
     /// Figures, one writer each.
     pub cells: PerWorker<ListenerCell>,
 }
@@ -320,6 +326,8 @@ fn build_listener(
         proxy_protocol: listener.proxy_protocol.as_ref().map(|written| Box::new(Senders::new(written))),
         http2_prior_knowledge: listener.http2_prior_knowledge,
         admitted: old.map(|l| Arc::clone(&l.admitted)).unwrap_or_default(),
+        limits: Rules::new(&listener.limits),
+        clients: old.map(|l| Arc::clone(&l.clients)).unwrap_or_default(),
         cells: old.map_or_else(|| PerWorker::new(workers), |l| l.cells.grown(workers)),
     }
 }

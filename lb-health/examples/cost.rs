@@ -52,7 +52,7 @@ fn main() {
 
 async fn measure(name: &str, probe: Probe, address: SocketAddr) {
     let prober = Prober::new(&monitor(probe), &Shared::new(Pinger::open_ahead())).unwrap();
-    let target = Target { address, source: None, send_proxy: None };
+    let target = Target { address, source: None, send_proxy: None, over_tls: false };
     let passed = matches!(prober.ask(target).await.outcome, Outcome::Passed(_));
     let (began, cpu) = (Instant::now(), cpu_us());
     for n in 0..QUESTIONS {

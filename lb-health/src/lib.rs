@@ -20,6 +20,7 @@ pub use shared::Shared;
 
 /// What asking and carrying traffic over TLS have in common.
 pub mod tls {
+    pub use crate::probe::tls::Tls;
     pub use crate::probe::tls::config::system as system_authorities;
     pub use crate::probe::tls::verifier::Unverified;
     pub use crate::probe::tls::words::of as words;

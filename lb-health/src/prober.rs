@@ -27,6 +27,8 @@ pub struct Target {
     pub source: Option<IpAddr>,
     /// The PROXY header that a connection to it begins with when the monitor does not name one: its pool's.
     pub send_proxy: Option<ProxyVersion>,
+    /// It is spoken to over TLS: what is asked in the clear otherwise goes over it, too.
+    pub over_tls: bool,
 }
 
 /// Why a monitor cannot be asked with: always the operator's to mend.
@@ -60,6 +62,8 @@ pub struct Prober {
     question: Question,
     send_proxy: Option<ProxyVersion>,
     timeout: Duration,
+    /// How a pool speaks to its members, if it does over TLS.
+    over: Option<Tls>,
 }
 
 #[derive(Debug)]
@@ -86,7 +90,18 @@ impl Prober {
             Probe::TlsHello(probe) => Question::TlsHello(Tls::new(probe, None, shared)?),
             Probe::Mysql(probe) => Question::Mysql(Mysql::new(probe)),
         };
-        Ok(Self { question, send_proxy: monitor.send_proxy, timeout: Duration::from_millis(monitor.timeout_ms) })
+        Ok(Self {
+            question,
+            send_proxy: monitor.send_proxy,
+            timeout: Duration::from_millis(monitor.timeout_ms),
+            over: None,
+        })
+    }
+
+    /// TCP and HTTP go over `tls` to targets that are spoken to over it: TCP becomes a handshake.
+    #[must_use]
+    pub fn over(self, tls: Tls) -> Self {
+        Self { over: Some(tls), ..self }
     }
 
     /// Asks `target` once. Ends within the monitor's timeout; may be dropped at any time.
@@ -103,6 +118,16 @@ impl Prober {
 
     async fn put(&self, target: &Target, step: &mut Step) -> Result<Good, Bad> {
         let send_proxy = self.send_proxy.or(target.send_proxy);
+        if let Some(tls) = self.over.as_ref().filter(|_| target.over_tls) {
+            match &self.question {
+                Question::Tcp => return tls::ask(tls, target, send_proxy, step).await,
+                Question::Http(http) => {
+                    let wire = tls::open(tls, target, send_proxy, step).await?;
+                    return http::ask(http, wire, target.address, &[], step).await;
+                }
+                Question::Ping(_) | Question::Https(..) | Question::TlsHello(_) | Question::Mysql(_) => {}
+            }
+        }
         match &self.question {
             Question::Ping(pinger) => {
                 *step = Step::Answer;

@@ -10,18 +10,23 @@ use lb_control::events::{Event, EventKind, Subject};
 use lb_control::handoff::{HandoffStore, Sockets};
 use lb_control::instance::Applied;
 use lb_control::listen::ListenError;
-use lb_core::config::{LoadBalancer, WORKERS_MAX};
+use lb_control::stats::CertificateStats;
+use lb_core::config::{LoadBalancer, Pool, WORKERS_MAX};
 use lb_core::persistence::Secret;
 use lb_core::snapshot::Snapshot;
 use lb_core::spec::{self, Mistakes};
+use lb_core::time::Millis;
 use lb_health::Pinger;
 use tokio::sync::{Notify, oneshot};
 
-use crate::health::Minder;
-use crate::health::minder::{MonitorError, Prepared};
+use crate::health::minder::{MonitorError, Prepared, QUESTIONS_MAX};
+use crate::health::{Minder, timeline};
 use crate::listener::sockets::SocketBook;
+use crate::memory::Memory;
 use crate::names::Names;
+use crate::privilege;
 use crate::process::Process;
+use crate::tls::countdown::{self, Countdown};
 use crate::tls::table::{Compiler, TlsError, TlsTable};
 use crate::worker::{self, Order, WorkerHandle};
 
@@ -53,6 +58,14 @@ pub enum ApplyError {
 struct Tls {
     compiler: Compiler,
     table: Arc<TlsTable>,
+    countdown: Countdown,
+}
+
+impl Tls {
+    fn publish(&mut self, table: Arc<TlsTable>) {
+        self.table = table;
+        self.countdown.hasten();
+    }
 }
 
 /// See the module.
@@ -72,10 +85,10 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Serves nothing yet. `pinger` was opened while root was still held, if it ever was. `secret`: what cookies are made
-    /// unforgeable with.
-    pub fn new(pinger: Pinger, secret: Secret) -> Arc<Self> {
-        let process = Arc::new(Process::new(usize::from(WORKERS_MAX), secret));
+    /// Serves nothing yet, within `memory`. `pinger` was opened while root was still held, if it ever was. `secret`: what
+    /// cookies are made unforgeable with.
+    pub fn new(pinger: Pinger, memory: Memory, secret: Secret) -> Arc<Self> {
+        let process = Arc::new(Process::new(usize::from(WORKERS_MAX), memory, secret));
         Arc::new(Self {
             minder: Minder::new(Arc::clone(&process), pinger),
             process,
@@ -97,7 +110,9 @@ impl Instance {
         book.commit(prepared);
         book.forget_holders();
         // Keys may be for root alone to read.
-        lock(&self.tls).compiler.compile(config)?;
+        let mut tls = lock(&self.tls);
+        let Tls { compiler, table, .. } = &mut *tls;
+        *table = Arc::new(compiler.compile(config, table)?);
         Ok(())
     }
 
@@ -110,10 +125,9 @@ impl Instance {
         }
         let began = Instant::now();
         let wanted = workers_for(&config);
-        let prepared = Arc::new(self.minder.prepare(&config)?);
-        let tls = self.compile_tls(&config)?;
         self.names.learn(&config).await;
-        let published = self.publish(config, wanted, &prepared, &tls);
+        // Nothing is waited for from here until it is in force: certificates that are read anew meanwhile would be lost.
+        let published = self.compile(&config).and_then(|(prepared, tls)| self.publish(config, wanted, &prepared, &tls));
         self.names.keep_to(self.process.snapshot.load().config.as_deref());
         // An offer is for the document that follows it; a port nobody accepts on must not stay open.
         self.forget_offers();
@@ -135,11 +149,13 @@ impl Instance {
         Ok(Applied { generation, took_us: began.elapsed().as_micros() as u64 })
     }
 
-    fn compile_tls(&self, config: &LoadBalancer) -> Result<Arc<TlsTable>, TlsError> {
-        let compiler = &mut lock(&self.tls).compiler;
-        let compiled = compiler.compile(config);
+    fn compile(&self, config: &LoadBalancer) -> Result<(Arc<Prepared>, Arc<TlsTable>), ApplyError> {
+        let mut tls = lock(&self.tls);
+        let Tls { compiler, table, .. } = &mut *tls;
+        let compiled = compiler.compile(config, table);
         compiler.files.forget();
-        compiled.map(Arc::new)
+        let table = Arc::new(compiled?);
+        Ok((Arc::new(self.minder.prepare(config, &table)?), table))
     }
 
     fn publish(
@@ -162,6 +178,8 @@ impl Instance {
         let addresses: Vec<_> = config.sockets().collect();
         let sockets = book.prepare(&addresses, wanted, workers.len())?;
         let changes = book.commit(sockets);
+        let own = own_descriptors(&config, workers.len());
+        self.process.room.resize(privilege::descriptor_limit(), own, member_connections_max(&config));
         let addresses = self.names.place(&config);
         let mut snapshot =
             Snapshot::build_at(Arc::new(config), &addresses, &self.process.snapshot.load(), workers.len());
@@ -171,7 +189,7 @@ impl Instance {
         }
         let sinks: Vec<_> = snapshot.listeners.iter().map(|l| self.process.log.register(&l.log)).collect();
         let generation = snapshot.generation;
-        lock(&self.tls).table = Arc::clone(tls);
+        lock(&self.tls).publish(Arc::clone(tls));
         self.process.snapshot.store(Arc::new(snapshot));
         let mut waiting = Vec::with_capacity(workers.len());
         for (worker, changes) in workers.iter().zip(changes) {
@@ -194,11 +212,18 @@ impl Instance {
     pub fn renew_tls(&self) -> Result<(), TlsError> {
         let Some(config) = self.process.snapshot.load().config.clone() else { return Ok(()) };
         let mut tls = lock(&self.tls);
-        let compiled = tls.compiler.compile(&config);
-        tls.compiler.files.forget();
+        let Tls { compiler, table, .. } = &mut *tls;
+        let compiled = compiler.compile(&config, table);
+        compiler.files.forget();
         match compiled {
             Ok(table) => {
-                tls.table = Arc::new(table);
+                let table = Arc::new(table);
+                tls.publish(Arc::clone(&table));
+                // Members are asked with what they are shown. What cannot be read for a monitor stays as it was.
+                if let Ok(prepared) = self.minder.prepare(&config, &table) {
+                    let addresses = self.names.place(&config);
+                    self.minder.adopt(&self.process.snapshot.load(), &Arc::new(prepared), &addresses);
+                }
                 self.tell_certificates(&config, "read anew", "");
             }
             Err(error) => {
@@ -208,7 +233,26 @@ impl Instance {
         }
         drop(tls);
         self.refresh_workers();
+        self.minder.wake();
         Ok(())
+    }
+
+    /// Certificates in use, the first to end first.
+    pub fn certificates(&self) -> Vec<CertificateStats> {
+        let Some(config) = self.process.snapshot.load().config.clone() else { return Vec::new() };
+        let table = Arc::clone(&lock(&self.tls).table);
+        countdown::listed(&table, &config)
+    }
+
+    /// Tells of certificates that are about to end, if it is time to look. Returns when it will be again.
+    pub fn count_down(&self) -> Option<Millis> {
+        let config = self.process.snapshot.load().config.clone()?;
+        let mut tls = lock(&self.tls);
+        let Tls { table, countdown, .. } = &mut *tls;
+        let (news, next) = countdown.look(table, &config, self.process.now(), timeline::unix_ms());
+        drop(tls);
+        news.into_iter().for_each(|event| self.minder.timeline.tell(event));
+        next
     }
 
     fn tell_certificates(&self, config: &LoadBalancer, new: &str, reason: &str) {
@@ -345,6 +389,24 @@ pub fn workers_for(config: &LoadBalancer) -> usize {
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     config.workers.map_or(processors, usize::from).clamp(1, usize::from(WORKERS_MAX))
 }
+
+/// Descriptors that `config` takes before the first client comes: the process's own and those of operators and the agent that ask
+/// it; each worker's; listening sockets, kept, accepted on, handed on and with a client that waits; logs; and members' checks.
+fn own_descriptors(config: &LoadBalancer, workers: usize) -> u64 {
+    let asked = |pool: &Pool| pool.members.len() * (pool.monitors.len() + usize::from(pool.agent_check.is_some()));
+    let checks = config.pools.iter().map(asked).sum::<usize>().min(QUESTIONS_MAX);
+    let listeners = config.listeners.len();
+    (OWN_DESCRIPTORS + workers * WORKER_DESCRIPTORS + listeners * (4 * workers + 1) + checks) as u64
+}
+
+/// Connections to members there can be at once, in use and kept; `None`: some member has no limit.
+fn member_connections_max(config: &LoadBalancer) -> Option<u64> {
+    let members = config.pools.iter().flat_map(|pool| &pool.members);
+    members.map(|member| member.max_connections.map(|most| 2 * u64::from(most))).sum()
+}
+
+const OWN_DESCRIPTORS: usize = 64;
+const WORKER_DESCRIPTORS: usize = 8;
 
 /// A panic while the lock was held would have left plain values behind: they are still good.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

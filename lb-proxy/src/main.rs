@@ -12,8 +12,9 @@ use lb_core::persistence::Secret;
 use lb_core::persistence::secret::SECRET_LEN_MIN;
 use lb_health::Pinger;
 use lb_proxy::instance::{self, Instance};
+use lb_proxy::memory::Memory;
 use lb_proxy::observe::writer::Writer;
-use lb_proxy::{control, health, persistence, privilege, sys};
+use lb_proxy::{control, health, persistence, privilege, shortage, sys};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use tokio::io::unix::AsyncFd;
@@ -32,6 +33,7 @@ Serves one load balancer: the document in FILE, or the one it is given over its 
                              what persistence cookies are made unforgeable with: a file of at least 16 bytes that
                              nobody else can read (default: made at start, so cookies count no more after the end)
       --user NAME            become this user once sockets are bound, if started as root (default: nobody)
+      --memory-limit MB      turn new clients away when the process comes near this (default: its control group's)
       --drain-timeout SECS   on SIGTERM, let sessions finish for this long (default: 30)
   -h, --help                 this text
   -V, --version              version
@@ -54,6 +56,7 @@ struct Options {
     handoff: Option<PathBuf>,
     persistence_secret: Option<PathBuf>,
     user: String,
+    memory_limit: Option<u64>,
     drain_timeout: Duration,
 }
 
@@ -92,6 +95,7 @@ fn parse_arguments() -> Result<Asked, lexopt::Error> {
         handoff: None,
         persistence_secret: None,
         user: "nobody".to_owned(),
+        memory_limit: None,
         drain_timeout: Duration::from_secs(30),
     };
     let mut arguments = lexopt::Parser::from_env();
@@ -103,6 +107,12 @@ fn parse_arguments() -> Result<Asked, lexopt::Error> {
             Long("handoff") => options.handoff = Some(arguments.value()?.into()),
             Long("persistence-secret") => options.persistence_secret = Some(arguments.value()?.into()),
             Long("user") => options.user = arguments.value()?.string()?,
+            Long("memory-limit") => {
+                let megabytes: u64 = arguments.value()?.parse()?;
+                let bytes = megabytes.checked_mul(1 << 20).filter(|bytes| *bytes > 0);
+                options.memory_limit =
+                    Some(bytes.ok_or_else(|| lexopt::Error::from("--memory-limit takes a number of megabytes"))?);
+            }
             Long("drain-timeout") => {
                 let seconds: f64 = arguments.value()?.parse()?;
                 options.drain_timeout = Duration::try_from_secs_f64(seconds)
@@ -157,7 +167,8 @@ fn secret(options: &Options) -> anyhow::Result<Secret> {
 
 async fn serve(options: &Options, config: Option<LoadBalancer>) -> anyhow::Result<()> {
     // While root is held, if it is: where the kernel lets nobody send echoes, a socket for them is opened now.
-    let instance = Instance::new(Pinger::open_ahead(), secret(options)?);
+    let memory = Memory::bounded_by(options.memory_limit).context("cannot tell how much memory is taken")?;
+    let instance = Instance::new(Pinger::open_ahead(), memory, secret(options)?);
     // Signals first: one that comes during the start must not be lost, nor end us halfway.
     let signals = Signals::catch()?;
     if let Some(config) = &config {
@@ -167,6 +178,7 @@ async fn serve(options: &Options, config: Option<LoadBalancer>) -> anyhow::Resul
     privilege::drop_root(&options.user, config.as_ref())?;
     let writer = Writer::start(Arc::clone(&instance.process.log)).context("cannot start the log thread")?;
     instance.minder.timeline.tell(started());
+    tokio::spawn(shortage::tell(Arc::clone(&instance)));
     let mut minding = tokio::spawn(health::mind(Arc::clone(&instance)));
     if let Some(config) = config {
         instance.apply(config).await?;

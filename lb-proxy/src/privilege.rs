@@ -15,6 +15,12 @@ pub fn raise_descriptor_limit() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
+/// Descriptors this process may have.
+pub fn descriptor_limit() -> u64 {
+    use rustix::process::{Resource, getrlimit};
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
 /// Becomes `user` if the process is root's; does nothing otherwise. Must be called while there is one thread.
 pub fn drop_root(user: &str, config: Option<&LoadBalancer>) -> anyhow::Result<()> {
     if !Uid::effective().is_root() {

@@ -1,11 +1,13 @@
 //! What all threads of a data plane share: the snapshot in force, the log, and a few counts.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use lb_control::stats::WorkerStats;
+use lb_core::limits::rate::Nanos;
 use lb_core::member::MemberState;
 use lb_core::persistence::Secret;
 use lb_core::snapshot::Snapshot;
@@ -13,8 +15,10 @@ use lb_core::time::Millis;
 use tokio::sync::Notify;
 
 use crate::clock;
+use crate::memory::Memory;
 use crate::observe::queue::Log;
 use crate::observe::stats::WorkerCell;
+use crate::room::{Room, try_enter};
 
 /// See the module.
 #[derive(Debug)]
@@ -23,8 +27,11 @@ pub struct Process {
     pub snapshot: ArcSwap<Snapshot>,
     /// Lines on their way out.
     pub log: Arc<Log>,
+    /// How many connections there may be.
+    pub room: Room,
+    /// Makes what clients could otherwise foresee unforeseeable: places in tables they fill.
+    pub seed: u64,
     began: Instant,
-    connections: AtomicU32,
     panics: AtomicU64,
     /// Acceptors that wait for a listener below its limit.
     pub admission: Admission,
@@ -37,13 +44,14 @@ pub struct Process {
 }
 
 impl Process {
-    /// Room for `workers_max` workers. `secret`: what cookies are made unforgeable with.
-    pub fn new(workers_max: usize, secret: Secret) -> Self {
+    /// Room for `workers_max` workers, within `memory`. `secret`: what cookies are made unforgeable with.
+    pub fn new(workers_max: usize, memory: Memory, secret: Secret) -> Self {
         Self {
             snapshot: ArcSwap::from_pointee(Snapshot::keyed(secret)),
             log: Arc::new(Log::new(workers_max)),
+            room: Room::new(memory),
+            seed: RandomState::new().build_hasher().finish(),
             began: Instant::now(),
-            connections: AtomicU32::new(0),
             panics: AtomicU64::new(0),
             admission: Admission::default(),
             suspects: Suspects::default(),
@@ -69,6 +77,11 @@ impl Process {
         Millis(instant.saturating_duration_since(self.began).as_millis() as u64)
     }
 
+    /// The time in nanoseconds since the process began: what rates are held against.
+    pub fn nanos(&self) -> Nanos {
+        Nanos(clock::now().into_std().saturating_duration_since(self.began).as_nanos() as u64)
+    }
+
     /// The instant so many milliseconds after the process began.
     pub fn instant(&self, millis: Millis) -> Instant {
         self.began + Duration::from_millis(millis.0)
@@ -76,17 +89,7 @@ impl Process {
 
     /// Connections from clients, open now.
     pub fn connections(&self) -> u32 {
-        self.connections.load(Ordering::Relaxed)
-    }
-
-    /// One client came.
-    pub fn connected(&self) {
-        self.connections.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// One client left.
-    pub fn disconnected(&self) {
-        self.connections.fetch_sub(1, Ordering::Relaxed);
+        self.room.taken()
     }
 
     /// A session ended in a panic.
@@ -186,7 +189,16 @@ pub struct Gate {
     pub limit: Option<u32>,
 }
 
-/// One place below a listener's limit, given back when dropped.
+/// What is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// The listener has as many connections as it may.
+    Listener,
+    /// The process has.
+    Process,
+}
+
+/// One place below a listener's limit and below the process's, given back when dropped.
 #[derive(Debug)]
 pub struct Place {
     admitted: Arc<AtomicU32>,
@@ -195,9 +207,15 @@ pub struct Place {
 
 impl Place {
     /// Takes a place if there is one now.
-    pub fn take(process: &Arc<Process>, gate: &Gate) -> Option<Self> {
-        try_enter(&gate.admitted, gate.limit)
-            .then(|| Self { admitted: Arc::clone(&gate.admitted), process: Arc::clone(process) })
+    pub fn take(process: &Arc<Process>, gate: &Gate) -> Result<Self, Full> {
+        if !try_enter(&gate.admitted, gate.limit) {
+            return Err(Full::Listener);
+        }
+        if !process.room.enter() {
+            gate.admitted.fetch_sub(1, Ordering::SeqCst);
+            return Err(Full::Process);
+        }
+        Ok(Self { admitted: Arc::clone(&gate.admitted), process: Arc::clone(process) })
     }
 
     /// Waits for a place. `gate` says which listener's, and is asked again whenever something has changed;
@@ -210,7 +228,7 @@ impl Place {
             let freed = admission.freed.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
-            if let Some(place) = Self::take(process, &gate()?) {
+            if let Ok(place) = Self::take(process, &gate()?) {
                 return Some(place);
             }
             freed.await;
@@ -226,6 +244,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.admitted.fetch_sub(1, Ordering::SeqCst);
+        self.process.room.leave();
         self.process.admission.recheck();
     }
 }
@@ -237,15 +256,6 @@ impl Admission {
             self.freed.notify_waiters();
         }
     }
-}
-
-fn try_enter(admitted: &AtomicU32, limit: Option<u32>) -> bool {
-    let before = admitted.fetch_add(1, Ordering::SeqCst);
-    if limit.is_some_and(|limit| before >= limit) {
-        admitted.fetch_sub(1, Ordering::SeqCst);
-        return false;
-    }
-    true
 }
 
 struct Waiting<'a>(&'a AtomicU32);

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use crate::clock;
+use crate::pace::Pace;
 
 /// Who is being waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +77,8 @@ impl Deadlines {
         self.cells.iter().for_each(|cell| cell.set(None));
     }
 
-    fn earliest(&self) -> Option<(Instant, Side)> {
-        let waits = Wait::ALL.iter().filter_map(|wait| Some((self.cells[*wait as usize].get()?, wait.side())));
+    fn earliest(&self) -> Option<(Instant, Wait)> {
+        let waits = Wait::ALL.iter().filter_map(|wait| Some((self.cells[*wait as usize].get()?, *wait)));
         waits.min_by_key(|(deadline, _)| *deadline)
     }
 }
@@ -93,24 +94,36 @@ pub struct Patience<'a> {
     pub ms: u64,
     /// While this is true nothing is due and no deadline is set.
     pub excused: Option<&'a Cell<bool>>,
+    /// How much has to move meanwhile, if that matters. Who has such a patience runs under [`Timer::guard_judged`].
+    pub pace: Option<&'a Pace<'a>>,
 }
 
 impl<'a> Patience<'a> {
     /// Patience of `ms` at a stretch.
     pub fn new(deadlines: &'a Deadlines, wait: Wait, ms: u64) -> Self {
-        Self { deadlines, wait, ms, excused: None }
+        Self { deadlines, wait, ms, excused: None, pace: None }
     }
 
     /// The operation cannot go on for now.
     pub fn start(&self) {
-        if !self.excused.is_some_and(Cell::get) {
-            self.deadlines.set(self.wait, self.ms);
+        if self.excused.is_some_and(Cell::get) {
+            return;
+        }
+        match self.pace {
+            None => self.deadlines.set(self.wait, self.ms),
+            Some(pace) => {
+                let silent_at = (self.ms > 0).then(|| clock::now() + Duration::from_millis(self.ms));
+                self.deadlines.set_at(self.wait, pace.start(silent_at));
+            }
         }
     }
 
     /// It went on.
     pub fn clear(&self) {
         self.deadlines.clear(self.wait);
+        if let Some(pace) = self.pace {
+            pace.stop();
+        }
     }
 }
 
@@ -156,15 +169,30 @@ impl Timer {
     /// Runs `work` until it is done or one of `deadlines` passes; then says whose.
     ///
     /// Takes a pinned reference: a future handed over by value is kept twice, and these are the large ones.
-    pub async fn guard<F: Future>(&mut self, deadlines: &Deadlines, mut work: Pin<&mut F>) -> Result<F::Output, Side> {
+    pub async fn guard<F: Future>(&mut self, deadlines: &Deadlines, work: Pin<&mut F>) -> Result<F::Output, Side> {
+        self.guard_judged(deadlines, work, |_| None).await
+    }
+
+    /// The same, but `judge` is asked first: the wait may go on until the instant it names, which is later than now.
+    pub async fn guard_judged<F: Future>(
+        &mut self,
+        deadlines: &Deadlines,
+        mut work: Pin<&mut F>,
+        judge: impl Fn(Wait) -> Option<Instant>,
+    ) -> Result<F::Output, Side> {
         poll_fn(|cx| {
             if let Poll::Ready(done) = work.as_mut().poll(cx) {
                 return Poll::Ready(Ok(done));
             }
-            match deadlines.earliest() {
-                Some((deadline, side)) if self.poll(cx, deadline).is_ready() => Poll::Ready(Err(side)),
-                _ => Poll::Pending,
+            while let Some((deadline, wait)) = deadlines.earliest()
+                && self.poll(cx, deadline).is_ready()
+            {
+                match judge(wait) {
+                    Some(until) => deadlines.set_at(wait, Some(until)),
+                    None => return Poll::Ready(Err(wait.side())),
+                }
             }
+            Poll::Pending
         })
         .await
     }

@@ -127,6 +127,11 @@ impl View {
         &self.members[pool][usize::from(member.0)]
     }
 
+    /// Closes every kept connection: their descriptors are needed. True if there were any.
+    pub fn close_kept(&self) -> bool {
+        self.members.iter().flatten().filter(|idle| idle.close_all()).count() > 0
+    }
+
     /// Drops connections that have been idle for too long; true if some are left.
     pub fn expire_idle(&self, now: lb_core::time::Millis) -> bool {
         self.members.iter().flatten().filter(|idle| idle.expire(now)).count() > 0

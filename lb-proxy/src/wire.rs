@@ -213,6 +213,26 @@ impl Stream {
         }
     }
 
+    /// Bytes that the other side has acknowledged since the connection began; of a stream of an HTTP/2 connection: all of
+    /// the connection's.
+    pub fn acknowledged(&self) -> io::Result<u64> {
+        match &self.0 {
+            Link::Bare(raw) => raw.acknowledged(),
+            Link::Secured(secured) => secured.raw.acknowledged(),
+            Link::Disguised(disguise) => disguise.borrow().acknowledged(),
+            // Members are not held to a pace.
+            Link::Mirrored(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Writes what the kernel takes of `bytes` now, without waiting. Nothing is taken where there is more to it than a socket.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match &self.0 {
+            Link::Bare(raw) => raw.try_write(bytes),
+            Link::Secured(_) | Link::Disguised(_) | Link::Mirrored(_) => Ok(0),
+        }
+    }
+
     /// Waits until a connection that was begun is there or has failed.
     pub async fn connected(&self) -> io::Result<()> {
         match self.raw() {

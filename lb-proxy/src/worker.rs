@@ -2,14 +2,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
+use lb_core::limits::rate::Bucket;
 use lb_core::snapshot::Snapshot;
 use lb_core::time::Millis;
 use slab::Slab;
@@ -23,6 +26,7 @@ use crate::http::parked::Parking;
 use crate::listener;
 use crate::observe::record::SinkId;
 use crate::process::Process;
+use crate::room::Shortage;
 use crate::tls::table::TlsTable;
 use crate::upstream::idle;
 use crate::view::{Beside, CurrentView, View};
@@ -38,6 +42,9 @@ const TASKS_PER_WAIT: u32 = 4 * EVENTS_PER_WAIT as u32;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Kept connections are looked over this often while there are any.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// While memory is short.
+const HOUSEKEEPING_WHILE_SHORT: Duration = Duration::from_millis(100);
 
 /// Exit status when a data thread failed (EX_SOFTWARE).
 const EXIT_WORKER_LOST: i32 = 70;
@@ -112,6 +119,12 @@ pub struct Worker {
     last_left: RefCell<Option<oneshot::Sender<()>>>,
     acceptors: RefCell<HashMap<SocketId, JoinHandle<()>>>,
     housekeeping: Cell<bool>,
+    /// Grows with every session that begins to wait for a request: the newest has the highest.
+    order: Cell<u32>,
+    /// Clients that were told why they are refused and have yet to read it.
+    pub parting: Cell<usize>,
+    /// What may still be written about clients turned away.
+    pub door_lines: Cell<Bucket>,
 }
 
 /// Starts worker `index`.
@@ -168,6 +181,9 @@ impl Worker {
             last_left: RefCell::default(),
             acceptors: RefCell::default(),
             housekeeping: Cell::new(false),
+            order: Cell::new(0),
+            parting: Cell::new(0),
+            door_lines: Cell::default(),
         })
     }
 
@@ -245,9 +261,36 @@ impl Worker {
     /// Enters a session into the worker's list; it is there until the ticket is dropped.
     pub fn enter(self: &Rc<Self>) -> Ticket {
         let mut sessions = self.sessions.borrow_mut();
-        let key = sessions.insert(Entry::default());
+        let key = sessions.insert(Entry { order: self.next_order(), ..Entry::default() });
         self.most_sessions.set(self.most_sessions.get().max(sessions.len()));
         Ticket { worker: Rc::clone(self), key }
+    }
+
+    fn next_order(&self) -> u32 {
+        self.order.set(self.order.get().wrapping_add(1));
+        self.order.get()
+    }
+
+    /// How many sessions have a task.
+    pub fn sessions(&self) -> usize {
+        self.sessions.borrow().len()
+    }
+
+    /// Has the newest `most` of the sessions that are in `phase` end because of `shortage`. Returns how many there were.
+    pub fn end_newest(&self, phase: Phase, most: usize, shortage: Shortage) -> usize {
+        let mut sessions = self.sessions.borrow_mut();
+        let now = self.order.get();
+        let of_phase = sessions.iter().filter(|(_, entry)| entry.phase == phase);
+        let mut newest: Vec<(u32, usize)> = of_phase.map(|(key, e)| (now.wrapping_sub(e.order), key)).collect();
+        if most < newest.len() {
+            newest.select_nth_unstable(most);
+            newest.truncate(most);
+        }
+        for (_, key) in &newest {
+            sessions[*key].phase = Phase::Shed(shortage);
+            sessions[*key].wake();
+        }
+        newest.len()
     }
 
     /// Gives memory back when most of many sessions have ended.
@@ -286,12 +329,15 @@ impl Worker {
         }
         let worker = Rc::clone(self);
         tokio::task::spawn_local(async move {
+            let mut pause = HOUSEKEEPING;
             loop {
-                tokio::time::sleep(HOUSEKEEPING).await;
+                tokio::time::sleep(pause).await;
+                pause = if worker.look_at_memory() { HOUSEKEEPING_WHILE_SHORT } else { HOUSEKEEPING };
                 let idle_left = worker.view().expire_idle(worker.now());
                 worker.buffers.tidy();
                 worker.trim_after_storm();
-                if !idle_left && worker.sessions.borrow().is_empty() {
+                let clients_left = worker.tidy_limits();
+                if !idle_left && !clients_left && worker.sessions.borrow().is_empty() {
                     break;
                 }
             }
@@ -303,10 +349,27 @@ impl Worker {
     }
 }
 
+/// What a session does, as far as it matters when somebody else needs its place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// It has yet to send a whole request, its first.
+    #[default]
+    Headless,
+    /// It was served, and has not sent another whole request.
+    Idle,
+    /// It is being served.
+    Working,
+    /// It has to end, unless a whole request of it comes first.
+    Shed(Shortage),
+}
+
 /// What the worker knows of a session.
 #[derive(Debug, Default)]
 struct Entry {
     waker: Option<Waker>,
+    /// When it began to wait for a request, in the worker's order.
+    order: u32,
+    phase: Phase,
     /// It asked to be woken at the next look.
     wants_look: bool,
 }
@@ -346,6 +409,43 @@ impl Ticket {
             self.worker.looks.set(self.worker.looks.get() + 1);
             self.worker.look_later();
         }
+    }
+
+    /// The session is being served.
+    pub fn works(&self) {
+        self.worker.sessions.borrow_mut()[self.key].phase = Phase::Working;
+    }
+
+    /// The session was served and waits for another request.
+    pub fn waits(&self) {
+        let entry = &mut self.worker.sessions.borrow_mut()[self.key];
+        (entry.phase, entry.order) = (Phase::Idle, self.worker.next_order());
+    }
+
+    /// The session has to end unless it has sent a whole request already.
+    pub fn must_end(&self, shortage: Shortage) {
+        self.worker.sessions.borrow_mut()[self.key].phase = Phase::Shed(shortage);
+    }
+
+    /// What it has to end for, if it has to.
+    pub fn shed(&self) -> Option<Shortage> {
+        match self.worker.sessions.borrow()[self.key].phase {
+            Phase::Shed(shortage) => Some(shortage),
+            _ => None,
+        }
+    }
+
+    /// Runs `work` until it is done or the session has to end: then `None`.
+    pub async fn unless_shed<F: Future>(&self, mut work: Pin<&mut F>) -> Option<F::Output> {
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Some(done)),
+            Poll::Pending if self.shed().is_some() => Poll::Ready(None),
+            Poll::Pending => {
+                self.wake_on_change(cx.waker());
+                Poll::Pending
+            }
+        })
+        .await
     }
 
     /// True while the look that was asked for is still to come.

@@ -73,6 +73,14 @@ impl Client {
         Self::over(socket.into())
     }
 
+    /// As [`Client::connect_from`]; `None` if the connection is refused or reset before it is there.
+    pub fn try_from(from: IpAddr, to: SocketAddr) -> Option<Self> {
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).ok()?;
+        socket.bind(&SocketAddr::new(from, 0).into()).ok()?;
+        socket.connect(&to.into()).ok()?;
+        Some(Self::over(socket.into()))
+    }
+
     /// Takes a connected stream.
     pub fn over(stream: TcpStream) -> Self {
         let wire = Wire::new(stream, ANSWER_PATIENCE);

@@ -10,6 +10,8 @@
 //! | a client that sends as told | [`client`] |
 //! | the same in frames of HTTP/2 | [`frames`] |
 //! | monitors, and what became of members | [`health`] |
+//! | authorities, certificates of every wrong kind | [`certificates`] |
+//! | a client that speaks TLS | [`tls`] |
 //! | many requests at once, counted | [`load`], [`tools`] |
 //! | Weir, HAProxy or nginx in front or behind | [`weir`], [`haproxy`], [`nginx`] |
 //! | all of it at once: members, a VIP, Weir | [`stage`] |
@@ -22,6 +24,7 @@
 )]
 
 pub mod binaries;
+pub mod certificates;
 pub mod client;
 pub mod dns;
 pub mod frames;
@@ -38,6 +41,7 @@ pub mod place;
 pub mod process;
 pub mod setup;
 pub mod stage;
+pub mod tls;
 pub mod tools;
 pub mod wait;
 pub mod weir;

@@ -154,7 +154,14 @@ impl Conn {
 
     fn ended(&self, end: End) {
         // A reset is told once; what is read after it looks like an orderly end.
-        self.shared.visits.lock().unwrap()[self.number].end.get_or_insert(end);
+        let visit = &mut self.shared.visits.lock().unwrap()[self.number];
+        // Whoever waits for the end reads the bytes next.
+        if let Some(wire) = &self.wire
+            && self.shared.recording.load(Ordering::Relaxed)
+        {
+            visit.bytes.clone_from(&wire.received);
+        }
+        visit.end.get_or_insert(end);
     }
 }
 

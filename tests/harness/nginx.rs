@@ -45,6 +45,15 @@ impl Nginx {
         Self::serve(place, name, socket, &words, " $server_protocol $request_method $request_uri")
     }
 
+    /// The same, whose clients must show a certificate that `authority` signed. It answers with who the client was, which
+    /// name it asked for, and `r` if it came back with an earlier session.
+    pub fn start_mutual(place: &Place, name: &str, socket: SocketAddr, bundle: &str, authority: &str) -> Self {
+        let words = format!(
+            "ssl; ssl_certificate {bundle}; ssl_certificate_key {bundle}; ssl_client_certificate {authority}; ssl_verify_client on"
+        );
+        Self::serve(place, name, socket, &words, " $ssl_client_s_dn $ssl_server_name $ssl_session_reused")
+    }
+
     /// `words` stand behind the address it listens on, `told` behind its name in every answer.
     fn serve(place: &Place, name: &str, socket: SocketAddr, words: &str, told: &str) -> Self {
         let folder = place.path(name);

@@ -93,6 +93,28 @@ impl Process {
         let held = self.status_field("VmRSS").unwrap_or_default();
         held.split(' ').next().and_then(|kib| kib.parse().ok()).unwrap_or(0)
     }
+
+    /// Memory that is its own share, in kilobytes (`Pss` of `/proc/PID/smaps_rollup`).
+    pub fn pss_kb(&self) -> u64 {
+        let path = format!("/proc/{}/smaps_rollup", self.pid());
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).expect("a line");
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// Processor time it took so far, in milliseconds.
+    pub fn cpu_ms(&self) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let (_, rest) = text.rsplit_once(')').unwrap();
+        let ticks = |n: usize| rest.split_whitespace().nth(n).unwrap().parse::<u64>().unwrap();
+        // utime and stime, in hundredths of a second.
+        (ticks(11) + ticks(12)) * 10
+    }
+
+    /// Descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
 }
 
 impl Drop for Process {

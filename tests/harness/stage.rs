@@ -32,12 +32,23 @@ impl Stage {
         member: impl Fn(&str, SocketAddr) -> Member,
         tune: impl FnOnce(&mut Setup),
     ) -> Self {
+        Self::started(mode, count, member, tune, Weir::start)
+    }
+
+    /// As [`Stage::with`]; `start` starts the data plane.
+    pub fn started(
+        mode: Mode,
+        count: usize,
+        member: impl Fn(&str, SocketAddr) -> Member,
+        tune: impl FnOnce(&mut Setup),
+        start: impl FnOnce(&Place, &Setup) -> Weir,
+    ) -> Self {
         let place = Place::new();
         let members: Vec<Member> =
             (1..=count).map(|n| member(&format!("m{n}"), place.socket()).only_counting()).collect();
         let mut setup = Setup::new(mode, place.socket(), members.iter().map(|m| (m.name(), m.socket())));
         tune(&mut setup);
-        let weir = Weir::start(&place, &setup);
+        let weir = start(&place, &setup);
         Self { weir, setup, members, place }
     }
 

@@ -2,6 +2,8 @@
 
 use std::process::{Command, Output};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 /// What wrk reports.
 #[derive(Clone, Debug, Default)]
 pub struct WrkReport {
@@ -65,4 +67,12 @@ pub fn wrk_report(text: String) -> WrkReport {
 pub fn wrk(connections: u32, seconds: u32, url: &str) -> WrkReport {
     let words = wrk_command(connections, seconds, url);
     wrk_report(run(Command::new(&words[0]).args(&words[1..])))
+}
+
+/// Lets this process open as many connections as it may at all; how many that is, less what a test needs besides.
+pub fn connections_possible() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let most = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20);
+    usize::try_from(most).unwrap().saturating_sub(200)
 }

@@ -44,6 +44,13 @@ impl Weir {
         Self::run(place, &setup.document(&place.path("access.log")), &[], namespace.command(bin("lb-proxy")))
     }
 
+    /// Starts one for `setup` by way of another program (`prlimit`, say), with more words on its own command line.
+    pub fn start_by(program: &[&str], place: &Place, setup: &Setup, arguments: &[&str]) -> Self {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(bin("lb-proxy"));
+        Self::run(place, &setup.document(&place.path("access.log")), arguments, command)
+    }
+
     fn run(place: &Place, document: &Value, arguments: &[&str], mut command: Command) -> Self {
         let config = place.write("weir.yaml", serde_json::to_vec_pretty(document).unwrap());
         let socket = place.path("control.sock");

@@ -40,9 +40,10 @@ fn the_very_next_request_goes_where_its_session_is() {
     assert_eq!(all(&stage), moved, "an entry moves with its client and stays there");
     stage.apply(|setup| setup.members.rotate_left(1));
     assert_eq!(all(&stage), moved);
+    // Counted before its line is written.
+    let lines = stage.weir.wait_log(180);
     let stats = stage.weir.control.stats().pools[0].persistence.clone().unwrap();
     assert_eq!((stats.kind.as_str(), stats.entries, stats.moved), ("APP_COOKIE", 30, 10));
-    let lines = stage.weir.wait_log(180);
     let flagged = |flags: &str| lines.iter().filter(|line| line.contains(flags)).count();
     assert_eq!((flagged(" --NP "), flagged(" --VN ")), (30, 150));
 }

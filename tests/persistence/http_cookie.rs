@@ -24,9 +24,10 @@ fn clients_stay_whichever_worker_takes_them() {
         assert!(clients.iter_mut().all(|client| client.stays(stage.vip())));
     }
     both_worked(&stage);
+    // Counted before its line is written.
+    let lines = stage.weir.wait_log(180);
     let stats = stage.weir.control.stats().pools[0].persistence.clone().unwrap();
     assert_eq!((stats.kind.as_str(), stats.hits, stats.misses, stats.moved), ("HTTP_COOKIE", 150, 30, 0));
-    let lines = stage.weir.wait_log(180);
     let flagged = |flags: &str| lines.iter().filter(|line| line.contains(flags)).count();
     assert_eq!((flagged(" - - --NI "), flagged(" - - --VN ")), (30, 150));
 }

@@ -7,6 +7,7 @@ use weir_tests::client::Client;
 use weir_tests::setup::Mode;
 use weir_tests::stage::Stage;
 use weir_tests::wait::pause_ms;
+use weir_tests::wait::{PATIENCE, until_true};
 
 use super::{ask_on, both_worked, by, stage, stage_of};
 
@@ -49,7 +50,10 @@ fn a_client_is_known_by_its_address_on_both_layers() {
         assert_eq!(whose(&stage, 24), moved);
         stage.apply(|setup| setup.members.reverse());
         assert_eq!(whose(&stage, 24), moved);
-        let stats = stage.weir.control.stats().pools[0].persistence.clone().unwrap();
+        // A connection is counted a moment after its last byte.
+        let known = || stage.weir.control.stats().pools[0].persistence.clone().unwrap();
+        until_true(PATIENCE, "all to be counted", || known().hits == 24 * 7 - 8);
+        let stats = known();
         assert_eq!((stats.kind.as_str(), stats.entries, stats.size), ("SOURCE_IP", 24, 10_240));
         assert_eq!((stats.misses, stats.moved, stats.hits), (24, 8, 24 * 7 - 8));
         assert!(stats.bytes > 0 && stats.evicted == 0 && stats.expired == 0);

@@ -5,6 +5,7 @@
 
 pub mod address;
 mod algorithm;
+pub mod limits;
 pub mod monitor;
 pub mod persistence;
 pub mod proxy_protocol;
@@ -23,6 +24,7 @@ pub use algorithm::{
 };
 
 use crate::id::{ListenerId, LoadBalancerId, MemberId, PoolId};
+use limits::ListenerLimits;
 use monitor::{AgentCheck, HealthMonitor, Observation, OnMarkedDown, ProxyVersion};
 use persistence::SessionPersistence;
 use proxy_protocol::ProxyProtocol;
@@ -207,6 +209,9 @@ pub struct Listener {
     /// Clients may begin in HTTP/2 without asking; `HTTP` only. Extension.
     #[serde(default)]
     pub http2_prior_knowledge: bool,
+    /// What it lets nobody exceed.
+    #[serde(default)]
+    pub limits: ListenerLimits,
     /// Labels; recorded, not interpreted.
     pub tags: Vec<String>,
 }
@@ -378,8 +383,7 @@ impl Pool {
     /// The PROXY header a probe of `member` begins with when its monitor does not name one: the pool's own. Somebody
     /// who is asked elsewhere than where traffic goes expects none, as in HAProxy.
     pub fn probe_header(&self, member: &Member) -> Option<ProxyVersion> {
-        let elsewhere = member.monitor_address.is_some() || member.monitor_port.is_some();
-        self.protocol.proxy_version().filter(|_| !elsewhere)
+        self.protocol.proxy_version().filter(|_| !member.is_monitored_elsewhere())
     }
 
     /// Its name, or its id when it has none.
@@ -428,6 +432,12 @@ impl Member {
     /// Where it is asked whether it is well while it listens at `address`.
     pub fn monitor_socket(&self, address: IpAddr) -> SocketAddr {
         SocketAddr::new(self.monitor_address.unwrap_or(address), self.monitor_port.unwrap_or(self.protocol_port))
+    }
+
+    /// True if its monitors ask another place than the one it serves at. What a pool does to connections to its members
+    /// is not done to those, as in HAProxy.
+    pub fn is_monitored_elsewhere(&self) -> bool {
+        self.monitor_address.is_some() || self.monitor_port.is_some()
     }
 
     /// Its name, or its id when it has none.

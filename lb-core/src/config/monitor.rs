@@ -59,6 +59,16 @@ pub enum Probe {
     Mysql(MysqlProbe),
 }
 
+impl Probe {
+    /// The host that its request names, if it has a request that names one.
+    pub fn domain_name(&self) -> Option<&str> {
+        match self {
+            Self::Http(http) | Self::Https(http, _) => http.domain_name.as_deref(),
+            Self::Ping | Self::Tcp | Self::TlsHello(_) | Self::Mysql(_) => None,
+        }
+    }
+}
+
 /// A request and what its answer must be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HttpProbe {

@@ -1,5 +1,6 @@
-//! Which clients may do what: [`cidr`] says which addresses belong to a list of networks. And how much a member works on
-//! at once, and who waits for it: slots, and one fair queue for each pool.
+//! Which clients may do what, with time as an argument: [`cidr`] says which addresses belong to a list of networks, [`rate`] is a
+//! token bucket in one word, [`clients`] a bounded table of clients that all workers share, [`rules`] what a listener compiled its
+//! limits to. And how much a member works on at once, and who waits for it: slots, and one fair queue for each pool.
 //!
 //! While nobody waits, a slot is taken and given back by one atomic word of the member ([`Slots`]). Who finds no
 //! member with room joins the pool's [`Queue`], which marks the members it would take a slot of. A marked member lets
@@ -7,10 +8,16 @@
 //! limit and number of slots taken are one word, so nobody comes in unseen and no slot is given back unnoticed.
 
 pub mod cidr;
+#[cfg(test)]
+mod client_tests;
+pub mod clients;
 mod line;
 #[cfg(all(test, feature = "loom"))]
 mod model;
 mod queue;
+pub mod rate;
+pub mod rules;
+mod shard;
 mod slots;
 mod sync;
 #[cfg(all(test, not(feature = "loom")))]

@@ -1,7 +1,7 @@
 //! Counters with one writer: a worker adds to its own cells with plain loads and stores, anybody may read.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// A figure that one thread changes and any thread reads; never locked, never contended.
 #[derive(Debug, Default)]
@@ -64,6 +64,45 @@ pub struct ListenerCell {
     pub tls_resumed: Counter,
     /// TLS handshakes that led to nothing.
     pub tls_failures: Counter,
+    /// What limits did; made by the first that did something.
+    limits: OnceLock<Box<LimitCell>>,
+}
+
+impl ListenerCell {
+    /// What limits did, to count more of it; only the owning worker may call this.
+    pub fn limits(&self) -> &LimitCell {
+        self.limits.get_or_init(Box::default)
+    }
+
+    /// What limits did, if anything.
+    pub fn limits_read(&self) -> Option<&LimitCell> {
+        self.limits.get().map(|limits| &**limits)
+    }
+}
+
+/// What limits of one listener did, as one worker counts it.
+#[derive(Debug, Default)]
+pub struct LimitCell {
+    /// Connections from elsewhere than `allowed_cidrs`, closed.
+    pub not_allowed: Counter,
+    /// Connections over `connection_limit`, refused.
+    pub over_connection_limit: Counter,
+    /// Connections of clients that had as many as they may, closed.
+    pub client_connections: Counter,
+    /// Connections of clients that opened them too fast, closed.
+    pub client_connection_rate: Counter,
+    /// Requests of clients that sent them too fast, answered 429.
+    pub client_request_rate: Counter,
+    /// Connections not held to their client's limits because the table was full of clients that were all there.
+    pub clients_uncounted: Counter,
+    /// Requests whose head is larger than allowed, answered 414 or 431.
+    pub heads_too_large: Counter,
+    /// Exchanges cut because the client sent or took a body too slowly.
+    pub bodies_too_slow: Counter,
+    /// Connections closed before they asked for anything because descriptors or memory ran short.
+    pub shed: Counter,
+    /// Log lines about refused connections that were not written: there were too many.
+    pub lines_withheld: Counter,
 }
 
 /// What one worker counts for one member.

@@ -32,7 +32,7 @@ pub(super) const MESSAGE: &str = "is not supported by this version yet";
 
 const KEYS: &[(&str, &[&str])] = &[
     ("LoadBalancer", &["additional_vips", "vip_qos_policy_id", "vip_sg_ids", "flavor_id", "availability_zone"]),
-    ("Listener", &["l7policies", "allowed_cidrs"]),
+    ("Listener", &["l7policies"]),
 ];
 
 const WORDS: &[(&str, &[&str])] = &[

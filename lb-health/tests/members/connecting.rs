@@ -84,11 +84,11 @@ async fn the_source_is_bound() {
     let address = listener.local_addr().unwrap();
     let source: IpAddr = "127.0.0.9".parse().unwrap();
     let prober = prober(&monitor(Probe::Tcp));
-    let result = prober.ask(Target { address, source: Some(source), send_proxy: None }).await;
+    let result = prober.ask(Target { address, source: Some(source), send_proxy: None, over_tls: false }).await;
     assert_eq!(result.outcome, Outcome::Passed(Good::Connected));
     assert_eq!(listener.accept().await.unwrap().1.ip(), source);
     let foreign = "192.0.2.1".parse().ok();
-    let result = prober.ask(Target { address, source: foreign, send_proxy: None }).await;
+    let result = prober.ask(Target { address, source: foreign, send_proxy: None, over_tls: false }).await;
     assert_eq!(result.outcome, Outcome::Failed(Bad::Ours(Errno::EADDRNOTAVAIL as i32)), "ours, not the member's");
 }
 
@@ -105,7 +105,7 @@ async fn first_bytes(probe: Probe, version: Option<ProxyVersion>, pool: Option<P
         let n = stream.read(&mut said).await.unwrap();
         (String::from_utf8(said[..n].to_vec()).unwrap(), from.port(), address.port())
     };
-    tokio::join!(prober.ask(Target { address, source: None, send_proxy: pool }), member).1
+    tokio::join!(prober.ask(Target { address, source: None, send_proxy: pool, over_tls: false }), member).1
 }
 
 #[tokio::test]

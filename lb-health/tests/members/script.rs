@@ -113,7 +113,7 @@ pub(crate) fn prober(monitor: &HealthMonitor) -> Prober {
 
 /// The target at `address`.
 pub(crate) fn at(address: SocketAddr) -> Target {
-    Target { address, source: None, send_proxy: None }
+    Target { address, source: None, send_proxy: None, over_tls: false }
 }
 
 /// Asks once and holds the result against the clock.

@@ -23,9 +23,10 @@ use super::ward::{Asker, Askers, Heard, Places, Ward, Who, interval_ms};
 use super::words;
 use crate::instance::Instance;
 use crate::process::Process;
+use crate::tls::table::TlsTable;
 
 /// Questions under way at once; more wait for their turn. Each holds a descriptor.
-const QUESTIONS_MAX: usize = 1024;
+pub const QUESTIONS_MAX: usize = 1024;
 /// How long the minder sleeps when nothing is due.
 const FAR: Duration = Duration::from_secs(3600);
 
@@ -95,13 +96,18 @@ impl Minder {
     }
 
     /// Compiles what `config` asks of its members. Whatever can fail happens here.
-    pub fn prepare(&self, config: &LoadBalancer) -> Result<Prepared, MonitorError> {
+    /// `tls` was compiled from it, too.
+    pub fn prepare(&self, config: &LoadBalancer, tls: &TlsTable) -> Result<Prepared, MonitorError> {
         let mut all = Vec::new();
-        for pool in config.pools.iter().filter(|pool| Ward::needed(pool)) {
+        let pools = config.pools.iter().enumerate().filter(|(_, pool)| Ward::needed(pool));
+        for (place, pool) in pools {
             let mut each = Vec::new();
             for monitor in pool.monitors.iter().filter(|monitor| monitor.admin_state_up) {
                 let wrong = |source| MonitorError { pool: pool.label(), monitor: monitor.label(), source };
-                let prober = Prober::new(monitor, &self.shared).map_err(wrong)?;
+                let mut prober = Prober::new(monitor, &self.shared).map_err(wrong)?;
+                if let Some(tls) = tls.pool(place) {
+                    prober = prober.over(tls.probe(monitor.probe.domain_name()));
+                }
                 each.push((Who::Monitor(monitor.id), Arc::new(Asker::Monitor(prober))));
             }
             if let Some(check) = &pool.agent_check {
@@ -193,6 +199,11 @@ impl Minder {
             book.settle(place, now);
         }
         self.survey_all(&mut book, before.as_deref(), by);
+        self.wake.notify_one();
+    }
+
+    /// Has whoever minds look at once what is due.
+    pub fn wake(&self) {
         self.wake.notify_one();
     }
 
@@ -431,6 +442,7 @@ pub async fn mind(instance: Arc<Instance>) -> io::Result<()> {
     loop {
         let mut publish = minder.suspect();
         let next = minder.begin_due(&instance, &mut publish);
+        let next = next.into_iter().chain(instance.count_down()).min();
         if publish {
             instance.republish();
         }
@@ -461,12 +473,16 @@ mod tests {
     /// A probe of ours that falls over is asked again, and its member stays up.
     #[tokio::test]
     async fn a_question_that_panics_is_our_fault_and_asked_again() {
-        let instance = Instance::new(Pinger::open_ahead(), lb_core::persistence::Secret::default());
+        let instance = Instance::new(
+            Pinger::open_ahead(),
+            crate::memory::Memory::unbounded(),
+            lb_core::persistence::Secret::default(),
+        );
         let text = "loadbalancer: {vip_address: 127.0.0.1, pools: [{name: a, protocol: TCP, lb_algorithm: SOURCE_IP, \
                     members: [{name: m, address: 127.0.0.1, protocol_port: 1}], healthmonitor: {type: TCP, delay: 0.1, \
                     timeout: 0.1, max_retries: 1, max_retries_down: 1}, agent_check: {port: 2, delay: 0.1}}]}";
         let config = lb_core::spec::read("test", text).unwrap();
-        let mut prepared = instance.minder.prepare(&config).unwrap();
+        let mut prepared = instance.minder.prepare(&config, &TlsTable::default()).unwrap();
         let askers: Vec<_> = (0..2).map(|_| Arc::new(Asker::Panics(AtomicUsize::new(0)))).collect();
         for ((_, asker), panics) in prepared.0[0].each.iter_mut().zip(&askers) {
             *asker = Arc::clone(panics);

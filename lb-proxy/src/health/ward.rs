@@ -138,7 +138,9 @@ impl Ward {
                 .map_or_else(|| Schedule::new(spread, interval_ms, now), |ask| ask.schedule);
             schedule.moved(spread, interval_ms, now);
             let send_proxy = pool.probe_header(member);
-            let target = Target { address: address_for(pool, member, address, *who), source: None, send_proxy };
+            let over_tls = pool.tls.is_some() && !member.is_monitored_elsewhere();
+            let address = address_for(pool, member, address, *who);
+            let target = Target { address, source: None, send_proxy, over_tls };
             self.asks.push(Ask { who: *who, schedule, asker: Arc::clone(asker), target });
         }
     }

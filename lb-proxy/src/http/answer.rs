@@ -14,7 +14,7 @@ use super::h1::{Framing, HEAD_MAX, head_end};
 use crate::buffer::{BUFFER_LEN, Buffer, Buffers, Sheet};
 use crate::clock;
 use crate::persistence::Remembered;
-use crate::timer::Patience;
+use crate::timer::{Patience, Wait};
 use crate::wire::{self, Stream};
 
 /// Most interim answers to one request; more is an attack or a loop.
@@ -43,6 +43,8 @@ pub struct Told {
     pub body_in: Cell<u64>,
     /// The member's connection can take another request.
     pub member_reusable: Cell<bool>,
+    /// The client was too slow, in this.
+    pub too_slow: Cell<Option<Wait>>,
     /// What was done to the cookie by which its client is remembered.
     pub remembered: Cell<Answered>,
 }

@@ -44,8 +44,8 @@ pub fn replaces(insert: &InsertHeaders, name: &[u8]) -> bool {
 }
 
 /// Writes those that are wanted.
-pub fn write(insert: &InsertHeaders, told: Option<&Told>, out: &mut Vec<u8>) {
-    let facts = told.and_then(|told| told.certificate.as_ref());
+pub fn write(insert: &InsertHeaders, told: &Told, out: &mut Vec<u8>) {
+    let facts = told.certificate.as_ref();
     for row in ROWS.iter().filter(|row| (row.wanted)(insert)) {
         write_field(out, row.name.as_bytes(), facts.map_or(row.absent, row.value).as_bytes());
     }

@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use lb_core::balance::FlowKey;
+use lb_core::config::limits::BodyRate;
 use lb_core::config::monitor::ObservedLayer;
 use lb_core::persistence::{Found, Outcome};
 
@@ -15,6 +16,7 @@ use super::answer::{Answer, Failed, Passed, Told};
 use super::body::{Broken, Pump};
 use super::h1::Framing;
 use super::h1::request::{self, Additions, Method, Parts, RequestHead};
+use super::refusal;
 use super::session::{After, Books, Request, Session};
 use lb_core::snapshot::PoolIndex;
 
@@ -23,6 +25,7 @@ use crate::clock;
 use crate::dispatch::{Journey, Reached, Reuse};
 use crate::observe::queue::LINE_MAX;
 use crate::observe::record::{Ending, Times, endings};
+use crate::pace::{Pace, Progress, TooLong};
 use crate::persistence::{self, Noted, Remembered};
 use crate::timer::{Deadlines, Patience, Side, Wait};
 use crate::upstream::proxy_header;
@@ -80,9 +83,10 @@ impl Session {
             Some(journey) => self.travel(&request, journey, &mut course, &mut buffer, &told, from, to).await,
         };
         self.buffer = Some(buffer);
+        let page = refusal::Answer { bodiless: head.method == Method::Head, ..Default::default() };
         let (ending, after) = match outcome {
             Ok(after) => (endings::SERVED, after),
-            Err(ending) => (ending, self.refuse(ending, head.method == Method::Head, &told, to).await),
+            Err(ending) => (ending, self.refuse(ending, page, &told, to).await),
         };
         let now = clock::now().into_std();
         let since_whole = |at: Option<Instant>, from: Instant| at.map_or(-1, |at| millis_between(from, at));
@@ -153,15 +157,7 @@ impl Session {
         };
         request::write(head, bytes, fields, &add, out);
         let key = self.downstream.flow_of_request(&Parts { request: head, head: bytes, table: fields });
-        line.extend_from_slice(head.method_name.in_(bytes));
-        line.push(b' ');
-        let target = head.target.in_(bytes);
-        line.extend_from_slice(&target[..target.len().min(LINE_MAX)]);
-        line.extend_from_slice(match (from.is_of_http2(), head.minor_version) {
-            (true, _) => b" HTTP/2.0",
-            (false, 0) => b" HTTP/1.0",
-            (false, _) => b" HTTP/1.1",
-        });
+        write_line(head, bytes, from.is_of_http2(), line);
         buffer.consume(head.len);
         key
     }
@@ -287,6 +283,11 @@ impl Session {
             Attempt::Upload(_) => Err(endings::CLIENT_LEFT_BODY),
             Attempt::Cut if told.head_at.get().is_some() => Err(endings::MEMBER_DOWN_DATA),
             Attempt::Cut => Err(endings::MEMBER_DOWN),
+            Attempt::Silent(_) if told.too_slow.get().is_some() => {
+                self.downstream.view.listener_cell(self.listener()).limits().bodies_too_slow.inc();
+                let reading = told.too_slow.get() == Some(Wait::ClientRead);
+                Err(if reading { endings::BODY_TOO_SLOW } else { endings::ANSWER_TOO_SLOW })
+            }
             Attempt::Silent(side) => Err(match (side, told.head_at.get().is_some()) {
                 (Side::Client, true) => endings::CLIENT_TIMEOUT,
                 (Side::Client, false) => endings::BODY_TIMEOUT,
@@ -310,6 +311,9 @@ impl Session {
         to: &Stream,
     ) -> Attempt {
         let timeouts = self.listener().timeouts;
+        let rate = self.listener().limits.body_rate;
+        let paces = rate.map(|rate| Box::new(Paces::new(rate, request, told, to)));
+        let judge = |wait| paces.as_ref().and_then(|paces| paces.judge(wait, told));
         let Self { timer, deadlines, downstream, last, .. } = self;
         let deadlines: &Deadlines = deadlines;
         let (wants_more, last) = (request.head.keep_alive, *last);
@@ -324,7 +328,10 @@ impl Session {
             keep_client: &keep_client,
             head_patience: Patience { excused: Some(&uploading), ..from_member },
             body_patience: from_member,
-            client: Patience::new(deadlines, Wait::ClientWrite, timeouts.client_data_ms),
+            client: Patience {
+                pace: paces.as_ref().map(|paces| &paces.taking),
+                ..Patience::new(deadlines, Wait::ClientWrite, timeouts.client_data_ms)
+            },
             told,
             strict_transport: downstream.listener.strict_transport.as_deref(),
             buffers: &downstream.worker.buffers,
@@ -347,7 +354,7 @@ impl Session {
                     told.body_in.set(body as u64);
                     race(answering.as_mut(), pin!(watch(from, buffer, &downstream.ticket)), &uploading).await
                 });
-                reached.lease.unless_cut(downstream, pin!(timer.guard(deadlines, work))).await
+                reached.lease.unless_cut(downstream, pin!(timer.guard_judged(deadlines, work, judge))).await
             }
             None => {
                 let mut framing = downstream.worker.buffers.lend_sheet();
@@ -355,7 +362,10 @@ impl Session {
                 let pump = Pump {
                     framing: request.head.body,
                     chunked_out: true,
-                    source: Patience::new(deadlines, Wait::ClientRead, timeouts.client_data_ms),
+                    source: Patience {
+                        pace: paces.as_ref().map(|paces| &paces.sending),
+                        ..Patience::new(deadlines, Wait::ClientRead, timeouts.client_data_ms)
+                    },
                     sink: to_member,
                     passed: &told.body_in,
                     end_counted: &unread,
@@ -376,12 +386,51 @@ impl Session {
                     }
                 });
                 let work = pin!(race(answering.as_mut(), client_side, &uploading));
-                reached.lease.unless_cut(downstream, pin!(timer.guard(deadlines, work))).await
+                reached.lease.unless_cut(downstream, pin!(timer.guard_judged(deadlines, work, judge))).await
             }
         };
         deadlines.clear_all();
         ended.map_or(Attempt::Cut, |ended| ended.unwrap_or_else(Attempt::Silent))
     }
+}
+
+/// How fast the client of an exchange sends its body and takes its answer.
+struct Paces<'a> {
+    sending: Pace<'a>,
+    taking: Pace<'a>,
+}
+
+impl<'a> Paces<'a> {
+    fn new(rate: BodyRate, request: &Request, told: &'a Told, to: &'a Stream) -> Self {
+        let sending = Pace::new(rate, Progress::Came(&told.body_in), request.head.expects_continue);
+        Self { sending, taking: Pace::new(rate, Progress::Taken(to), false) }
+    }
+
+    /// Until when a wait whose time is over may go on; `None`: not at all, and if the client was too slow that is noted.
+    fn judge(&self, wait: Wait, told: &Told) -> Option<tokio::time::Instant> {
+        let judged = match wait {
+            Wait::ClientRead => self.sending.judge(),
+            Wait::ClientWrite => self.taking.judge(),
+            Wait::MemberRead | Wait::MemberWrite => return None,
+        };
+        if judged == Err(TooLong::Slow) {
+            told.too_slow.set(Some(wait));
+        }
+        judged.ok()
+    }
+}
+
+/// The request line as the log gets it. `h2`: the request came on a stream of HTTP/2.
+pub fn write_line(head: &RequestHead, bytes: &[u8], h2: bool, line: &mut Vec<u8>) {
+    line.extend_from_slice(head.method_name.in_(bytes));
+    line.push(b' ');
+    let target = head.target.in_(bytes);
+    line.extend_from_slice(&target[..target.len().min(LINE_MAX)]);
+    line.extend_from_slice(match (h2, head.minor_version) {
+        (true, _) => b" HTTP/2.0",
+        (false, 0) => b" HTTP/1.0",
+        (false, _) => b" HTTP/1.1",
+    });
 }
 
 /// Bytes of the body that are all in `buffer` already and so can be sent again; `None`: the body is streamed.

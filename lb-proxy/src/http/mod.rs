@@ -5,6 +5,7 @@ pub mod body;
 pub mod certificate_fields;
 pub mod exchange;
 pub mod h1;
+pub mod head;
 pub mod parked;
 pub mod refusal;
 pub mod session;

@@ -4,6 +4,7 @@
 //! One epoll set watches them all, and the runtime watches that set. Whoever speaks becomes a session again.
 
 use std::cell::RefCell;
+use std::cmp::Reverse;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -18,7 +19,9 @@ use rustix::event::{Timespec, epoll};
 use slab::Slab;
 
 use super::session;
+use crate::listener::door::Knock;
 use crate::listener::{Downstream, Held};
+use crate::room::Shortage;
 use crate::view::View;
 use crate::wire::{Rested, Stream, Unread};
 use crate::worker::Worker;
@@ -50,7 +53,8 @@ struct Parked {
     view: Rc<View>,
     listener: Arc<ListenerSnapshot>,
     position: usize,
-    held: Rc<Held>,
+    /// Not on the heap on its own: small pieces between those of sessions that are gone would keep their pages.
+    held: Held,
 }
 
 impl Parked {
@@ -95,6 +99,8 @@ impl Parking {
         let worker = Rc::clone(&downstream.worker);
         let Some(connection) = stream.rest() else { return };
         let Downstream { view, listener, position, held, peer, destination, .. } = downstream;
+        // Nobody else works for it: it has one request at a time.
+        let Some(held) = Rc::into_inner(held) else { return };
         let parked = Parked { connection, served, since, peer, destination, view, listener, position, held };
         let set = match self.open(&worker) {
             Ok(set) => set,
@@ -130,6 +136,22 @@ impl Parking {
             let _ = epoll::delete(&**set, parked.connection.socket());
         }
         Some(parked)
+    }
+
+    /// Closes the `most` that have been silent for the shortest time, because of `shortage`.
+    pub fn close_newest(&self, worker: &Worker, most: usize, shortage: Shortage) {
+        let mut newest: Vec<(Reverse<Millis>, usize)> =
+            self.parked.borrow().iter().map(|(key, parked)| (Reverse(parked.since), key)).collect();
+        if most < newest.len() {
+            newest.select_nth_unstable(most);
+            newest.truncate(most);
+        }
+        for (_, key) in newest {
+            let Some(parked) = self.take(worker, key) else { continue };
+            let began = worker.process.instant(parked.since);
+            let Parked { view, position, listener, peer, .. } = parked;
+            worker.note_shed(&Knock { view, position, listener, peer }, shortage, began);
+        }
     }
 
     /// Closes those whose time is over. Returns when to look again.
@@ -194,7 +216,9 @@ fn wake(worker: &Rc<Worker>, key: usize) {
     worker.keep_house();
     let accepted = clock::now().into_std();
     let ticket = worker.enter();
+    ticket.waits();
     let worker = Rc::clone(worker);
-    let downstream = Downstream { worker, view, listener, position, held, peer, destination, accepted, ticket };
+    let downstream =
+        Downstream { worker, view, listener, position, held: Rc::new(held), peer, destination, accepted, ticket };
     tokio::task::spawn_local(clock::scoped(session::resume(downstream, stream, served, since)));
 }

@@ -24,9 +24,20 @@ fn page(status: u16) -> (&'static str, &'static str) {
     }
 }
 
-/// Writes the whole answer for `status` to `out`; the connection closes after it. `own` are the listener's pages.
-/// `bodiless`: HEAD asked. Returns its size as HAProxy counts it for a log line.
-pub fn write(status: u16, own: &BTreeMap<u16, String>, bodiless: bool, out: &mut Vec<u8>) -> u64 {
+/// How a page is sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Answer {
+    /// HEAD asked: no body.
+    pub bodiless: bool,
+    /// The connection stays open.
+    pub keeps: bool,
+    /// `Retry-After`, in seconds.
+    pub retry_after: Option<u64>,
+}
+
+/// Writes the whole answer for `status` to `out`. `own` are the listener's pages. Returns its size as HAProxy counts it for a
+/// log line.
+pub fn write(status: u16, own: &BTreeMap<u16, String>, answer: Answer, out: &mut Vec<u8>) -> u64 {
     let (title, sentence) = page(status);
     let built_in = || format!("<html><body><h1>{status} {title}</h1>\n{sentence}\n</body></html>\n");
     let body = own.get(&status).cloned().unwrap_or_else(built_in);
@@ -35,13 +46,16 @@ pub fn write(status: u16, own: &BTreeMap<u16, String>, bodiless: bool, out: &mut
     if status == 405 {
         out.extend_from_slice(b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n");
     }
-    out.extend_from_slice(b"Connection: close\r\n\r\n");
-    if !bodiless {
+    let retry_after = answer.retry_after.map(|seconds| format!("Retry-After: {seconds}\r\n")).unwrap_or_default();
+    out.extend_from_slice(retry_after.as_bytes());
+    out.extend_from_slice(if answer.keeps { b"\r\n" } else { b"Connection: close\r\n\r\n" });
+    if !answer.bodiless {
         out.extend_from_slice(body.as_bytes());
     }
     let fields = "content-length".len() + body.len().to_string().len() + "cache-control: no-cache".len() - 2
         + "content-type: text/html".len()
-        - 2;
-    let sent = if bodiless { 0 } else { body.len() };
+        - 2
+        + retry_after.len().saturating_sub(": \r\n".len());
+    let sent = if answer.bodiless { 0 } else { body.len() };
     (20 + "HTTP/1.1".len() + 3 + title.len() + fields + 1 + sent) as u64
 }

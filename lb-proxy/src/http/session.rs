@@ -11,22 +11,23 @@ use lb_core::snapshot::ListenerSnapshot;
 use lb_core::time::Millis;
 
 use super::answer::Told;
-use super::h1::request::{self, Malformed, RequestHead};
-use super::h1::{HEAD_MAX, head_end};
-use super::refusal;
+use super::exchange::write_line;
+use super::h1::Framing;
+use super::h1::request::{Malformed, Method, RequestHead};
+use super::head::{HeadFailure, Search, read_head};
+use super::refusal::{self, Answer};
 use crate::buffer::{Buffer, Buffers, LentSheet};
 use crate::clock;
 use crate::dispatch::{Journey, Lease};
-use crate::listener::Downstream;
+use crate::listener::{Downstream, door};
 use crate::observe::record::{Ending, Load, Record, Times, Words, endings};
 use crate::persistence::Noted;
+use crate::room::Shortage;
 use crate::timer::{Deadlines, Patience, Timer, Wait};
 use crate::upstream::private::PrivateConnections;
 use crate::wire::{self, Stream, Unread};
 use crate::worker::millis_between;
 
-/// Empty lines that are skipped before a request (RFC 9112 section 2.2 asks for at least one).
-const BLANK_LINES_MAX: usize = 4;
 /// After a last answer, what the client still sends is read and thrown away for this long, so that it gets to
 /// see the answer before its connection is reset.
 const LINGER_FOR: Duration = Duration::from_millis(5_000);
@@ -99,6 +100,8 @@ enum Arrival {
     Gone,
     /// Nothing came for a while: the session need not be held ready.
     Pause,
+    /// Its place is needed.
+    Shed(Shortage, Instant),
 }
 
 /// How a wait for a request ended.
@@ -110,6 +113,8 @@ enum Idle {
     Silent,
     /// It is time to part: we are draining, or the client is gone.
     Part,
+    /// Its place is needed.
+    Shed(Shortage),
 }
 
 /// Serves one client until one side has had enough, or it has been silent for so long that it is parked.
@@ -172,6 +177,9 @@ impl Session {
             if idle == Idle::Silent && !self.patience_is_over() {
                 return After::Park;
             }
+            if let Idle::Shed(shortage) = idle {
+                return self.shed(shortage, self.idle_since);
+            }
             if idle != Idle::Ready {
                 return match self.nothing_came() {
                     Arrival::Refused(ending, began) => Box::pin(self.refuse_unread(ending, began, to)).await,
@@ -191,7 +199,10 @@ impl Session {
             let after = match self.next(from).await {
                 Arrival::Request(request) => {
                     self.count_request();
-                    self.exchange(request, from, to).await
+                    match door::ask(&self.downstream) {
+                        Ok(()) => self.exchange(request, from, to).await,
+                        Err(seconds) => Box::pin(self.refuse_for(request, seconds, from, to)).await,
+                    }
                 }
                 Arrival::Refused(ending, began) => {
                     self.count_request();
@@ -199,6 +210,7 @@ impl Session {
                 }
                 Arrival::Gone => After::Close,
                 Arrival::Pause => After::Rest,
+                Arrival::Shed(shortage, began) => self.shed(shortage, began),
             };
             if after != After::Next {
                 return after;
@@ -209,6 +221,7 @@ impl Session {
                 return After::Close;
             }
             self.idle_since = clock::now().into_std();
+            self.downstream.ticket.waits();
         }
     }
 
@@ -226,6 +239,7 @@ impl Session {
                 Idle::Ready => {}
                 Idle::Silent if !self.patience_is_over() => return Arrival::Pause,
                 Idle::Silent | Idle::Part => return self.nothing_came(),
+                Idle::Shed(shortage) => return Arrival::Shed(shortage, self.idle_since),
             }
         }
         // A log line's times begin with the request's first byte, the patience for the first request with the
@@ -243,15 +257,28 @@ impl Session {
         let unused = Deadlines::default();
         let patience = Patience::new(&unused, Wait::ClientRead, 0);
         let read = {
-            let reading = std::pin::pin!(read_head(from, &mut buffer, &mut sheet, &mut search, patience));
-            self.timer.guard(&self.deadlines, reading).await
+            let heads = self.downstream.listener.limits.heads;
+            let reading = std::pin::pin!(read_head(from, &mut buffer, &mut sheet, &mut search, heads, patience));
+            let guarded = std::pin::pin!(self.timer.guard(&self.deadlines, reading));
+            self.downstream.ticket.unless_shed(guarded).await
         };
         self.deadlines.clear(Wait::ClientRead);
         let nothing = buffer.is_empty();
         self.buffer = Some(buffer);
+        let Some(read) = read else {
+            return self.downstream.ticket.shed().map_or(Arrival::Gone, |shortage| Arrival::Shed(shortage, began));
+        };
         match read {
-            Ok(Ok(head)) => Arrival::Request(Request { head, sheet, began, whole: clock::now().into_std() }),
-            Ok(Err(HeadFailure::Malformed(bad))) => Arrival::Refused(refusing(bad), began),
+            Ok(Ok(head)) => {
+                self.downstream.ticket.works();
+                Arrival::Request(Request { head, sheet, began, whole: clock::now().into_std() })
+            }
+            Ok(Err(HeadFailure::Malformed(bad))) => {
+                if matches!(bad, Malformed::TooLarge | Malformed::TargetTooLong) {
+                    self.downstream.view.listener_cell(self.listener()).limits().heads_too_large.inc();
+                }
+                Arrival::Refused(refusing(bad), began)
+            }
             Ok(Err(HeadFailure::Left)) if nothing => self.nothing_came(),
             Ok(Err(HeadFailure::Left)) => Arrival::Refused(endings::CLIENT_LEFT_HEAD, began),
             // Nothing but empty lines.
@@ -287,18 +314,27 @@ impl Session {
         let until = [allowed, at_most].into_iter().flatten().min().map(|d| self.idle_since + d);
         self.deadlines.set_at(Wait::ClientRead, until.map(tokio::time::Instant::from_std));
         let (downstream, last, buffer) = (&self.downstream, self.last, &mut self.buffer);
+        let new = self.served == 0;
         let waiting = std::pin::pin!(poll_fn(|cx| {
             match poll_first_bytes(from, cx, &downstream.worker.buffers) {
                 Poll::Ready(Some(first)) => {
                     *buffer = Some(first);
+                    let room = &downstream.worker.process.room;
+                    if new && room.is_bounded() && !room.has_memory() {
+                        // Served if that is a whole request already; no memory is held for one that drips.
+                        downstream.ticket.must_end(Shortage::Memory);
+                    }
                     Poll::Ready(Idle::Ready)
                 }
                 Poll::Ready(None) => Poll::Ready(Idle::Part),
                 Poll::Pending if downstream.worker.draining() || last => Poll::Ready(Idle::Part),
-                Poll::Pending => {
-                    downstream.wake_on_change(cx.waker());
-                    Poll::Pending
-                }
+                Poll::Pending => match downstream.ticket.shed() {
+                    Some(shortage) => Poll::Ready(Idle::Shed(shortage)),
+                    None => {
+                        downstream.wake_on_change(cx.waker());
+                        Poll::Pending
+                    }
+                },
             }
         }));
         let waited = self.timer.guard(&self.deadlines, waiting).await;
@@ -327,9 +363,49 @@ impl Session {
         &self.downstream.listener
     }
 
+    /// Parts with a client whose place is needed. A word would keep it for longer.
+    fn shed(&self, shortage: Shortage, began: Instant) -> After {
+        self.downstream.worker.note_shed(&self.downstream.knock(), shortage, began);
+        After::Reset
+    }
+
+    /// Answers a request of a client that has sent too many: it may ask again in so many seconds.
+    async fn refuse_for(&mut self, mut request: Request, seconds: u64, from: &Stream, to: &Stream) -> After {
+        let head = request.head;
+        self.downstream.view.listener_cell(self.listener()).limits().client_request_rate.inc();
+        if let Some(buffer) = &mut self.buffer {
+            write_line(&head, buffer.filled(), from.is_of_http2(), &mut request.sheet.line);
+            buffer.consume(head.len);
+        }
+        // What follows is the next request, unless a body comes that nobody is going to read.
+        let goes_on = head.keep_alive && head.minor_version > 0 && head.body == Framing::None;
+        let keeps = goes_on && !self.last && !self.downstream.worker.draining();
+        let page = Answer { bodiless: head.method == Method::Head, keeps, retry_after: Some(seconds) };
+        let (told, ending) = (Told::default(), endings::TOO_MANY_REQUESTS);
+        let after = match self.refuse(ending, page, &told, to).await {
+            After::Linger if keeps => After::Next,
+            after => after,
+        };
+        let now = clock::now().into_std();
+        let request_ms = millis_between(request.began, request.whole);
+        let times = Times { request: request_ms, total: millis_between(request.began, now), ..Times::NONE };
+        self.close_books(&Books {
+            ending,
+            began: request.began,
+            times,
+            told: &told,
+            journey: None,
+            noted: Noted::NOTHING,
+            lease: None,
+            line: &request.sheet.line,
+            head_in: head.len as u64,
+        });
+        after
+    }
+
     async fn refuse_unread(&mut self, ending: Ending, began: Instant, to: &Stream) -> After {
         let told = Told::default();
-        let after = self.refuse(ending, false, &told, to).await;
+        let after = self.refuse(ending, Answer::default(), &told, to).await;
         // What is answered before there is a request counts for nothing in HAProxy's lines.
         told.head_counted.set(0);
         let times = Times { total: millis_between(began, clock::now().into_std()), ..Times::NONE };
@@ -348,21 +424,21 @@ impl Session {
     }
 
     /// Sends the page of `ending`, if it has one and nothing else was sent.
-    pub async fn refuse(&self, ending: Ending, head_only: bool, told: &Told, to: &Stream) -> After {
+    pub async fn refuse(&self, ending: Ending, page: Answer, told: &Told, to: &Stream) -> After {
         if ending.status == 0 || told.client_told.get() {
             return After::Reset;
         }
         let cell = self.downstream.view.listener_cell(self.listener());
         cell.refusals.inc();
-        let mut page = self.downstream.worker.buffers.lend_sheet();
-        let counted = refusal::write(ending.status, &self.listener().error_pages, head_only, &mut page.out);
+        let mut sheet = self.downstream.worker.buffers.lend_sheet();
+        let counted = refusal::write(ending.status, &self.listener().error_pages, page, &mut sheet.out);
         told.head_counted.set(counted);
-        told.head_bytes.set(page.out.len() as u64);
+        told.head_bytes.set(sheet.out.len() as u64);
         told.status.set(ending.status);
         // A client that does not take a page of a few hundred bytes is not waited for.
         let unused = Deadlines::default();
         let patience = Patience::new(&unused, Wait::ClientRead, 0);
-        let writing = async { wire::write_all(to, &mut [IoSlice::new(&page.out)], patience).await };
+        let writing = async { wire::write_all(to, &mut [IoSlice::new(&sheet.out)], patience).await };
         match tokio::time::timeout(LINGER_SILENCE, writing).await {
             Ok(Ok(())) => After::Linger,
             _ => After::Close,
@@ -443,7 +519,10 @@ impl Session {
                 }
             }
         };
-        let _ = tokio::time::timeout(LINGER_FOR, rest).await;
+        // Nothing is asked of it any more: its place may be needed.
+        self.downstream.ticket.waits();
+        let rest = std::pin::pin!(tokio::time::timeout(LINGER_FOR, rest));
+        let _ = self.downstream.ticket.unless_shed(rest).await;
     }
 }
 
@@ -488,66 +567,4 @@ pub struct Books<'a> {
 
 fn refusing(bad: Malformed) -> Ending {
     Ending { flags: *b"PR", status: bad.status(), reason: bad.reason() }
-}
-
-enum HeadFailure {
-    Malformed(Malformed),
-    Left,
-}
-
-/// How far a head that is still coming has been looked at.
-#[derive(Default)]
-struct Search {
-    searched: usize,
-    judged: usize,
-    blank_lines: usize,
-}
-
-async fn read_head(
-    from: &Stream,
-    buffer: &mut Buffer,
-    sheet: &mut LentSheet,
-    search: &mut Search,
-    patience: Patience<'_>,
-) -> Result<RequestHead, HeadFailure> {
-    loop {
-        if let Some(head) = search.look(buffer, sheet).map_err(HeadFailure::Malformed)? {
-            return Ok(head);
-        }
-        buffer.make_room();
-        match wire::read(from, buffer.room(), patience).await {
-            Ok(n) if n > 0 => buffer.fill(n),
-            _ => return Err(HeadFailure::Left),
-        }
-    }
-}
-
-impl Search {
-    /// Parses the head if it is whole; judges its beginning if it is not.
-    fn look(&mut self, buffer: &mut Buffer, sheet: &mut LentSheet) -> Result<Option<RequestHead>, Malformed> {
-        while buffer.filled().starts_with(b"\r\n") {
-            buffer.consume(2);
-            self.blank_lines += 1;
-            if self.blank_lines > BLANK_LINES_MAX {
-                return Err(Malformed::Syntax);
-            }
-        }
-        if let Some(len) = head_end(buffer.filled(), self.searched) {
-            if len > HEAD_MAX {
-                return Err(Malformed::TooLarge);
-            }
-            return request::parse(&buffer.filled()[..len], &mut sheet.fields).map(Some);
-        }
-        self.searched = buffer.len();
-        // Judged again each time its length has doubled: a head that drips costs linear work in all.
-        if self.searched > 2 * self.judged {
-            request::check_beginning(buffer.filled())?;
-            self.judged = self.searched;
-        }
-        if self.searched >= HEAD_MAX {
-            let one_line = memchr::memchr(b'\n', buffer.filled()).is_none();
-            return Err(if one_line { Malformed::TargetTooLong } else { Malformed::TooLarge });
-        }
-        Ok(None)
-    }
 }

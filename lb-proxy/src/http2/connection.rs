@@ -68,7 +68,8 @@ impl Drop for Alive {
 /// Serves a client whose first bytes, if any were read already, are `first`.
 pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
     let budget = Rc::new(Budget::default());
-    let connected = Connected { budget: Rc::clone(&budget), told: stream.told() };
+    let stream = Rc::new(stream);
+    let connected = Connected { budget: Rc::clone(&budget), told: stream.told(), carrier: Rc::downgrade(&stream) };
     let io = Io::new(stream, first, Rc::clone(&budget), preface::PREFACE.len());
     let timeouts = downstream.listener.timeouts;
     let shaking = Builder::new()
@@ -82,7 +83,12 @@ pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
         .max_local_error_reset_streams(Some(RESETS_MAX))
         .handshake::<_, Bytes>(io);
     let patience = timer::duration(timeouts.http_request_ms);
-    let Ok(Ok(mut connection)) = tokio::time::timeout(patience, shaking).await else { return };
+    let shaking = std::pin::pin!(tokio::time::timeout(patience, shaking));
+    let mut connection = match downstream.ticket.unless_shed(shaking).await {
+        Some(Ok(Ok(connection))) => connection,
+        Some(_) => return,
+        None => return downstream.note_shed(),
+    };
     let work = Rc::new(Work::default());
     let idle_for = timer::duration(timeouts.http_keep_alive_ms);
     let mut ending = false;
@@ -96,6 +102,10 @@ pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
                 return Poll::Ready(None);
             }
             downstream.wake_on_change(cx.waker());
+            // Between two requests its place may be needed.
+            if work.streams.get() == 0 && downstream.ticket.shed().is_some() {
+                return Poll::Ready(None);
+            }
             work.watched_by.set(Some(cx.waker().clone()));
             let is_over = downstream.worker.draining() || is_gone(&downstream);
             if !ending && (is_over || (!was_busy && sleep.as_mut().poll(cx).is_ready())) {
@@ -119,6 +129,7 @@ pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
                 was_busy = true;
             } else if was_busy {
                 was_busy = false;
+                downstream.ticket.waits();
                 let silence = if ending { LAST_WORDS } else { idle_for };
                 sleep.as_mut().reset(clock::now() + silence);
             }
@@ -141,6 +152,7 @@ pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
                     respond.send_reset(Reason::PROTOCOL_ERROR);
                     continue;
                 }
+                downstream.ticket.works();
                 let disguise = Disguise::new(request, respond, &connected);
                 begin(&downstream, Stream::disguised(disguise), Alive::new(&work));
             }
@@ -148,6 +160,9 @@ pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
             Some(Err(_)) => break,
             None => break,
         }
+    }
+    if downstream.ticket.shed().is_some() {
+        downstream.note_shed();
     }
     if budget.is_spent() {
         connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);

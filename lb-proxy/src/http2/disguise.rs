@@ -2,7 +2,7 @@
 //! what is written to it is an answer in text. It carries one request and then ends.
 
 use std::io;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use super::io::{Budget, REQUEST_CREDIT};
 use super::outgoing::{self, Outgoing, broken};
 use crate::http::h1::{fields, head_end};
 use crate::tls::facts::Told;
+use crate::wire::Stream;
 
 /// What all streams of a connection have in common.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct Connected {
     pub budget: Rc<Budget>,
     /// What the client told in its handshake.
     pub told: Option<Rc<Told>>,
+    /// The connection itself, while there is one.
+    pub carrier: Weak<Stream>,
 }
 
 /// See the module.
@@ -35,6 +38,7 @@ pub struct Disguise {
     budget: Rc<Budget>,
     /// By the client in its handshake.
     pub told: Option<Rc<Told>>,
+    carrier: Weak<Stream>,
 }
 
 /// How far the answer is.
@@ -62,7 +66,7 @@ pub fn has_plain_target(request: &Request<RecvStream>) -> bool {
 impl Disguise {
     /// Of a stream that has just been opened.
     pub fn new(request: Request<RecvStream>, respond: SendResponse<Bytes>, of: &Connected) -> Self {
-        let Connected { budget, told } = of.clone();
+        let Connected { budget, told, carrier } = of.clone();
         let (head, rest) = request.into_parts();
         let whole = rest.is_end_stream();
         let has_length = head.headers.contains_key(header::CONTENT_LENGTH);
@@ -77,6 +81,7 @@ impl Disguise {
             answer: Answer::Head(respond, Vec::new()),
             budget,
             told,
+            carrier,
         }
     }
 
@@ -180,6 +185,11 @@ impl Disguise {
             (_, _, None) => Outgoing::UntilEnd(send),
         });
         Ok(())
+    }
+
+    /// Bytes that the client has acknowledged, of all streams.
+    pub fn acknowledged(&self) -> io::Result<u64> {
+        self.carrier.upgrade().ok_or_else(broken)?.acknowledged()
     }
 
     /// The writer has nothing more to say.

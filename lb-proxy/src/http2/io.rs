@@ -92,7 +92,7 @@ impl Budget {
 /// See the module.
 #[derive(Debug)]
 pub struct Io {
-    stream: Stream,
+    stream: Rc<Stream>,
     /// Read before the library began.
     first: Vec<u8>,
     budget: Rc<Budget>,
@@ -101,7 +101,7 @@ pub struct Io {
 
 impl Io {
     /// `first` was read from `stream` already, whose peer begins with `preface` bytes that are no frame.
-    pub fn new(stream: Stream, first: Vec<u8>, budget: Rc<Budget>, preface: usize) -> Self {
+    pub fn new(stream: Rc<Stream>, first: Vec<u8>, budget: Rc<Budget>, preface: usize) -> Self {
         Self { stream, first, budget, toll: Toll::after(preface) }
     }
 }

@@ -1,14 +1,18 @@
 //! Accepting: one task for each listening socket of a worker, holding the listener to its limit.
 
+pub mod door;
 mod proxy_header;
 pub mod sockets;
 
+use std::cell::RefCell;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lb_core::config::limits::OnConnectionLimit;
+use lb_core::limits::clients::Guest;
 use lb_core::member::ListenerCell;
 use lb_core::snapshot::ListenerSnapshot;
 use rustix::io::Errno;
@@ -16,14 +20,17 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 use tokio::io::unix::AsyncFd;
 
 use crate::buffer::Buffer;
-use crate::process::{Gate, Place, Process};
+use crate::process::{Full, Gate, Place};
 use crate::view::View;
 use crate::wire::Stream;
 use crate::worker::{Ticket, Worker};
 use crate::{clock, http, http2, tcp, tls};
+use door::{Knock, Reason};
 
 /// Pause after an accept that failed for want of descriptors or memory.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(10);
+/// Somebody who waits for a place looks this often whether others can be closed for it.
+const ROOM_PAUSE: Duration = Duration::from_millis(100);
 
 /// One client's connection, admitted and counted until it is dropped.
 #[derive(Debug)]
@@ -51,32 +58,31 @@ pub struct Downstream {
 /// What a connection holds while it is open, whoever works for it.
 #[derive(Debug)]
 pub struct Held {
-    /// Its place below the listener's limit.
+    /// Its place below the listener's limit and the process's.
     pub place: Place,
     /// Counts it.
     pub counted: Counted,
+    /// Counts it for its client, if clients are held to limits of their own.
+    pub guest: RefCell<Option<Guest>>,
 }
 
-/// A connection in the figures of its listener and of the process, until it is dropped.
+/// A connection in the figures of its listener, until it is dropped.
 #[derive(Debug)]
 pub struct Counted {
     cell: Arc<ListenerCell>,
-    process: Arc<Process>,
 }
 
 impl Counted {
-    fn new(cell: &Arc<ListenerCell>, process: &Arc<Process>) -> Self {
+    fn new(cell: &Arc<ListenerCell>) -> Self {
         cell.open.inc();
         cell.connections.inc();
-        process.connected();
-        Self { cell: Arc::clone(cell), process: Arc::clone(process) }
+        Self { cell: Arc::clone(cell) }
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
         self.cell.open.dec();
-        self.process.disconnected();
     }
 }
 
@@ -105,6 +111,12 @@ impl Downstream {
     pub fn wake_on_change(&self, waker: &std::task::Waker) {
         self.ticket.wake_on_change(waker);
     }
+
+    /// As whom it came.
+    pub fn knock(&self) -> Knock {
+        let (view, listener) = (Rc::clone(&self.view), Arc::clone(&self.listener));
+        Knock { view, position: self.position, listener, peer: self.peer }
+    }
 }
 
 /// Accepts on `socket` for whichever listener has `address`, until the task is aborted.
@@ -114,20 +126,31 @@ pub async fn accept(worker: Rc<Worker>, address: SocketAddr, socket: AsyncFd<Tcp
             Ok(accepted) => accepted,
             // The client left while it waited in the queue.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
-            // No descriptor or no memory: whoever ends frees some.
-            Err(_) => {
+            // No descriptor or no memory: those who have not asked for anything make room, and whoever ends does.
+            Err(error) => {
+                worker.short_of(error.raw_os_error());
                 tokio::time::sleep(SHORTAGE_PAUSE).await;
                 continue;
             }
         };
-        let place = worker.gate(address).and_then(|gate| Place::take(&worker.process, &gate));
-        if let Some(place) = place {
-            begin(&worker, address, place, stream, peer);
+        let Some((view, position, listener)) = worker.listener_at(address) else { continue };
+        let knock = Knock { view, position, listener, peer };
+        // Of whoever may say who its client is, that client is looked at, once it is known.
+        if !knock.is_trusted() && !knock.listener.limits.allows(peer.ip()) {
+            door::turn_away(&worker, &knock, stream, Reason::NotAllowed);
             continue;
         }
-        // Its turn does not depend on this task, which ends when the socket goes to another worker.
-        let waiting = wait_for_place(Rc::clone(&worker), address, stream, peer);
-        let _ = tokio::task::spawn_local(waiting).await;
+        match Place::take(&worker.process, &gate_of(&knock.listener)) {
+            Ok(place) => begin(&worker, knock, place, stream),
+            Err(Full::Listener) if knock.listener.limits.on_connection_limit == OnConnectionLimit::Refuse => {
+                door::turn_away(&worker, &knock, stream, Reason::Full);
+            }
+            // Its turn does not depend on this task, which ends when the socket goes to another worker.
+            Err(_) => {
+                let waiting = wait_for_place(Rc::clone(&worker), address, stream, peer);
+                let _ = tokio::task::spawn_local(waiting).await;
+            }
+        }
     }
 }
 
@@ -149,23 +172,33 @@ async fn next(socket: &AsyncFd<TcpListener>) -> io::Result<(Stream, SocketAddr)>
     }
 }
 
+/// Waits until the listener and the process have a place. Meanwhile those who have not asked for anything are closed if it is
+/// the process that is full: one look now and then, since sessions become idle without telling.
 async fn wait_for_place(worker: Rc<Worker>, address: SocketAddr, stream: Stream, peer: SocketAddr) {
-    if let Some(place) = Place::wait(&worker.process, || worker.gate(address)).await {
-        begin(&worker, address, place, stream, peer);
-    }
-}
-
-fn begin(worker: &Rc<Worker>, address: SocketAddr, place: Place, stream: Stream, peer: SocketAddr) {
+    let place = loop {
+        worker.make_room();
+        let waiting = Place::wait(&worker.process, || worker.gate(address));
+        match tokio::time::timeout(ROOM_PAUSE, waiting).await {
+            Ok(Some(place)) => break place,
+            Ok(None) => return,
+            Err(_) => {}
+        }
+    };
     // The place was taken a moment ago, in the same turn: the listener is the one it was taken of.
     let Some((view, position, listener)) = worker.listener_at(address) else { return };
-    let counted = Counted::new(listener.cells.of(worker.index), &worker.process);
+    begin(&worker, Knock { view, position, listener, peer }, place, stream);
+}
+
+fn begin(worker: &Rc<Worker>, knock: Knock, place: Place, stream: Stream) {
+    let counted = Counted::new(knock.listener.cells.of(worker.index));
     worker.process.worker(worker.index).connections.inc();
     worker.keep_house();
-    let is_trusted = listener.proxy_protocol.as_ref().is_some_and(|senders| senders.trust(peer.ip()));
+    let is_trusted = knock.is_trusted();
     let ticket = worker.enter();
     let accepted = Instant::now();
+    let Knock { view, position, listener, peer } = knock;
     let (worker, destination) = (Rc::clone(worker), None);
-    let held = Rc::new(Held { place, counted });
+    let held = Rc::new(Held { place, counted, guest: RefCell::default() });
     let downstream = Downstream { worker, view, listener, position, held, peer, destination, accepted, ticket };
     if is_trusted {
         tokio::task::spawn_local(clock::scoped(proxy_header::receive(downstream, stream)));
@@ -174,8 +207,11 @@ fn begin(worker: &Rc<Worker>, address: SocketAddr, place: Place, stream: Stream,
     }
 }
 
-/// Hands a client to its session, now that it is known who it is. `first`: what it said already.
+/// Hands a client to its session, now that it is known who it is, unless it is turned away. `first`: what it said already.
 fn serve(downstream: Downstream, stream: Stream, first: Option<Buffer>) {
+    if let Err(reason) = door::admit(&downstream) {
+        return door::turn_away(&downstream.worker, &downstream.knock(), stream, reason);
+    }
     if let Some(tls) = downstream.view.tls().listener(downstream.position).map(Arc::clone) {
         tokio::task::spawn_local(clock::scoped(tls::handshake::serve(downstream, stream, tls, first)));
     } else if downstream.listener.http2_prior_knowledge {
@@ -187,11 +223,14 @@ fn serve(downstream: Downstream, stream: Stream, first: Option<Buffer>) {
     }
 }
 
+fn gate_of(listener: &ListenerSnapshot) -> Gate {
+    Gate { admitted: Arc::clone(&listener.admitted), limit: listener.connection_limit }
+}
+
 impl Worker {
     /// What the listener that accepts on `address` now counts, and its limit.
     fn gate(&self, address: SocketAddr) -> Option<Gate> {
-        let (_, _, listener) = self.listener_at(address)?;
-        Some(Gate { admitted: Arc::clone(&listener.admitted), limit: listener.connection_limit })
+        self.listener_at(address).map(|(_, _, listener)| gate_of(&listener))
     }
 
     /// The listener that accepts on `address` now, with its view and its position in it.

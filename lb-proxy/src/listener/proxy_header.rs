@@ -25,7 +25,14 @@ const HEADER_MS: u64 = 10_000;
 pub(super) async fn receive(mut downstream: Downstream, stream: Stream) {
     let deadline = tokio::time::Instant::from_std(downstream.accepted) + patience(&downstream);
     let mut buffer = None;
-    let came = tokio::time::timeout_at(deadline, read(&downstream, &stream, &mut buffer)).await;
+    let came = {
+        let reading = std::pin::pin!(tokio::time::timeout_at(deadline, read(&downstream, &stream, &mut buffer)));
+        downstream.ticket.unless_shed(reading).await
+    };
+    let Some(came) = came else {
+        stream.reset();
+        return downstream.note_shed();
+    };
     match came.unwrap_or(Ok(Came::Late)) {
         Ok(Came::Header(ends, len)) => {
             buffer.iter_mut().for_each(|buffer| buffer.consume(len));

@@ -83,6 +83,24 @@ pub mod endings {
     pub const MEMBER_DOWN: Ending = ending(b"DH", 503, "the member was marked down and its connections are closed");
     /// The same in the middle of an answer, or of a relay.
     pub const MEMBER_DOWN_DATA: Ending = ending(b"DD", 0, "the member was marked down and its connections are closed");
+    /// The client sent its body a little at a time.
+    pub const BODY_TOO_SLOW: Ending = ending(b"cD", 408, "the client sent its body too slowly");
+    /// The client took the answer a little at a time.
+    pub const ANSWER_TOO_SLOW: Ending = ending(b"cD", 0, "the client took the answer too slowly");
+    /// The client sent requests too fast.
+    pub const TOO_MANY_REQUESTS: Ending = ending(b"PR", 429, "the client sent too many requests");
+    /// Turned away at the door: the client's address.
+    pub const NOT_ALLOWED: Ending = ending(b"PR", 0, "the client's address is not allowed here");
+    /// Turned away at the door: the listener is full.
+    pub const LISTENER_FULL: Ending = ending(b"PR", 503, "the listener has as many connections as it may");
+    /// Turned away at the door: the client has too many connections.
+    pub const CLIENT_CONNECTIONS: Ending = ending(b"PR", 0, "the client has as many connections as it may");
+    /// Turned away at the door: the client opened connections too fast.
+    pub const CLIENT_CONNECTION_RATE: Ending = ending(b"PR", 0, "the client opened connections too fast");
+    /// Closed before it asked for anything, for others to be served.
+    pub const SHED_DESCRIPTORS: Ending = ending(b"RR", 0, "closed before it asked for anything: descriptors run short");
+    /// The same.
+    pub const SHED_MEMORY: Ending = ending(b"RR", 0, "closed before it asked for anything: memory runs short");
     /// Relay: the client reset.
     pub const CLIENT_RESET: Ending = ending(b"CD", 0, "the client reset the connection");
     /// Relay: the member reset.

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use lb_control::stats::{ListenerStats, MemberStats, PersistenceStats, PoolStats, QueueStats, Stats, WorkerStats};
+use lb_control::stats::{
+    LimitStats, ListenerStats, MemberStats, PersistenceStats, PoolStats, QueueStats, Stats, WorkerStats,
+};
 use lb_core::config::Pool;
 use lb_core::health::operating_status::{Admission, of_listener, of_load_balancer, of_pool};
-use lb_core::member::{Counter, ListenerCell, MemberCell, PoolCell};
+use lb_core::member::{Counter, LimitCell, ListenerCell, MemberCell, PoolCell};
 use lb_core::snapshot::{ListenerSnapshot, MemberSlot, PoolSnapshot, Snapshot};
 use lb_core::time::Millis;
 
@@ -27,10 +29,12 @@ pub fn gather(instance: &Instance) -> Stats {
         active_connections: u64::from(process.connections()),
         log_lines_dropped: process.log.dropped(),
         sessions_panicked: process.panics(),
+        shortage: process.room.stats(),
         operating_status: snapshot.config.as_ref().map(|_| of_load_balancer(up, statuses)),
         listeners,
         pools,
         workers: process.worker_totals(),
+        certificates: instance.certificates(),
     }
 }
 
@@ -105,6 +109,27 @@ fn listener(listener: &ListenerSnapshot, name: String) -> ListenerStats {
         tls_handshakes: sum(|c| &c.tls_handshakes),
         tls_resumed: sum(|c| &c.tls_resumed),
         tls_failures: sum(|c| &c.tls_failures),
+        limits: limits(listener),
+    }
+}
+
+fn limits(listener: &ListenerSnapshot) -> LimitStats {
+    let sum = |figure: fn(&LimitCell) -> &Counter| {
+        listener.cells.sum(|cell| cell.limits_read().map_or(0, |limits| figure(limits).get()))
+    };
+    LimitStats {
+        not_allowed: sum(|c| &c.not_allowed),
+        over_connection_limit: sum(|c| &c.over_connection_limit),
+        client_connections: sum(|c| &c.client_connections),
+        client_connection_rate: sum(|c| &c.client_connection_rate),
+        client_request_rate: sum(|c| &c.client_request_rate),
+        clients_uncounted: sum(|c| &c.clients_uncounted),
+        heads_too_large: sum(|c| &c.heads_too_large),
+        bodies_too_slow: sum(|c| &c.bodies_too_slow),
+        shed: sum(|c| &c.shed),
+        lines_withheld: sum(|c| &c.lines_withheld),
+        clients: listener.clients.len() as u64,
+        clients_bytes: listener.clients.bytes() as u64,
     }
 }
 

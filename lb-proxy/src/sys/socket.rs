@@ -59,3 +59,26 @@ impl Socket {
         self.watch.get().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 }
+
+/// Where `tcpi_bytes_acked` lies in the kernel's `struct tcp_info` (Linux 4.1, `include/uapi/linux/tcp.h`), which only grows at its end.
+const BYTES_ACKED: usize = 120;
+
+/// Bytes that the other side of a TCP connection has acknowledged since it began.
+pub fn acknowledged(socket: &TcpStream) -> io::Result<u64> {
+    let mut info = [0u8; BYTES_ACKED + 8];
+    let mut len = info.len() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes to `info`, which is as long, and then how many it wrote to `len`; both
+    // outlive the call.
+    let done = unsafe {
+        libc::getsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, info.as_mut_ptr().cast(), &raw mut len)
+    };
+    if done < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let (_, acked) = info.split_at(BYTES_ACKED);
+    let acked: [u8; 8] = acked.try_into().map_err(|_| io::ErrorKind::InvalidData)?;
+    match len as usize >= info.len() {
+        true => Ok(u64::from_ne_bytes(acked)),
+        false => Err(io::ErrorKind::Unsupported.into()),
+    }
+}

@@ -28,6 +28,8 @@ pub async fn serve(downstream: Downstream, mut client: Stream, first: Option<Buf
         None => None,
     };
     let key = downstream.flow_of_connection(hash);
+    // What it asks for is not known here: it is served from the beginning.
+    downstream.ticket.works();
     let (source, now) = (downstream.peer.ip(), downstream.worker.now());
     let pool = downstream.listener.pool;
     let found = pool.map_or(Found::OFF, |p| persistence::look_up(downstream.view.pool(p), &Unread, source, now));

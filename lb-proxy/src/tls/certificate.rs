@@ -31,7 +31,10 @@ impl BadFile {
 pub enum Wrong {
     /// It cannot be read.
     #[error("cannot be read: {0}")]
-    Unreadable(#[from] std::io::Error),
+    Unreadable(std::io::Error),
+    /// A folder stands where a file should.
+    #[error("is a folder: name a file in it")]
+    Folder,
     /// It is not PEM.
     #[error("is not PEM: {0}")]
     NotPem(String),
@@ -62,6 +65,12 @@ pub enum Wrong {
     /// What was put together of it is refused.
     #[error("{0}")]
     Refused(String),
+}
+
+impl From<std::io::Error> for Wrong {
+    fn from(error: std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::IsADirectory { Self::Folder } else { Self::Unreadable(error) }
+    }
 }
 
 impl Wrong {

@@ -227,6 +227,8 @@ impl Channel {
             match self.state {
                 State::Opening => {}
                 State::Open => return Poll::Ready(Ok(())),
+                // With the handshake's last words came a request, maybe, and a goodbye: it is still to be answered.
+                State::PeerDone if !self.facts().is_handshaking() => return Poll::Ready(Ok(())),
                 State::PeerDone | State::Failed => return Poll::Ready(Err(Failure::Closed)),
             }
             if ready!(self.poll_fill(raw, cx))? == 0 {

@@ -30,6 +30,8 @@ pub struct ClientFacts {
     pub not_before: Box<str>,
     /// `YYMMDDhhmmssZ`
     pub not_after: Box<str>,
+    /// The same in seconds since 1970.
+    pub ends: i64,
 }
 
 impl ClientFacts {
@@ -52,6 +54,7 @@ impl ClientFacts {
             sha1: digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect::<String>().into(),
             not_before: moment(parsed.validity().not_before.timestamp()),
             not_after: moment(parsed.validity().not_after.timestamp()),
+            ends: parsed.validity().not_after.timestamp(),
         })
     }
 

@@ -9,6 +9,7 @@ use rustls::{AlertDescription, CertificateError, Error, HandshakeKind};
 
 use super::channel::{Channel, Failure};
 use super::server::ServerTls;
+use super::table::now;
 use crate::buffer::Buffer;
 use crate::clock;
 use crate::listener::Downstream;
@@ -21,10 +22,14 @@ use crate::{http, http2};
 /// Shakes hands with a client and serves it. `first`: what it said already.
 pub async fn serve(downstream: Downstream, stream: Stream, tls: Arc<ServerTls>, first: Option<Buffer>) {
     // The handshake's state is large, and gone before the first request.
-    match Box::pin(accept(&downstream, stream, &tls, first)).await {
-        Ok(stream) if stream.speaks_h2() => Box::pin(http2::connection::serve(downstream, stream, Vec::new())).await,
-        Ok(stream) => http::session::serve(downstream, stream, None).await,
-        Err(ending) => close_books(&downstream, ending),
+    let shaken = downstream.ticket.unless_shed(Box::pin(accept(&downstream, stream, &tls, first)).as_mut()).await;
+    match shaken {
+        Some(Ok(stream)) if stream.speaks_h2() => {
+            Box::pin(http2::connection::serve(downstream, stream, Vec::new())).await;
+        }
+        Some(Ok(stream)) => http::session::serve(downstream, stream, None).await,
+        Some(Err(ending)) => close_books(&downstream, ending),
+        None => downstream.note_shed(),
     }
 }
 
@@ -51,10 +56,17 @@ async fn accept(
     }
     let cell = downstream.view.listener_cell(&downstream.listener);
     cell.tls_handshakes.inc();
-    if channel.facts().handshake_kind() == Some(HandshakeKind::Resumed) {
+    let is_resumed = channel.facts().handshake_kind() == Some(HandshakeKind::Resumed);
+    if is_resumed {
         cell.tls_resumed.inc();
     }
     channel.note_told();
+    // A resumed session shows no certificate, so nobody has looked whether it is still good; and each gives a ticket for
+    // the next.
+    let certificate = channel.told().and_then(|told| told.certificate.as_ref());
+    if is_resumed && certificate.is_some_and(|shown| shown.ends < now()) {
+        return Err(endings::EXPIRED);
+    }
     Ok(Stream::secured(raw, channel))
 }
 
@@ -96,6 +108,7 @@ mod endings {
     pub(super) const TIMEOUT: Ending = ending(b"cR", "TLS: the handshake was not over in time");
     pub(super) const CLOSED: Ending = ending(b"CR", "TLS: the client left during the handshake");
     pub(super) const NOT_TLS: Ending = ending(b"PR", "TLS: the client does not speak TLS");
+    pub(super) const EXPIRED: Ending = ending(b"PR", "TLS: the client's certificate has expired");
     pub(super) const OURS: Ending = ending(b"RR", "TLS: no connection could be made of the configuration");
 }
 
@@ -109,9 +122,7 @@ fn why(failure: &Failure) -> Ending {
         Error::InvalidMessage(_) => return endings::NOT_TLS,
         Error::NoCertificatesPresented => "TLS: the client showed no certificate",
         Error::InvalidCertificate(fault) => match fault {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "TLS: the client's certificate has expired"
-            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => return endings::EXPIRED,
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
                 "TLS: the client's certificate is not valid yet"
             }

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use lb_core::config::tls::{AlpnProtocol, MemberName, PoolTls};
-use lb_health::tls::{Unverified, system_authorities};
+use lb_health::tls::{Tls, Unverified, system_authorities};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, UnbufferedClientConnection, WebPkiServerVerifier};
-use rustls::pki_types::ServerName;
-use rustls::{AlertDescription, CertificateError, ClientConfig, Error};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
 use super::certificate::{BadFile, Certificate, Wrong, authorities, revocations};
 use super::channel::Failure;
@@ -28,6 +29,8 @@ pub struct MemberTls {
     offers_h2: bool,
     /// Stands for what was read of authorities and revocations.
     trust: u64,
+    /// Judges what members show; `None`: nobody does.
+    verifier: Option<Arc<WebPkiServerVerifier>>,
 }
 
 #[derive(Debug)]
@@ -61,6 +64,7 @@ impl MemberTls {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&versions(tls.versions))?;
         let mut trust = DefaultHasher::new();
+        let mut judge = None;
         let builder = if tls.verify {
             let roots = match &tls.ca {
                 Some(path) => {
@@ -78,6 +82,7 @@ impl MemberTls {
                 trust.write(&text);
             }
             let built = verifier.build().map_err(|error| rustls::Error::General(error.to_string()))?;
+            judge = Some(Arc::clone(&built));
             builder.with_webpki_verifier(built)
         } else {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified::new(Arc::clone(&provider))))
@@ -105,7 +110,7 @@ impl MemberTls {
                 Name::Fixed(ServerName::try_from(name.clone()).map_err(|_| MemberTlsError::Name(name.clone()))?)
             }
         };
-        Ok(Self { config: Arc::new(config), name, certificate, offers_h2, trust: trust.finish() })
+        Ok(Self { config: Arc::new(config), name, certificate, offers_h2, trust: trust.finish(), verifier: judge })
     }
 
     /// True if nobody could tell a connection made with `other` from one made with this, as far as is known.
@@ -124,6 +129,24 @@ impl MemberTls {
         matches!(self.name, Name::Client)
     }
 
+    /// How a monitor that asks for `domain_name`, if it does, speaks to members. Shows and verifies what traffic does, but
+    /// for the name where that is the client's: there is none. As in HAProxy, any name will do then.
+    pub fn probe(&self, domain_name: Option<&str>) -> Tls {
+        let mut config = (*self.config).clone();
+        // A resumed session would show no certificate, and a monitor speaks no HTTP/2.
+        config.resumption = Resumption::disabled();
+        config.alpn_protocols.clear();
+        let name = match (&self.name, domain_name) {
+            (Name::Fixed(name), _) => Some(name.clone()),
+            (Name::Client, Some(asked)) => ServerName::try_from(asked.to_owned()).ok(),
+            (Name::Client, None) | (Name::Address, _) => None,
+        };
+        if let (Name::Client, None, Some(verifier)) = (&self.name, &name, &self.verifier) {
+            config.dangerous().set_certificate_verifier(Arc::new(AnyName(Arc::clone(verifier))));
+        }
+        Tls::with(Arc::new(config), name)
+    }
+
     /// A connection to the member at `address`, before its handshake, on behalf of a client that asked for `asked`.
     pub fn connection(
         &self,
@@ -137,6 +160,51 @@ impl MemberTls {
             (Name::Client, None) | (Name::Address, _) => by_address(),
         };
         UnbufferedClientConnection::new(Arc::clone(&self.config), name)
+    }
+}
+
+/// Takes a certificate that is good for whatever name.
+#[derive(Debug)]
+struct AnyName(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for AnyName {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        // The name is looked at last: all else was found good.
+        match self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod certificate;
 pub mod channel;
+pub mod countdown;
 pub mod facts;
 pub mod files;
 pub mod handshake;

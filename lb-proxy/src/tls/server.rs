@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use aws_lc_rs::digest;
 use lb_core::config::tls::{CipherSuite, ClientAuthentication, ListenerTls, TlsVersions};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::{CryptoProvider, aws_lc_rs as library};
 use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
 use rustls::{ServerConfig, SupportedProtocolVersion, version};
 
@@ -21,11 +22,50 @@ pub struct ServerTls {
     pub certificates: Vec<Certificate>,
     /// Milliseconds for a whole handshake.
     pub handshake_timeout_ms: u64,
+    tickets: Tickets,
+}
+
+/// What seals a listener's sessions, for all workers alike. Whoever brings a ticket shows no certificate again. So no
+/// listener opens another's tickets, nor its own of before who it trusts changed: a client could slip past.
+#[derive(Debug)]
+struct Tickets {
+    seals: Arc<dyn ProducesTickets>,
+    /// Who was asked for a certificate, by whom it had to be signed, and what was revoked.
+    trust: Trust,
+}
+
+/// Stands for a listener's words and files about clients' certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Trust {
+    asked: ClientAuthentication,
+    /// SHA-256 of the authorities and of the revocation lists.
+    files: [Option<Vec<u8>>; 2],
+}
+
+impl Trust {
+    fn new(asked: ClientAuthentication) -> Self {
+        Self { asked, files: [None, None] }
+    }
+
+    fn note(&mut self, place: usize, text: &[u8]) {
+        self.files[place] = Some(digest::digest(&digest::SHA256, text).as_ref().to_vec());
+    }
+}
+
+/// Why a listener's TLS cannot be compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerTlsError {
+    /// A file is no good.
+    #[error(transparent)]
+    File(#[from] BadFile),
+    /// There are no random numbers for keys.
+    #[error("cannot make keys for session tickets: {0}")]
+    Tickets(rustls::Error),
 }
 
 /// Primitives for what is spoken: all suites, or those of `suites` in their order.
 pub(super) fn provider(suites: &[CipherSuite]) -> CryptoProvider {
-    let mut provider = aws_lc_rs::default_provider();
+    let mut provider = library::default_provider();
     if !suites.is_empty() {
         let number = |suite: &CipherSuite| suite.iana().1;
         let known = std::mem::take(&mut provider.cipher_suites);
@@ -43,8 +83,9 @@ pub(super) fn versions(versions: TlsVersions) -> Vec<&'static SupportedProtocolV
 }
 
 impl ServerTls {
-    /// Reads the files and compiles. `tickets` seal sessions for all listeners and workers alike.
-    pub fn compile(tls: &ListenerTls, files: &Files, tickets: &Arc<dyn ProducesTickets>) -> Result<Self, BadFile> {
+    /// Reads the files and compiles. Sessions of `before`, the same listener until now, stay resumable if clients are
+    /// trusted alike.
+    pub fn compile(tls: &ListenerTls, files: &Files, before: Option<&Self>) -> Result<Self, ServerTlsError> {
         let provider = Arc::new(provider(&tls.cipher_suites));
         let refused = |path: &Path, error: &dyn std::fmt::Display| Wrong::Refused(error.to_string()).of(path);
         let mut default = load(&tls.default_certificate, files, &provider)?;
@@ -63,15 +104,18 @@ impl ServerTls {
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&versions(tls.versions))
             .map_err(|error| refused(&tls.default_certificate, &error))?;
+        let mut trust = Trust::new(tls.client_authentication);
         let builder = match (tls.client_authentication, &tls.client_ca) {
             (ClientAuthentication::None, _) | (_, None) => builder.with_no_client_auth(),
             (wanted, Some(path)) => {
                 let text = files.read(path).map_err(|error| Wrong::from(error).of(path))?;
                 let roots = authorities(path, &text)?;
+                trust.note(0, &text);
                 let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
                 if let Some(path) = &tls.client_crl {
                     let text = files.read(path).map_err(|error| Wrong::from(error).of(path))?;
                     verifier = verifier.with_crls(revocations(path, &text)?);
+                    trust.note(1, &text);
                 }
                 if wanted == ClientAuthentication::Optional {
                     verifier = verifier.allow_unauthenticated();
@@ -82,14 +126,23 @@ impl ServerTls {
         let names = Names::new(&default, &others, tls.strict_sni);
         let mut config = builder.with_cert_resolver(Arc::new(names));
         config.alpn_protocols = tls.alpn_protocols.iter().map(|protocol| protocol.wire().into()).collect();
-        config.ticketer = Arc::clone(tickets);
+        let seals = match before.map(|before| &before.tickets) {
+            Some(known) if known.trust == trust => Arc::clone(&known.seals),
+            _ => library::Ticketer::new().map_err(ServerTlsError::Tickets)?,
+        };
+        config.ticketer = Arc::clone(&seals);
         // Tickets make every session resumable on every worker; a table of sessions would make some so on one.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         // As HAProxy by default: the server's order counts.
         config.ignore_client_order = true;
         let mut certificates = vec![default];
         certificates.append(&mut others);
-        Ok(Self { config: Arc::new(config), certificates, handshake_timeout_ms: tls.handshake_timeout_ms })
+        Ok(Self {
+            config: Arc::new(config),
+            certificates,
+            handshake_timeout_ms: tls.handshake_timeout_ms,
+            tickets: Tickets { seals, trust },
+        })
     }
 }
 

@@ -5,35 +5,47 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lb_core::config::tls::{ListenerTls, PoolTls};
-use lb_core::config::{LoadBalancer, Pool};
+use lb_core::config::{Listener, LoadBalancer, Pool};
 use lb_core::id::{ListenerId, PoolId};
-use rustls::crypto::aws_lc_rs;
-use rustls::server::ProducesTickets;
 
-use super::certificate::{BadFile, Certificate};
+use super::certificate::Certificate;
 use super::files::Files;
 use super::member::{MemberTls, MemberTlsError};
-use super::server::ServerTls;
+use super::server::{ServerTls, ServerTlsError};
 
 /// Why the TLS of a document cannot be put in force.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A listener's.
     #[error("TLS of listener {0}: {1}")]
-    Listener(String, BadFile),
+    Listener(String, ServerTlsError),
     /// A pool's.
     #[error("TLS of pool {0}: {1}")]
     Pool(String, MemberTlsError),
-    /// There are no random numbers for keys.
-    #[error("cannot make keys for session tickets: {0}")]
-    Tickets(rustls::Error),
 }
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct TlsTable {
-    listeners: Box<[Option<Arc<ServerTls>>]>,
-    pools: Box<[Option<Arc<MemberTls>>]>,
+    listeners: Box<[Option<Entry<ListenerId, ListenerTls, ServerTls>>]>,
+    pools: Box<[Option<Entry<PoolId, PoolTls, MemberTls>>]>,
+}
+
+/// Of one listener or pool: what its document says, and what was made of it.
+#[derive(Debug)]
+struct Entry<Id, Says, Made> {
+    id: Id,
+    says: Says,
+    made: Arc<Made>,
+}
+
+/// Who shows a certificate, by place in the document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shows {
+    /// To clients.
+    Listener(usize),
+    /// To members.
+    Pool(usize),
 }
 
 /// Makes tables, one after the other.
@@ -41,91 +53,87 @@ pub struct TlsTable {
 pub struct Compiler {
     /// Where keys and certificates come from.
     pub files: Files,
-    /// Seals sessions, once there is a listener with TLS.
-    tickets: Option<Arc<dyn ProducesTickets>>,
-    listeners: Vec<(ListenerId, ListenerTls, Arc<ServerTls>)>,
-    pools: Vec<(PoolId, PoolTls, Arc<MemberTls>)>,
 }
 
 impl TlsTable {
     /// Of the listener at `position`.
     pub fn listener(&self, position: usize) -> Option<&Arc<ServerTls>> {
-        self.listeners.get(position)?.as_ref()
+        self.listeners.get(position)?.as_ref().map(|entry| &entry.made)
     }
 
     /// Of the pool at `position`.
     pub fn pool(&self, position: usize) -> Option<&Arc<MemberTls>> {
-        self.pools.get(position)?.as_ref()
+        self.pools.get(position)?.as_ref().map(|entry| &entry.made)
     }
 
-    /// All certificates that are shown to somebody.
-    pub fn certificates(&self) -> impl Iterator<Item = &Certificate> {
-        let shown = self.listeners.iter().flatten().flat_map(|tls| &tls.certificates);
-        shown.chain(self.pools.iter().flatten().filter_map(|tls| tls.certificate.as_ref()))
+    /// All certificates that are shown to somebody, each with the place of the listener or pool that shows it.
+    pub fn certificates(&self) -> impl Iterator<Item = (Shows, &Certificate)> {
+        let listeners = self.listeners.iter().enumerate().filter_map(|(place, tls)| Some((place, tls.as_ref()?)));
+        let of_listeners = listeners
+            .flat_map(|(place, tls)| tls.made.certificates.iter().map(move |shown| (Shows::Listener(place), shown)));
+        let pools = self.pools.iter().enumerate().filter_map(|(place, tls)| Some((place, tls.as_ref()?)));
+        let of_pools = pools.filter_map(|(place, tls)| Some((Shows::Pool(place), tls.made.certificate.as_ref()?)));
+        of_listeners.chain(of_pools)
     }
 }
 
 impl Compiler {
-    /// Compiles what `config` says of TLS, reading its files anew. When that fails nothing has changed.
+    /// Compiles what `config` says of TLS, reading its files anew. `in_force` is what is served until now: nothing of it
+    /// changes here.
     ///
     /// A certificate that has expired is refused in place of one that is served; at the very start it is served, because
     /// nothing would be otherwise.
-    pub fn compile(&mut self, config: &LoadBalancer) -> Result<TlsTable, TlsError> {
-        let tls_listeners = config.listeners.iter().filter_map(|listener| Some((listener, listener.tls.as_ref()?)));
-        let mut listeners = Vec::new();
-        for (listener, tls) in tls_listeners {
-            let tickets = match &self.tickets {
-                Some(tickets) => Arc::clone(tickets),
-                None => {
-                    let made = aws_lc_rs::Ticketer::new().map_err(TlsError::Tickets)?;
-                    Arc::clone(self.tickets.insert(made))
-                }
-            };
-            let before = self.listeners.iter().find(|(id, ..)| *id == listener.id);
-            let failed = |bad| TlsError::Listener(listener.label(), bad);
-            let compiled = match (ServerTls::compile(tls, &self.files, &tickets), before) {
-                (Ok(compiled), Some((_, _, known))) => {
-                    let known_paths = |c: &&Certificate| known.certificates.iter().any(|k| k.key.cert == c.key.cert);
-                    for fresh in compiled.certificates.iter().filter(|c| !known_paths(c)) {
-                        fresh.still_good(now()).map_err(failed)?;
-                    }
-                    Arc::new(compiled)
-                }
-                (Ok(compiled), None) => Arc::new(compiled),
-                // What may not be read any more, now that root is given up, is still known.
-                (Err(bad), Some((_, words, known))) if bad.is_forbidden() && words == tls => Arc::clone(known),
-                (Err(bad), _) => return Err(failed(bad)),
-            };
-            listeners.push((listener.id, tls.clone(), compiled));
-        }
-        let mut pools = Vec::new();
-        for (pool, tls) in config.pools.iter().filter_map(|pool| Some((pool, pool.tls.as_ref()?))) {
-            pools.push((pool.id, tls.clone(), self.pool(pool, tls)?));
-        }
-        self.listeners = listeners;
-        self.pools = pools;
-        let of_listener = |id| self.listeners.iter().find(|(known, ..)| *known == id).map(|(.., tls)| Arc::clone(tls));
-        let of_pool = |id| self.pools.iter().find(|(known, ..)| *known == id).map(|(.., tls)| Arc::clone(tls));
-        Ok(TlsTable {
-            listeners: config.listeners.iter().map(|listener| of_listener(listener.id)).collect(),
-            pools: config.pools.iter().map(|pool| of_pool(pool.id)).collect(),
-        })
+    pub fn compile(&self, config: &LoadBalancer, in_force: &TlsTable) -> Result<TlsTable, TlsError> {
+        let listeners: Result<_, _> =
+            config.listeners.iter().map(|listener| self.listener(listener, in_force)).collect();
+        let pools: Result<_, _> = config.pools.iter().map(|pool| self.pool(pool, in_force)).collect();
+        Ok(TlsTable { listeners: listeners?, pools: pools? })
     }
 
-    fn pool(&self, pool: &Pool, tls: &PoolTls) -> Result<Arc<MemberTls>, TlsError> {
-        let before = self.pools.iter().find(|(id, words, _)| *id == pool.id && words == tls);
+    fn listener(
+        &self,
+        listener: &Listener,
+        in_force: &TlsTable,
+    ) -> Result<Option<Entry<ListenerId, ListenerTls, ServerTls>>, TlsError> {
+        let Some(says) = &listener.tls else { return Ok(None) };
+        let before = in_force.listeners.iter().flatten().find(|entry| entry.id == listener.id);
+        let failed = |error| TlsError::Listener(listener.label(), error);
+        let known = before.map(|known| &*known.made);
+        let made = match (ServerTls::compile(says, &self.files, known), before) {
+            (Ok(compiled), Some(known)) => {
+                let is_shown = |c: &&Certificate| known.made.certificates.iter().any(|k| k.key.cert == c.key.cert);
+                for fresh in compiled.certificates.iter().filter(|c| !is_shown(c)) {
+                    fresh.still_good(now()).map_err(|bad| failed(bad.into()))?;
+                }
+                Arc::new(compiled)
+            }
+            (Ok(compiled), None) => Arc::new(compiled),
+            // What may not be read any more, now that root is given up, is still known.
+            (Err(ServerTlsError::File(bad)), Some(known)) if bad.is_forbidden() && known.says == *says => {
+                Arc::clone(&known.made)
+            }
+            (Err(error), _) => return Err(failed(error)),
+        };
+        Ok(Some(Entry { id: listener.id, says: says.clone(), made }))
+    }
+
+    fn pool(&self, pool: &Pool, in_force: &TlsTable) -> Result<Option<Entry<PoolId, PoolTls, MemberTls>>, TlsError> {
+        let Some(says) = &pool.tls else { return Ok(None) };
+        let before = in_force.pools.iter().flatten().find(|entry| entry.id == pool.id && entry.says == *says);
         // What a connection says in a PROXY header holds for one client.
         let shareable = pool.protocol.proxy_version().is_none();
-        match (MemberTls::compile(tls, &self.files, shareable), before) {
-            (Ok(compiled), Some((.., known))) if compiled.shows_the_same(known) => Ok(Arc::clone(known)),
-            (Ok(compiled), _) => Ok(Arc::new(compiled)),
-            (Err(MemberTlsError::File(bad)), Some((.., known))) if bad.is_forbidden() => Ok(Arc::clone(known)),
-            (Err(error), _) => Err(TlsError::Pool(pool.label(), error)),
-        }
+        let made = match (MemberTls::compile(says, &self.files, shareable), before) {
+            (Ok(compiled), Some(known)) if compiled.shows_the_same(&known.made) => Arc::clone(&known.made),
+            (Ok(compiled), _) => Arc::new(compiled),
+            (Err(MemberTlsError::File(bad)), Some(known)) if bad.is_forbidden() => Arc::clone(&known.made),
+            (Err(error), _) => return Err(TlsError::Pool(pool.label(), error)),
+        };
+        Ok(Some(Entry { id: pool.id, says: says.clone(), made }))
     }
 }
 
+/// Seconds since 1970.
 #[expect(clippy::disallowed_methods, reason = "certificates end at a moment of the calendar")]
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
 }

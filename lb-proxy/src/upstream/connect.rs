@@ -62,7 +62,12 @@ pub async fn connect(worker: &Worker, lease: &Lease, purpose: Purpose<'_>) -> Re
     let Purpose { tried, asked_for, timeout_ms } = purpose;
     let fault = &lease.slot().state.fault;
     let began = clock::now();
-    let stream = begin(lease.slot().address).map_err(|error| match error.raw_os_error() {
+    let stream = begin(lease.slot().address).or_else(|error| match worker.short_of(error.raw_os_error()) {
+        // Kept connections were closed: their descriptors are free.
+        true => begin(lease.slot().address),
+        false => Err(error),
+    });
+    let stream = stream.map_err(|error| match error.raw_os_error() {
         Some(libc::EMFILE | libc::ENFILE | libc::EADDRNOTAVAIL | libc::ENOBUFS | libc::ENOMEM) => {
             ConnectFailure::Ours(error)
         }

@@ -274,7 +274,7 @@ impl Shared {
             mover: RefCell::default(),
         });
         let secured = stream.channel().is_some();
-        let io = Io::new(stream, Vec::new(), Rc::clone(&life.budget), 0);
+        let io = Io::new(Rc::new(stream), Vec::new(), Rc::clone(&life.budget), 0);
         let shaking = Builder::new()
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)
@@ -302,6 +302,14 @@ impl Shared {
         // A connection that nobody can use any more says goodbye and ends when its last stream has.
         open.retain(|c| c.is_good() && (!c.is_idle() || now.since(c.last_used.get()) <= KEPT_FOR_MS));
         !open.is_empty()
+    }
+
+    /// Closes those that nobody uses now; true if there were any.
+    pub fn close_idle(&self) -> bool {
+        let mut open = self.open.borrow_mut();
+        let before = open.len();
+        open.retain(|c| !c.is_idle());
+        open.len() < before
     }
 
     /// The member is gone: its connections end when the streams on them have, and none is kept any more.

@@ -131,8 +131,15 @@ impl IdleConnections {
         if let Some(shared) = self.shared.get() {
             shared.retire();
         }
+        self.close_all();
+    }
+
+    /// Closes all; true if there were any.
+    pub fn close_all(&self) -> bool {
         let closed = self.kept.take().len();
         self.cell.idle.add(0u64.wrapping_sub(closed as u64));
+        let shared_closed = self.shared.get().is_some_and(|shared| shared.close_idle());
+        closed > 0 || shared_closed
     }
 
     /// Closes those that are too old or were closed by the member; true if some are left.

@@ -13,6 +13,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::SockRef;
 use tokio::io::unix::AsyncFdReadyGuard;
 
+use crate::sys;
 use crate::sys::socket::{Socket, Watch};
 
 /// One connection's socket.
@@ -60,6 +61,11 @@ impl Raw {
     /// The runtime watches it no longer.
     pub fn unwatch(&mut self) {
         self.0.unwatch();
+    }
+
+    /// Bytes that the other side has acknowledged since the connection began.
+    pub fn acknowledged(&self) -> io::Result<u64> {
+        sys::socket::acknowledged(self.0.get())
     }
 
     /// Writes what the kernel takes now, without waiting.

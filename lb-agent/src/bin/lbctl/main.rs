@@ -4,6 +4,7 @@
 
 mod demo;
 mod events;
+mod limits;
 mod member;
 mod output;
 mod persistence;

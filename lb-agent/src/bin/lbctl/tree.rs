@@ -5,11 +5,17 @@ use std::fmt::Write;
 use lb_control::events::visible;
 use lb_control::node::{ListenerStatus, MemberStatus, PoolStatus, Status};
 use lb_control::stats::{
-    ListenerStats, MemberHealth, MemberStats, PersistenceStats, PoolStats, QueueStats, Resolution, Stats,
+    CertificateStats, ListenerStats, MemberHealth, MemberStats, PersistenceStats, PoolStats, QueueStats, Resolution,
+    Stats,
 };
+use lb_core::expiry::{self, Stage};
 use serde::Serialize;
 
+use crate::limits::{limits, shortage};
 use crate::output::table;
+
+/// Certificates that a status shows one by one.
+const CERTIFICATES_SHOWN: usize = 16;
 
 /// A status as its JSON spells it.
 pub(crate) fn word<T: Serialize>(status: &T) -> String {
@@ -49,11 +55,13 @@ pub(crate) fn status(status: &Status, now_ms: u64) -> String {
     let words = format!("{} {}", word(&lb.provisioning_status), lb.operating_status);
     let _ = writeln!(out, "{} {}  {words}", label(&lb.name, &lb.id), lb.vip_address);
     let _ = writeln!(out, "│  {} ({runs}, {} restarts)", instance.namespace, instance.restarts);
-    for (what, words) in [("last exit", &instance.last_exit), ("fault", &instance.fault)] {
+    let short = Some(shortage(&instance.shortage)).filter(|words| !words.is_empty());
+    for (what, words) in [("last exit", &instance.last_exit), ("fault", &instance.fault), ("shortage", &short)] {
         if let Some(words) = words {
             let _ = writeln!(out, "│  {what}: {words}");
         }
     }
+    certificates(&mut out, &lb.certificates, now_ms);
     let last_listener = lb.unused_pools.is_empty();
     for (i, l) in lb.listeners.iter().enumerate() {
         listener(&mut out, l, last_listener && i + 1 == lb.listeners.len(), now_ms);
@@ -64,10 +72,32 @@ pub(crate) fn status(status: &Status, now_ms: u64) -> String {
     out
 }
 
+/// How long each certificate lasts. Of many, those that end first.
+fn certificates(out: &mut String, all: &[CertificateStats], now_ms: u64) {
+    let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
+    for certificate in all.iter().take(CERTIFICATES_SHOWN) {
+        let (path, names) = (visible(&certificate.path), certificate.names.join(", "));
+        let lasts = expiry::words(certificate.not_after_ms, now_ms);
+        let warning = match Stage::at(certificate.not_after_ms, now_ms) {
+            Stage::Far => "",
+            Stage::Days30 | Stage::Days7 | Stage::Day1 => " (warning: replace it soon)",
+            Stage::Expired => " (warning: clients refuse it)",
+        };
+        let _ = writeln!(out, "│  certificate {path} ({}): {lasts}{warning}", visible(&names));
+    }
+    if let Some(more) = all.get(CERTIFICATES_SHOWN..).filter(|more| !more.is_empty()) {
+        let _ = writeln!(out, "│  and {} certificates that last longer", more.len());
+    }
+}
+
 fn listener(out: &mut String, l: &ListenerStatus, is_last: bool, now_ms: u64) {
     let name = label(&l.name, &l.id);
     let state = l.operating_status;
     let _ = writeln!(out, "{} listener {name}  {} :{}  {state}", branch(is_last), l.protocol, l.protocol_port);
+    let did = limits(&l.limits);
+    if !did.is_empty() {
+        let _ = writeln!(out, "{}   limits: {did}", if is_last { " " } else { "│" });
+    }
     for (i, p) in l.pools.iter().enumerate() {
         pool(out, p, if is_last { "   " } else { "│  " }, i + 1 == l.pools.len(), now_ms);
     }
@@ -179,6 +209,16 @@ pub(crate) fn stats(name: &str, stats: &Stats) -> String {
         stats.active_connections,
         stats.log_lines_dropped
     );
+    let short = shortage(&stats.shortage);
+    if !short.is_empty() {
+        let _ = writeln!(out, "shortage: {short}");
+    }
+    for l in &stats.listeners {
+        let did = limits(&l.limits);
+        if !did.is_empty() {
+            let _ = writeln!(out, "limits of {}: {did}", label(&l.name, &l.id));
+        }
+    }
     let listener = |l: &ListenerStats| {
         let numbers = [
             l.active_connections,
@@ -260,6 +300,31 @@ mod tests {
     use lb_control::node::ProvisioningStatus;
     use lb_control::stats::MonitorView;
     use lb_core::health::{Administrative, OperatingStatus, Operational};
+
+    #[test]
+    fn certificates_say_how_long_they_last_and_warn() {
+        const DAY_MS: i64 = 86_400_000;
+        let now_ms: u64 = 1_800_000_000_000;
+        let one = |path: &str, days: i64| CertificateStats {
+            path: path.into(),
+            names: vec!["a.test".into(), "*.b.test".into()],
+            not_after_ms: 1_800_000_000_000 + days * DAY_MS,
+            ..CertificateStats::default()
+        };
+        let mut out = String::new();
+        certificates(&mut out, &[one("/old", -3), one("/soon", 12), one("/far", 200)], now_ms);
+        assert_eq!(
+            out.lines().collect::<Vec<_>>(),
+            [
+                "│  certificate /old (a.test, *.b.test): expired 3 days ago (warning: clients refuse it)",
+                "│  certificate /soon (a.test, *.b.test): expires in 12 days (warning: replace it soon)",
+                "│  certificate /far (a.test, *.b.test): expires in 200 days",
+            ]
+        );
+        let mut out = String::new();
+        certificates(&mut out, &vec![one("/x", 99); CERTIFICATES_SHOWN + 5], now_ms);
+        assert!(out.ends_with("│  and 5 certificates that last longer\n"), "{out}");
+    }
 
     #[test]
     fn a_queue_is_told_once_somebody_waited() {

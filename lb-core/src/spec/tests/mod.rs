@@ -1,5 +1,6 @@
 //! The first floor as a whole: a text in, a configuration or located mistakes out.
 
+mod door;
 mod hashings;
 mod http2;
 mod limits;
@@ -10,6 +11,7 @@ mod proxy_protocol;
 mod reference;
 mod robust;
 mod round_trip;
+mod round_trip_limits;
 mod round_trip_monitors;
 mod round_trip_persistence;
 mod round_trip_tls;

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::hashings::choices;
+use super::round_trip_limits::listener_limits;
 use super::round_trip_monitors::{agent_checks, marked_down, monitors, observations};
 use super::round_trip_persistence::persistence;
 use super::round_trip_tls::{certificate_headers, listener_tls, pool_tls};
@@ -209,7 +210,15 @@ fn listeners() -> impl Strategy<Value = (Listener, usize)> {
         let pages = prop::collection::btree_map(prop::sample::select(ERROR_PAGE_STATUSES.to_vec()), paragraphs(), 0..3);
         let identity = (any::<u128>(), words(), paragraphs(), prop::collection::vec(words(), 0..3));
         let limits = (1u16.., any::<bool>(), prop::option::of(1u32..), timeouts());
-        let extras = (any::<[bool; 4]>(), logs(http), pages, proxy_protocols(), any::<usize>(), tls(protocol));
+        let extras = (
+            any::<[bool; 4]>(),
+            logs(http),
+            pages,
+            proxy_protocols(),
+            any::<usize>(),
+            tls(protocol),
+            listener_limits(http),
+        );
         (identity, limits, extras).prop_map(move |(identity, limits, extras)| {
             let (id, name, description, tags) = identity;
             let (protocol_port, admin_state_up, connection_limit, timeouts) = limits;
@@ -220,6 +229,7 @@ fn listeners() -> impl Strategy<Value = (Listener, usize)> {
                 proxy_protocol,
                 draw,
                 (certificate_headers, tls),
+                limits,
             ) = extras;
             let insert_headers =
                 InsertHeaders { x_forwarded_for, x_forwarded_port, x_forwarded_proto, ..certificate_headers };
@@ -236,6 +246,7 @@ fn listeners() -> impl Strategy<Value = (Listener, usize)> {
                 insert_headers: if http { insert_headers } else { InsertHeaders::default() },
                 log,
                 error_pages: if http { error_pages } else { BTreeMap::new() },
+                limits,
                 proxy_protocol,
                 tls,
                 http2_prior_knowledge: prior_knowledge && protocol == ListenerProtocol::Http,
@@ -307,6 +318,8 @@ fn make_legal(config: &mut LoadBalancer, listeners: Vec<(Listener, usize)>) {
             }
         };
         let candidates: Vec<PoolId> = config.pools.iter().filter(allowed).map(|pool| pool.id).collect();
+        // What no client of the VIP's kind can come from would be refused.
+        listener.limits.allowed_cidrs.retain(|network| network.is_ipv6() == vip.is_ipv6());
         listener.default_pool = candidates.get(draw % (candidates.len() + 1)).copied();
         config.listeners.push(listener);
     }

@@ -8,7 +8,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::pool::DefaultPool;
-use super::{AlpnProtocol, ClientAuthentication, Line, NodeId, Pool, ProxyProtocol, Text, TlsVersion};
+use super::{
+    AlpnProtocol, ClientAuthentication, ClientLimits, Line, NodeId, OnConnectionLimit, Pool, ProxyProtocol, Seconds,
+    Text, TlsVersion,
+};
+use crate::config::limits::{CIDRS_MAX, HEAD_SIZE_MAX, HEAD_SIZE_MIN, HEADER_COUNT_MAX, TARGET_LENGTH_MAX};
 use crate::id::{ListenerId, PoolId};
 use crate::spec::{ERROR_PAGE_LEN_MAX, ERROR_PAGE_STATUSES, SNI_CONTAINERS_MAX, TIMEOUT_MS_MAX, TLS_CIPHERS_LEN_MAX};
 
@@ -36,6 +40,27 @@ pub(in crate::spec) struct Listener {
     /// Connections at once; -1: no limit. Default: -1.
     #[schemars(range(min = -1, max = u32::MAX), extend("not" = {"const": 0}))]
     pub(in crate::spec) connection_limit: Option<i64>,
+    /// Networks clients may come from (`192.0.2.0/24`); others are reset as soon as they have connected. Default: all.
+    #[schemars(length(max = CIDRS_MAX))]
+    pub(in crate::spec) allowed_cidrs: Option<Vec<Line>>,
+    /// Extension: what becomes of a client that comes while `connection_limit` is reached. Default: `WAIT`.
+    pub(in crate::spec) on_connection_limit: Option<OnConnectionLimit>,
+    /// Extension: what one client may take. Default: anything.
+    pub(in crate::spec) client_limits: Option<ClientLimits>,
+    /// Extension: bytes of a request's head, else 431. Default: 15360. HTTP only.
+    #[schemars(range(min = HEAD_SIZE_MIN, max = HEAD_SIZE_MAX))]
+    pub(in crate::spec) max_head_size: Option<u16>,
+    /// Extension: fields of a request's head, else 431. Default: 128. HTTP only.
+    #[schemars(range(min = 1, max = HEADER_COUNT_MAX))]
+    pub(in crate::spec) max_header_count: Option<u16>,
+    /// Extension: bytes of a request's target, else 414. Default: 12288. HTTP only.
+    #[schemars(range(min = HEAD_SIZE_MIN, max = TARGET_LENGTH_MAX))]
+    pub(in crate::spec) max_target_length: Option<u16>,
+    /// Extension: bytes a second that a client has to send, or to take, of a body; 0: at any pace. Default: 0. HTTP only.
+    #[schemars(range(min = 0, max = u32::MAX))]
+    pub(in crate::spec) min_body_rate: Option<u32>,
+    /// Extension: seconds of waiting for a client over which `min_body_rate` is an average. Default: 10. HTTP only.
+    pub(in crate::spec) min_body_rate_grace: Option<Seconds<100>>,
     /// Where its traffic goes: a pool, or a reference to one of `pools` by `name` or `id`.
     #[schemars(with = "Option<DefaultPool>")]
     pub(in crate::spec) default_pool: Option<Pool>,

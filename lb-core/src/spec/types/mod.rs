@@ -6,6 +6,7 @@
 //! does not show; with it the border to `config` finds the place of any key.
 
 mod hashing;
+mod limits;
 mod listener;
 mod monitor;
 mod persistence;
@@ -16,6 +17,7 @@ mod text;
 mod tls;
 
 pub(super) use hashing::{HashFunction, HashTable, Hashing, LbAlgorithm};
+pub(super) use limits::{ClientLimits, OnConnectionLimit};
 pub(super) use listener::{ErrorPages, Flag, InsertHeaders, Listener, ListenerProtocol, LogFormat, LogSetting};
 pub(super) use monitor::{
     AgentCheck, Codes, Headers, HealthMonitor, HttpMethod, HttpVersion, MonitorType, Observe, ObservedLayer,

@@ -44,6 +44,7 @@ impl Border<'_> {
         let default_pool = self.default_pool(parent, &mut listener, Key { text: &key, doubled });
         let timeouts = timeouts(&listener);
         let connection_limit = self.connection_limit(at, listener.connection_limit);
+        let limits = self.limits(&mut listener, protocol);
         let tls = self.listener_tls(&listener, protocol);
         let insert_headers = self.insert_headers(at, listener.insert_headers, protocol);
         let log = self.log(listener.log, protocol);
@@ -63,6 +64,7 @@ impl Border<'_> {
             insert_headers,
             log,
             error_pages,
+            limits,
             proxy_protocol,
             tls,
             http2_prior_knowledge,
@@ -221,7 +223,7 @@ impl Border<'_> {
     }
 
     /// Reports a key that does nothing where requests are not read.
-    fn only_http(&mut self, at: NodeId, key: &str, used: bool, protocol: Option<ListenerProtocol>) {
+    pub(super) fn only_http(&mut self, at: NodeId, key: &str, used: bool, protocol: Option<ListenerProtocol>) {
         if let Some(protocol) = protocol
             && used
             && !protocol.is_http()

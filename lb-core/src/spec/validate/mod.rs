@@ -9,6 +9,7 @@ mod file;
 mod hashing;
 mod host;
 mod http2;
+mod limits;
 mod listener;
 mod log;
 mod monitor;
@@ -33,7 +34,7 @@ use unique::Unique;
 
 /// Reports what is wrong with `document` as a whole; the second floor if nothing is.
 pub(super) fn validate(tree: &Tree, document: LoadBalancer, findings: &mut Findings) -> Option<config::LoadBalancer> {
-    Border { tree, findings, unique: Unique::default(), pools: Vec::new() }.load_balancer(document)
+    Border { tree, findings, unique: Unique::default(), pools: Vec::new(), vip_is_ipv6: None }.load_balancer(document)
 }
 
 struct Border<'b> {
@@ -42,12 +43,15 @@ struct Border<'b> {
     unique: Unique,
     /// Every pool seen so far: first the shared ones, then those inside listeners.
     pools: Vec<Pool>,
+    /// Which kind of address clients have; `None`: unknown.
+    vip_is_ipv6: Option<bool>,
 }
 
 impl Border<'_> {
     fn load_balancer(mut self, document: LoadBalancer) -> Option<config::LoadBalancer> {
         let at = document.at;
         let vip_address = self.address(at, "vip_address", document.vip_address.as_ref());
+        self.vip_is_ipv6 = vip_address.map(|address| address.is_ipv6());
         let resolvers = self.resolvers(at, document.resolvers.as_deref().unwrap_or_default());
         let name = line(document.name);
         let id = document.id.unwrap_or_else(|| match vip_address {

@@ -1,6 +1,7 @@
 //! A configuration written back as a document of this floor, every default spelled out.
 
 mod hashing;
+mod limits;
 mod monitor;
 mod persistence;
 mod tls;
@@ -53,6 +54,7 @@ fn listener(listener: &Listener) -> Value {
     put(&mut body, "default_pool_id", listener.default_pool);
     put(&mut body, "timeout_tunnel", timeouts.tunnel_ms);
     put(&mut body, "proxy_protocol", listener.proxy_protocol.as_ref());
+    limits::put_all(&mut body, listener);
     if listener.protocol.is_http() {
         let headers = listener.insert_headers;
         let mut fields = object(json!({

@@ -21,13 +21,18 @@ use crate::wire::{Wire, connect, failed};
 
 /// A TLS probe, with its share of the configuration.
 #[derive(Debug)]
-pub(crate) struct Tls {
+pub struct Tls {
     config: Arc<ClientConfig>,
     /// Who is asked for (SNI) and, when verifying, must answer; `None`: the member's address, without SNI.
     name: Option<ServerName<'static>>,
 }
 
 impl Tls {
+    /// Of a configuration made elsewhere. `name`: who is asked for; `None`: the member's address, without SNI.
+    pub fn with(config: Arc<ClientConfig>, name: Option<ServerName<'static>>) -> Self {
+        Self { config, name }
+    }
+
     /// `domain_name` is the name if `probe` has none of its own.
     pub(crate) fn new(probe: &TlsProbe, domain_name: Option<&str>, shared: &Shared) -> Result<Self, ProberError> {
         let name = probe.sni.as_deref().or(domain_name);

@@ -22,6 +22,12 @@ impl Span {
         &head[usize::from(self.start)..usize::from(self.end)]
     }
 
+    /// How many bytes.
+    #[expect(clippy::len_without_is_empty, reason = "nobody asks whether a stretch of a head is empty")]
+    pub fn len(&self) -> usize {
+        usize::from(self.end - self.start)
+    }
+
     /// This span without its first `n` bytes.
     pub fn skip(self, n: usize) -> Self {
         Self { start: self.start + n as u16, end: self.end }

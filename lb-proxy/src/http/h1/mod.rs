@@ -9,12 +9,14 @@ pub mod fields;
 pub mod request;
 pub mod response;
 
+use lb_core::config::limits;
+
 /// Longest head that is read, request or response, in bytes (HAProxy: a buffer of 16384 less its reserve).
-pub const HEAD_MAX: usize = 15 * 1024;
+pub const HEAD_MAX: usize = limits::HEAD_SIZE_MAX as usize;
 /// Most fields in a head (HAProxy: 101).
-pub const FIELDS_MAX: usize = 128;
+pub const FIELDS_MAX: usize = limits::HEADER_COUNT_MAX as usize;
 /// Longest request target, in bytes; RFC 9112 section 3 asks for at least 8000.
-pub const TARGET_MAX: usize = 12 * 1024;
+pub const TARGET_MAX: usize = limits::TARGET_LENGTH_MAX as usize;
 
 /// How the end of a body is found, RFC 9112 section 6.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -433,7 +433,10 @@ fn write_forwarded(add: &Additions<'_>, out: &mut Vec<u8>) {
     if add.insert.x_forwarded_proto {
         fields::write_field(out, b"X-Forwarded-Proto", add.scheme.as_bytes());
     }
-    certificate_fields::write(&add.insert, add.told, out);
+    // Only whoever came by TLS has told anything.
+    if let Some(told) = add.told {
+        certificate_fields::write(&add.insert, told, out);
+    }
 }
 
 /// An address in its usual spelling, without going through a formatter for IPv4: this is on every request.

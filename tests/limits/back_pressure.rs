@@ -1,4 +1,4 @@
-//! Promise: every limit holds, and one client's excess is no other client's trouble.
+//! Connection limits, slow heads, and back-pressure both ways.
 
 use std::time::{Duration, Instant};
 

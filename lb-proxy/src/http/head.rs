@@ -1,0 +1,92 @@
+//! Reading a request's head: until its empty line, judged on the way, within the listener's bounds.
+
+use lb_core::config::limits::HeadLimits;
+
+use super::h1::head_end;
+use super::h1::request::{self, Malformed, RequestHead};
+use crate::buffer::{Buffer, LentSheet};
+use crate::timer::Patience;
+use crate::wire::{self, Stream};
+
+/// Empty lines that are skipped before a request (RFC 9112 section 2.2 asks for at least one).
+const BLANK_LINES_MAX: usize = 4;
+
+/// Why there is no head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadFailure {
+    /// It is no request, or too large a one.
+    Malformed(Malformed),
+    /// The client left before it was whole.
+    Left,
+}
+
+/// How far a head that is still coming has been looked at.
+#[derive(Debug, Default)]
+pub struct Search {
+    searched: usize,
+    judged: usize,
+    blank_lines: usize,
+}
+
+/// Reads until the head at the front of `buffer` is whole, and judges it. Nothing beyond `limits` is waited for.
+pub async fn read_head(
+    from: &Stream,
+    buffer: &mut Buffer,
+    sheet: &mut LentSheet,
+    search: &mut Search,
+    limits: HeadLimits,
+    patience: Patience<'_>,
+) -> Result<RequestHead, HeadFailure> {
+    loop {
+        if let Some(head) = search.look(buffer, sheet, limits).map_err(HeadFailure::Malformed)? {
+            return Ok(head);
+        }
+        buffer.make_room();
+        match wire::read(from, buffer.room(), patience).await {
+            Ok(n) if n > 0 => buffer.fill(n),
+            _ => return Err(HeadFailure::Left),
+        }
+    }
+}
+
+impl Search {
+    /// Parses the head if it is whole; judges its beginning if it is not.
+    fn look(
+        &mut self,
+        buffer: &mut Buffer,
+        sheet: &mut LentSheet,
+        limits: HeadLimits,
+    ) -> Result<Option<RequestHead>, Malformed> {
+        while buffer.filled().starts_with(b"\r\n") {
+            buffer.consume(2);
+            self.blank_lines += 1;
+            if self.blank_lines > BLANK_LINES_MAX {
+                return Err(Malformed::Syntax);
+            }
+        }
+        if let Some(len) = head_end(buffer.filled(), self.searched) {
+            if len > usize::from(limits.size) {
+                return Err(Malformed::TooLarge);
+            }
+            let head = request::parse(&buffer.filled()[..len], &mut sheet.fields)?;
+            if head.target.len() > usize::from(limits.target) {
+                return Err(Malformed::TargetTooLong);
+            }
+            if sheet.fields.len() > usize::from(limits.fields) {
+                return Err(Malformed::TooLarge);
+            }
+            return Ok(Some(head));
+        }
+        self.searched = buffer.len();
+        // Judged again each time its length has doubled: a head that drips costs linear work in all.
+        if self.searched > 2 * self.judged {
+            request::check_beginning(buffer.filled())?;
+            self.judged = self.searched;
+        }
+        if self.searched >= usize::from(limits.size) {
+            let one_line = memchr::memchr(b'\n', buffer.filled()).is_none();
+            return Err(if one_line { Malformed::TargetTooLong } else { Malformed::TooLarge });
+        }
+        Ok(None)
+    }
+}
