@@ -183,7 +183,7 @@ impl Session {
             changed.iter().for_each(|changed| changed.drop_from_request(bytes, fields));
             request::write(head, bytes, fields, &add, changed.as_ref(), out);
         }
-        write_line(head, bytes, from.is_disguised(), line);
+        write_line(head, bytes, from.is_of_http2(), line);
         buffer.consume(head.len);
         key
     }
@@ -239,7 +239,20 @@ impl Session {
             let way = Way { held, found: &course.found, choice, decline: &decline };
             let attempt = self.attempt(request, &mut reached, &way, buffer, told, from, to).await;
             self.witness(&attempt, &reached);
-            if repeatable && reached.reused && matches!(attempt, Attempt::Failed(Failed::Closed)) {
+            let closed_unanswered = matches!(attempt, Attempt::Failed(Failed::Closed));
+            if closed_unanswered
+                && held.is_some()
+                && reached.stream.was_refused()
+                && journey.may_ask_again(&worker, &view, &reached.lease)
+            {
+                // Nobody has looked at it: whatever it asks for, it can be sent again.
+                drop(reached);
+                let ticket = &self.downstream.ticket;
+                let mut left = async || drop(watch(from, buffer, ticket).await);
+                reached = journey.reach(&worker, &view, reuse, connect_ms, &mut left).await?;
+                continue;
+            }
+            if closed_unanswered && repeatable && reached.reused {
                 // The member closed an idle connection just then; it has not failed.
                 let ticket = &self.downstream.ticket;
                 let mut left = async || drop(watch(from, buffer, ticket).await);
