@@ -25,18 +25,29 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     };
     let paths = |i: usize| rule("PATH", "STARTS_WITH", &format!("/area-{i}/"));
     let expressions = |i: usize| rule("PATH", "REGEX", &format!("^/area-{i}/[0-9]+$"));
+    // All but the last rule hold, so all are asked.
+    let several = |i: usize| {
+        let host = rule("HOST_NAME", "REGEX", "^[a-z.]+$");
+        vec![rule("PATH", "STARTS_WITH", "/"), host, rule("PATH", "ENDS_WITH", &format!("/part-{i}"))]
+    };
     vec![
         decide("1-path", (0..1).map(paths).collect()),
         decide("50-paths", (0..50).map(paths).collect()),
         decide("50-mixed", (0..50).map(mixed).collect()),
         decide("50-regexes", (0..50).map(expressions).collect()),
+        decide_of("10-policies-of-3", (0..10).map(several).collect()),
     ]
 }
 
 /// A browser's request, asked about by as many policies of one rule each, none of which matches.
 fn decide(name: &str, rules: Vec<Value>) -> Scenario {
+    decide_of(name, rules.into_iter().map(|rule| vec![rule]).collect())
+}
+
+/// The same for policies of these rules.
+fn decide_of(name: &str, policies: Vec<Vec<Value>>) -> Scenario {
     Scenario::new(format!("l7-decide/{name}"), move || {
-        let policies: Vec<Value> = rules.iter().map(|rule| json!({"action": "REJECT", "rules": [rule]})).collect();
+        let policies: Vec<Value> = policies.iter().map(|rules| json!({"action": "REJECT", "rules": rules})).collect();
         let document = json!({"loadbalancer": {
             "vip_address": "20.20.20.6",
             "listeners": [{"protocol": "HTTP", "protocol_port": 80, "l7policies": policies}],

@@ -152,6 +152,9 @@ impl<'p> Changes<'p> {
 
     /// Writes the target that a member gets instead of `target`; false: it stays as it is, and nothing is written. The first
     /// policy whose prefix fits decides.
+    ///
+    /// What is written is a target again, since both parts of it were judged as such. Without its beginning `/api//x` would
+    /// be `//x`, in which some read a host: then one slash stays.
     pub fn rewrite(self, target: &[u8], out: &mut Vec<u8>) -> bool {
         let fitting = |rewrite: &'p Rewrite| Some((rewrite, rewrite.rest_of(target)?));
         let Some((rewrite, rest)) = self.iter().filter_map(|change| change.rewrite.as_ref()).find_map(fitting) else {
@@ -161,7 +164,9 @@ impl<'p> Changes<'p> {
         if rewrite.to.is_empty() && !rest.starts_with(b"/") {
             out.push(b'/');
         }
-        out.extend_from_slice(rest);
+        let doubled =
+            if rewrite.to.is_empty() { rest.iter().take_while(|b| **b == b'/').count().max(1) - 1 } else { 0 };
+        out.extend_from_slice(&rest[doubled..]);
         true
     }
 

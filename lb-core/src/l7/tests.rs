@@ -263,6 +263,11 @@ fn whole_segments_of_a_path_are_rewritten() {
         ("/api", "/", "/api?y", Some("/?y")),
         ("/", "/v2", "/x", Some("/v2/x")),
         ("/", "/v2", "/", Some("/v2/")),
+        // What begins with two slashes is a host to some.
+        ("/api", "/", "/api//x", Some("/x")),
+        ("/api", "/", "/api///x//y?//z", Some("/x//y?//z")),
+        ("/api", "/v2", "/api//x", Some("/v2//x")),
+        ("/", "/", "//x", Some("/x")),
     ] {
         assert_eq!(rewritten(from, to, target).as_deref(), expected, "{from} to {to} of {target}");
     }

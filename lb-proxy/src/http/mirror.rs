@@ -17,6 +17,7 @@ use super::discard::{self, Discarded};
 use super::h1::request::Method;
 use crate::dispatch::{Journey, Reached, Reuse};
 use crate::timer::{Deadlines, Patience, Wait};
+use crate::upstream::private::PrivateConnections;
 use crate::upstream::proxy_header;
 use crate::view::View;
 use crate::wire;
@@ -92,7 +93,9 @@ impl Copy {
     async fn run(&self, worker: &Worker, view: &Rc<View>) -> Option<()> {
         // Its pool may choose by chance, and not by what the request says.
         let key = FlowKey { draw: worker.draws.next(), ..FlowKey::of(self.ends.source) };
-        let mut journey = Journey::new(self.pool, key).asking_for(view, self.asked_for.as_deref());
+        let mut journey = Journey::new(self.pool, key)
+            .with(PrivateConnections::default())
+            .asking_for(view, self.asked_for.as_deref());
         // Whoever asked has nothing to do with a copy.
         let mut stays = async || std::future::pending().await;
         let reuse = if self.method.idempotent() { Reuse::Any } else { Reuse::IfFresh };

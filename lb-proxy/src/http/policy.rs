@@ -289,6 +289,68 @@ mod tests {
         assert_eq!(of("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n"), "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n");
     }
 
+    /// Every type and comparison, policies that match and change, and all that is written.
+    #[test]
+    fn what_is_decided_and_changed_takes_no_memory() {
+        const TEXTS: [(&str, &str); 6] = [
+            ("HOST_NAME", ""),
+            ("PATH", ""),
+            ("HEADER", "key: Accept, "),
+            ("COOKIE", "key: sid, "),
+            ("METHOD", ""),
+            ("QUERY", "key: c, "),
+        ];
+        const COMPARISONS: [&str; 5] = ["EQUAL_TO", "STARTS_WITH", "ENDS_WITH", "CONTAINS", "REGEX"];
+        let mut rules: Vec<String> = Vec::new();
+        for (kind, key) in TEXTS {
+            rules.extend(COMPARISONS.map(|c| format!("{{type: {kind}, {key}compare_type: {c}, value: 'q+[uz]x'}}")));
+        }
+        for rule in [
+            "type: FILE_TYPE, compare_type: REGEX, value: '^j(pg|s)$'",
+            "type: FILE_TYPE, compare_type: EQUAL_TO, value: js",
+            "type: SSL_CONN_HAS_CERT, value: 'True'",
+            "type: SSL_VERIFY_RESULT, value: 10",
+            "type: SSL_DN_FIELD, compare_type: REGEX, key: CN, value: x",
+            "type: SOURCE_IP, value: '10.0.0.0/8, 2001:db8::/32'",
+            "type: PERCENT, value: 0, key: 'COOKIE:sid'",
+        ] {
+            rules.push(format!("{{{rule}}}"));
+        }
+        let misses = rules.iter().map(|rule| format!("{{action: REJECT, rules: [{rule}]}},")).collect::<String>();
+        let snapshot = snapshot(&format!("{misses}{CHANGING}"));
+        let policies = snapshot.listeners[0].policies.as_deref().expect("policies");
+        let head = "GET /a/b?c=d HTTP/1.1\r\nHost: www.example.org\r\nAccept: text/html, */*;q=0.1\r\nCookie: a=b; sid=0815\r\n\r\n";
+        let mut table = Vec::with_capacity(FIELDS_MAX);
+        let request = request::parse(head.as_bytes(), &mut table).expect("a request");
+        let peer = SocketAddr::from(([192, 0, 2, 7], 4711));
+        let fields = [("CN".into(), "client".into())];
+        let tls = TlsFacts { has_cert: false, verify_result: Some(0), dn_fields: &fields };
+        let insert = lb_core::config::InsertHeaders { x_forwarded_for: true, ..Default::default() };
+        let local = SocketAddr::from(([198, 51, 100, 1], 80));
+        let add = Additions { told: None, insert, client: peer.ip(), scheme: "http", local, cookies: None };
+        let mut out = Vec::with_capacity(4096);
+        let fresh = table.clone();
+        let mut once = || {
+            out.clear();
+            table.copy_from_slice(&fresh);
+            let parts = Parts { request: &request, head: head.as_bytes(), table: &table };
+            let asked = Asked::new(&parts, peer.ip(), tls, &|| 0);
+            let mut matched = 0;
+            let decision = policies.decide(&asked, |_| matched += 1);
+            let changes = policies.changes(decision);
+            let copied = changes.mirror(&asked);
+            let changed = Changed { changes, client: &peer };
+            changed.drop_from_request(head.as_bytes(), &mut table);
+            request::write(&request, head.as_bytes(), &table, &add, Some(&changed), &mut out);
+            assert!(matched == 1 && copied.is_none() && out.starts_with(b"GET /b?c=d"), "{matched}");
+        };
+        // Expressions build what they need when they are first asked.
+        once();
+        once();
+        assert_eq!(crate::sys::counted::asked_for(|| (0..100).for_each(|_| once())), 0);
+        assert!(crate::sys::counted::asked_for(|| drop(std::hint::black_box(vec![0u8; 7]))) > 0);
+    }
+
     #[test]
     fn a_handshake_is_known_by_what_the_client_showed() {
         let fields = vec![("O".into(), "oslb".into()), ("CN".into(), "client".into())];

@@ -144,10 +144,12 @@ impl Disguise {
 
     /// Sends the head of the answer, or an interim one.
     fn send_head(&mut self, head: &[u8]) -> io::Result<()> {
-        let mut table: outgoing::Table<'_> = [const { std::mem::MaybeUninit::uninit() }; _];
+        let mut most: outgoing::Table<'_> = [const { std::mem::MaybeUninit::uninit() }; _];
+        let mut more = Vec::new();
+        let table = outgoing::room_for(head, &mut most, &mut more);
         let mut parsed = httparse::Response::new(&mut []);
         let parsing = httparse::ParserConfig::default();
-        let status = parsing.parse_response_with_uninit_headers(&mut parsed, head, &mut table);
+        let status = parsing.parse_response_with_uninit_headers(&mut parsed, head, table);
         if !status.is_ok_and(|status| status.is_complete()) {
             return Err(broken());
         }

@@ -262,10 +262,12 @@ struct Written {
 
 /// Reads a head that was written here.
 fn read_request(head: &[u8], secured: bool) -> io::Result<Written> {
-    let mut table: outgoing::Table<'_> = [const { std::mem::MaybeUninit::uninit() }; _];
+    let mut most: outgoing::Table<'_> = [const { std::mem::MaybeUninit::uninit() }; _];
+    let mut more = Vec::new();
+    let table = outgoing::room_for(head, &mut most, &mut more);
     let mut parsed = httparse::Request::new(&mut []);
     let parsing = httparse::ParserConfig::default();
-    let status = parsing.parse_request_with_uninit_headers(&mut parsed, head, &mut table);
+    let status = parsing.parse_request_with_uninit_headers(&mut parsed, head, table);
     let (Ok(httparse::Status::Complete(_)), Some(method), Some(target)) = (status, parsed.method, parsed.path) else {
         return Err(broken());
     };

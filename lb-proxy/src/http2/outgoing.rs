@@ -187,8 +187,22 @@ fn trailers(lines: &[u8]) -> io::Result<HeaderMap> {
     Ok(trailers)
 }
 
-/// Room for the fields of one head.
-pub type Table<'b> = [MaybeUninit<httparse::Header<'b>>; FIELDS_MAX + 8];
+/// Room for the fields of most heads: as many as may come, and those that are always added.
+pub type Table<'b> = [MaybeUninit<httparse::Header<'b>>; FIELDS_MAX + 16];
+
+/// Room for the fields of `head`: `most`, unless policies added so many that they need `more`.
+pub fn room_for<'t, 'b>(
+    head: &[u8],
+    most: &'t mut Table<'b>,
+    more: &'t mut Vec<MaybeUninit<httparse::Header<'b>>>,
+) -> &'t mut [MaybeUninit<httparse::Header<'b>>] {
+    let lines = memchr::memchr_iter(b'\n', head).count();
+    if lines <= most.len() {
+        return most;
+    }
+    more.resize_with(lines, MaybeUninit::uninit);
+    more
+}
 
 /// The name of `field`, in lower case (RFC 9113 section 8.2).
 pub fn name(field: &httparse::Header<'_>) -> io::Result<HeaderName> {

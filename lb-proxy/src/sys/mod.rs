@@ -1,6 +1,8 @@
 //! The only room where `unsafe` may live: calls that no safe crate offers, each behind a safe function.
 #![allow(unsafe_code, reason = "this is the room for it")]
 
+#[cfg(test)]
+pub mod counted;
 pub mod socket;
 
 use std::io;

@@ -31,7 +31,7 @@ pub(super) fn give_pools(policies: &mut [L7Policy], candidates: &[PoolId]) {
 fn policy() -> impl Strategy<Value = L7Policy> {
     let identity = (any::<u128>(), words(), paragraphs(), prop::collection::vec(words(), 0..3));
     let rest = (any::<bool>(), action(), prop::collection::vec(rule(), 0..4));
-    let changes = (edits(), edits(), prop::option::of(("/[!-\"$->@-~]{0,9}", "/[!-\"$->@-~]{0,9}")));
+    let changes = (edits(), edits(), prop::option::of(("/[!-\"$->@-~]{0,9}", "/([!-\"$-.0->@-~][!-\"$->@-~]{0,8})?")));
     let mirror = prop::option::of(1u8..=100);
     (identity, rest, changes, mirror).prop_map(|(identity, (admin_state_up, action, rules), changes, mirror)| {
         let (id, name, description, tags) = identity;

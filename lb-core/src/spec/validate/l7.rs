@@ -1,11 +1,12 @@
 //! L7 policies crossing the border.
 
+use super::l7_change::Own;
 use super::listener::Key;
 use super::pool::Standing;
 use super::unique::Identity;
 use super::{Border, NodeId, line, lines, text, types};
+use crate::config::ListenerProtocol;
 use crate::config::l7::{Action, CHANGING_MAX, L7Policy, L7Rule, Mirror, RedirectCode};
-use crate::config::{InsertHeaders, ListenerProtocol};
 use crate::id::{L7PolicyId, L7RuleId, ListenerId, LoadBalancerId, PoolId};
 use crate::spec::mistake::shown;
 use crate::spec::near::nearest;
@@ -17,7 +18,7 @@ pub(super) struct Home<'h> {
     pub(super) listener: ListenerId,
     pub(super) key: Key<'h>,
     pub(super) protocol: Option<ListenerProtocol>,
-    pub(super) insert_headers: InsertHeaders,
+    pub(super) own: Own,
 }
 
 /// What belongs to an action: the key that says where to, and the actions that use it.
@@ -85,7 +86,7 @@ impl Border<'_> {
             .enumerate()
             .filter_map(|(place, rule)| self.l7rule(rule, L7RuleId::derived(id.0, &place.to_string()), doubled))
             .collect();
-        let changes = self.changes(&mut policy, home.insert_headers);
+        let changes = self.changes(&mut policy, home.own);
         let mirror = match policy.mirror.take() {
             Some(mirror) => Some(self.mirror(mirror, home)?),
             None => None,

@@ -8,6 +8,14 @@ use crate::spec::mistake::shown;
 use crate::spec::near::nearest;
 use crate::spec::tree::{Kind, Spot};
 
+/// Fields that a listener writes itself, whatever its policies do.
+#[derive(Clone, Copy)]
+pub(super) struct Own {
+    pub(super) insert_headers: InsertHeaders,
+    /// `Strict-Transport-Security`, because of `hsts_max_age`.
+    pub(super) strict_transport: bool,
+}
+
 /// Which message fields belong to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {
@@ -24,17 +32,17 @@ enum Deed {
 }
 
 impl Border<'_> {
-    pub(super) fn changes(&mut self, policy: &mut types::L7Policy, inserted: InsertHeaders) -> Changes {
+    pub(super) fn changes(&mut self, policy: &mut types::L7Policy, own: Own) -> Changes {
         let at = policy.at;
         let request = Edits {
             remove: self.removed(at, "remove_request_headers", policy.remove_request_headers.take(), Side::Request),
-            set: self.fields(policy.set_request_headers.as_ref(), Side::Request, Deed::Set, inserted),
-            append: self.fields(policy.append_request_headers.as_ref(), Side::Request, Deed::Append, inserted),
+            set: self.fields(policy.set_request_headers.as_ref(), Side::Request, Deed::Set, own),
+            append: self.fields(policy.append_request_headers.as_ref(), Side::Request, Deed::Append, own),
         };
         let response = Edits {
             remove: self.removed(at, "remove_response_headers", policy.remove_response_headers.take(), Side::Response),
-            set: self.fields(policy.set_response_headers.as_ref(), Side::Response, Deed::Set, inserted),
-            append: self.fields(policy.append_response_headers.as_ref(), Side::Response, Deed::Append, inserted),
+            set: self.fields(policy.set_response_headers.as_ref(), Side::Response, Deed::Set, own),
+            append: self.fields(policy.append_response_headers.as_ref(), Side::Response, Deed::Append, own),
         };
         let rewrite = policy.rewrite_path_prefix.take().and_then(|written| self.rewrite(written));
         Changes { request, response, rewrite }
@@ -61,13 +69,7 @@ impl Border<'_> {
     }
 
     /// Fields ordered by name.
-    fn fields(
-        &mut self,
-        written: Option<&types::Headers>,
-        side: Side,
-        deed: Deed,
-        inserted: InsertHeaders,
-    ) -> Vec<(String, String)> {
+    fn fields(&mut self, written: Option<&types::Headers>, side: Side, deed: Deed, own: Own) -> Vec<(String, String)> {
         let Some(&types::Headers { at }) = written else {
             return Vec::new();
         };
@@ -88,7 +90,7 @@ impl Border<'_> {
             if !self.field_name(spot.clone(), &key) {
                 continue;
             }
-            let fault = untouchable(&key, side, deed).or_else(|| inserted_too(&key, side, inserted));
+            let fault = untouchable(&key, side, deed).or_else(|| written_too(&key, side, own));
             if let Some((message, help)) = fault {
                 self.mistake(spot, message, help);
             } else if fields.iter().any(|(name, _)| name.eq_ignore_ascii_case(&key)) {
@@ -108,6 +110,8 @@ impl Border<'_> {
             let Some(types::Line(path)) = path else { continue };
             let fault = if !path.starts_with('/') {
                 Some(("a path begins with `/`", "write what follows the host, like `/api`"))
+            } else if key == "to" && path.starts_with("//") {
+                Some(("a path that begins with `//` is taken for a host by some", "begin with one slash"))
             } else if path.contains(['#', '?']) {
                 Some(("a path has no query and no fragment", "leave out `?`, `#` and what follows"))
             } else if !path.bytes().all(|b| b.is_ascii_graphic()) {
@@ -141,9 +145,10 @@ fn untouchable(name: &str, side: Side, deed: Deed) -> Option<Fault> {
     Some((message.to_owned(), "use `set_request_headers`, or leave it out".to_owned()))
 }
 
-/// A field that `insert_headers` writes, whatever a policy does, would be there twice.
-fn inserted_too(name: &str, side: Side, inserted: InsertHeaders) -> Option<Fault> {
-    let own = [
+/// A field that the listener writes itself, whatever a policy does, would be there twice.
+fn written_too(name: &str, side: Side, own: Own) -> Option<Fault> {
+    let inserted = own.insert_headers;
+    let request = [
         ("X-Forwarded-For", inserted.x_forwarded_for),
         ("X-Forwarded-Port", inserted.x_forwarded_port),
         ("X-Forwarded-Proto", inserted.x_forwarded_proto),
@@ -156,8 +161,13 @@ fn inserted_too(name: &str, side: Side, inserted: InsertHeaders) -> Option<Fault
         ("X-SSL-Client-Not-Before", inserted.x_ssl_client_not_before),
         ("X-SSL-Client-Not-After", inserted.x_ssl_client_not_after),
     ];
-    let twice = side == Side::Request && own.iter().any(|(own, set)| *set && name.eq_ignore_ascii_case(own));
-    let message = || format!("`insert_headers` of this listener writes {}", shown(name));
+    let response = [("Strict-Transport-Security", own.strict_transport)];
+    let (written, by) = match side {
+        Side::Request => (&request[..], "insert_headers"),
+        Side::Response => (&response[..], "hsts_max_age"),
+    };
+    let twice = written.iter().any(|(own, set)| *set && name.eq_ignore_ascii_case(own));
+    let message = || format!("`{by}` of this listener writes {}", shown(name));
     twice.then(|| (message(), "leave it out here or there".to_owned()))
 }
 

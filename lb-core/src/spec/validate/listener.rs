@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::l7::Home;
+use super::l7_change::Own;
 use super::pool::Standing;
 use super::unique::Identity;
 use super::{Border, NodeId, line, lines, text, types};
@@ -48,8 +49,9 @@ impl Border<'_> {
         let limits = self.limits(&mut listener, protocol);
         let tls = self.listener_tls(&listener, protocol);
         let insert_headers = self.insert_headers(at, listener.insert_headers, protocol);
-        let home =
-            Home { load_balancer: parent, listener: id, key: Key { text: &key, doubled }, protocol, insert_headers };
+        let strict_transport = tls.as_ref().is_some_and(|tls| tls.hsts.is_some());
+        let own = Own { insert_headers, strict_transport };
+        let home = Home { load_balancer: parent, listener: id, key: Key { text: &key, doubled }, protocol, own };
         let l7policies = self.l7policies(at, listener.l7policies.take(), home);
         let log = self.log(listener.log, protocol);
         let error_pages = self.error_pages(at, listener.error_pages, protocol);
