@@ -217,3 +217,25 @@ fn a_member_that_behaves_costs_no_retry() {
     assert_eq!(play.gets(50), [200; 50]);
     assert_eq!((member.requests(), play.weir.control.member("m1").retries), (50, 0));
 }
+
+#[test]
+fn a_retry_gives_back_the_slot_it_had() {
+    let place = Place::new();
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let moody = Member::script("moody", place.socket(), move |conn| {
+        loop {
+            conn.request()?;
+            let odd = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 2 == 0;
+            conn.send(sized(if odd { 503 } else { 200 }, "", b"x", false))?;
+        }
+    });
+    let retry = json!({"on": ["STATUS_503"], "attempts": 1, "budget_percent": 100});
+    let play = play(&[&moody], &retry, |setup| {
+        setup.members[0].more = json!({"max_connections": 1});
+        setup.pool["timeout_queue"] = json!(60_000);
+    });
+    let began = std::time::Instant::now();
+    assert_eq!(play.gets(20), [200; 20], "were the slot kept, the retry would wait for itself");
+    assert!(began.elapsed() < std::time::Duration::from_secs(30));
+    assert_eq!(play.weir.control.member("moody").active_connections, 0);
+}

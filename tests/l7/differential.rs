@@ -14,7 +14,7 @@ use weir_tests::weir::Weir;
 use super::{POOLS, document};
 
 /// What Octavia's templates make of a rule.
-fn acl(name: &str, rule: &Value) -> String {
+pub(super) fn acl(name: &str, rule: &Value) -> String {
     let word = |key: &str| rule[key].as_str().unwrap_or_default();
     let kind = match word("compare_type") {
         "REGEX" => "reg",
@@ -29,6 +29,10 @@ fn acl(name: &str, rule: &Value) -> String {
         "HEADER" => format!("req.hdr({}) -m {kind}", word("key")),
         "COOKIE" => format!("req.cook({}) -m {kind}", word("key")),
         "FILE_TYPE" if kind == "str" => "path_end".to_owned(),
+        "FILE_TYPE" => format!("path_end -m {kind}"),
+        "SSL_CONN_HAS_CERT" => return format!("  acl {name} ssl_c_used\n"),
+        "SSL_VERIFY_RESULT" => "ssl_c_verify eq".to_owned(),
+        "SSL_DN_FIELD" => format!("ssl_c_s_dn({}) -m {kind}", word("key")),
         other => panic!("no line for {other}"),
     };
     format!("  acl {name} {fetch} '{}'\n", word("value"))

@@ -1,10 +1,23 @@
 //! Promise: a request goes where the listener's policies say, as HAProxy with Octavia's rules would have it, and what they
 //! change is changed and nothing else.
 
+//!
+//! | file | what it proves |
+//! |---|---|
+//! | [`decisions`] | which policy decides, what the client gets, what log and figures say |
+//! | [`changes`], [`mirrors`] | what is changed, and what is copied |
+//! | [`differential`], [`verdicts`], [`certificates`] | pools and rules beside HAProxy with Octavia's lines |
+//! | [`secured`] | the same for clients that speak HTTP/2 |
+//! | [`beside`] | queues, limits and persistence keep their promises |
+
+mod beside;
+mod certificates;
 mod changes;
 mod decisions;
 mod differential;
 mod mirrors;
+mod secured;
+mod verdicts;
 
 use std::net::SocketAddr;
 
@@ -33,12 +46,16 @@ impl Play {
 
     /// The same, with changes to the load balancer.
     pub(crate) fn tuned(policies: &Value, tune: impl FnOnce(&mut Value)) -> Self {
-        let place = Place::new();
+        Self::tuned_in(Place::new(), policies, |lb, _| tune(lb))
+    }
+
+    /// The same, with files of its own.
+    pub(crate) fn tuned_in(place: Place, policies: &Value, tune: impl FnOnce(&mut Value, &Place)) -> Self {
         let members: Vec<Member> =
             POOLS.iter().map(|pool| Member::http(&format!("on-{pool}"), place.socket())).collect();
         let vip = place.socket();
         let mut document = document(&place, vip, &members, policies);
-        tune(&mut document["loadbalancer"]);
+        tune(&mut document["loadbalancer"], &place);
         let weir = Weir::start_with(&place, &document, &[]);
         Self { weir, vip, members, place, document }
     }
