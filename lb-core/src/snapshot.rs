@@ -149,8 +149,8 @@ impl PoolSnapshot {
         let (label, cells, limits) = (Arc::clone(&self.label), self.cells.clone(), self.limits.clone());
         let (observation, cuts_sessions, send_proxy) = (self.observation, self.cuts_sessions, self.send_proxy);
         let (id, persistence, asks) = (self.id, self.persistence.clone(), self.asks.clone());
-        let retry = self.retry.clone();
         let http2_prior_knowledge = self.http2_prior_knowledge;
+        let retry = self.retry.clone();
         Self {
             id,
             label,

@@ -526,8 +526,8 @@ impl Journey {
             && retry::claim(worker, view, self.pool)
     }
 
-    /// The member said that it has not looked at the request: may it be sent once more? As if there had been no connection.
-    /// A yes takes a retry out of the budget and leaves the member.
+    /// The member refused the request without having looked at it: may it be sent again? As after a connection that
+    /// failed.
     pub fn may_ask_again(&mut self, worker: &Worker, view: &View, lease: &Lease) -> bool {
         let view = self.moved.as_deref().unwrap_or(view);
         let may = retry::is_wanted(view, self.pool, RetryOn::ConnectFailure, self.retries)

@@ -74,35 +74,36 @@ struct Way<'a> {
 
 impl Session {
     /// Serves one request.
-    pub async fn exchange(&mut self, mut request: Request, from: &Stream, to: &Stream) -> After {
+    pub async fn exchange(&mut self, request: &mut Request, from: &Stream, to: &Stream) -> After {
         let told = Told::default();
         // The buffer is there: the head was read into it.
         let mut buffer = self.buffer.take().unwrap_or_else(|| self.downstream.worker.buffers.lend());
-        let (choice, mirror) = self.choose(&request, &buffer, from);
+        let (choice, mirror) = self.choose(request, &buffer, from);
         let pool = choice.pool;
-        let found = pool.map_or(Found::OFF, |pool| self.look_up(pool, &request, &buffer));
-        let key = self.prepare(&mut request, &mut buffer, &choice, from);
-        let head = request.head;
+        let found = pool.map_or(Found::OFF, |pool| self.look_up(pool, request, &buffer));
+        let mut course = Course { reached: None, connected_at: None, found };
+        let key = self.prepare(request, &mut buffer, &choice, from);
+        let request = &*request;
+        let head = &request.head;
         self.client_ends = !head.keep_alive;
         let private = std::mem::take(&mut self.private);
         let told_of = from.told();
         let asked_for = told_of.as_ref().and_then(|told| told.asked_for.as_deref());
         let mut journey = pool.map(|pool| {
-            let journey = Journey::new(pool, key).homeward(found.member).with(private);
+            let journey = Journey::new(pool, key).homeward(course.found.member).with(private);
             journey.asking_for(&self.downstream.view, asked_for)
         });
-        let mut course = Course { reached: None, connected_at: None, found };
         let outcome = match &mut journey {
             Some(journey) => {
-                self.copy(&request, mirror, &buffer, asked_for);
-                self.travel(&request, &choice, journey, &mut course, &mut buffer, &told, from, to).await
+                self.copy(request, mirror, &buffer, asked_for);
+                self.travel(request, &choice, journey, &mut course, &mut buffer, &told, from, to).await
             }
             None => Err(endings::NO_MEMBER),
         };
         let page = refusal::Answer { bodiless: head.method == Method::Head, ..Default::default() };
         let (ending, after) = match outcome {
             Ok(after) => (endings::SERVED, after),
-            Err(_) if choice.answered_here => self.answer_here(&choice, &request, &mut buffer, &told, to).await,
+            Err(_) if choice.answered_here => self.answer_here(&choice, request, &mut buffer, &told, to).await,
             Err(ending) => (ending, self.refuse(ending, page, &told, to).await),
         };
         self.buffer = Some(buffer);
@@ -118,13 +119,13 @@ impl Session {
             total: millis_between(request.began, now),
         };
         let noted = match (pool, &journey) {
-            (Some(pool), Some(journey)) if found.outcome != Outcome::Off => {
+            (Some(pool), Some(journey)) if course.found.outcome != Outcome::Off => {
                 persistence::count(
                     self.downstream.view.pool_cell(pool),
-                    &found,
+                    &course.found,
                     journey.member_id(&self.downstream.view),
                 );
-                Noted::new(Some(self.downstream.view.pool(pool)), &found, told.remembered.get())
+                Noted::new(Some(self.downstream.view.pool(pool)), &course.found, told.remembered.get())
             }
             _ => Noted::NOTHING,
         };
@@ -240,32 +241,30 @@ impl Session {
             let attempt = self.attempt(request, &mut reached, &way, buffer, told, from, to).await;
             self.witness(&attempt, &reached);
             let closed_unanswered = matches!(attempt, Attempt::Failed(Failed::Closed));
-            if closed_unanswered
+            // Nobody has looked at it: whatever it asks for, it can be sent again.
+            let refused = closed_unanswered
                 && held.is_some()
                 && reached.stream.was_refused()
-                && journey.may_ask_again(&worker, &view, &reached.lease)
-            {
-                // Nobody has looked at it: whatever it asks for, it can be sent again.
-                drop(reached);
-                let ticket = &self.downstream.ticket;
-                let mut left = async || drop(watch(from, buffer, ticket).await);
-                reached = journey.reach(&worker, &view, reuse, connect_ms, &mut left).await?;
-                continue;
-            }
-            if closed_unanswered && repeatable && reached.reused {
+                && journey.may_ask_again(&worker, &view, &reached.lease);
+            if closed_unanswered && !refused && repeatable && reached.reused {
                 // The member closed an idle connection just then; it has not failed.
                 let ticket = &self.downstream.ticket;
                 let mut left = async || drop(watch(from, buffer, ticket).await);
                 reached = journey.reach_again(&worker, &view, reached.lease, connect_ms, &mut left).await?;
                 continue;
             }
-            if repeatable && attempt.is_declined_or(told, |cause| journey.may_move_on(&worker, &view, cause)) {
-                journey.move_on(&reached.lease);
-                told.any_byte.set(false);
+            let moves =
+                || repeatable && attempt.is_declined_or(told, |cause| journey.may_move_on(&worker, &view, cause));
+            if refused || moves() {
+                if !refused {
+                    journey.move_on(&reached.lease);
+                    told.any_byte.set(false);
+                }
                 drop(reached);
                 let ticket = &self.downstream.ticket;
                 let mut left = async || drop(watch(from, buffer, ticket).await);
-                reached = journey.reach(&worker, &view, Reuse::Never, connect_ms, &mut left).await?;
+                let reuse = if refused { reuse } else { Reuse::Never };
+                reached = journey.reach(&worker, &view, reuse, connect_ms, &mut left).await?;
                 continue;
             }
             let concluded = self.conclude(&attempt, &reached, buffer, held, told);
@@ -396,7 +395,7 @@ impl Session {
                 now: downstream.worker.now(),
             }),
         };
-        let introduced = proxy_header::before(&request.sheet.out, reached, downstream);
+        let introduced = proxy_header::before(&request.sheet.out, reached, downstream).map(Box::new);
         let head = introduced.as_ref().map_or(&request.sheet.out, |sheet| &sheet.out);
         let member = &reached.stream;
         let mut answering = pin!(answer.pass(member, to));

@@ -198,10 +198,10 @@ impl Session {
     async fn work(&mut self, from: &Stream, to: &Stream) -> After {
         loop {
             let after = match self.next(from).await {
-                Arrival::Request(request) => {
+                Arrival::Request(mut request) => {
                     self.count_request();
                     match door::ask(&self.downstream) {
-                        Ok(()) => self.exchange(request, from, to).await,
+                        Ok(()) => self.exchange(&mut request, from, to).await,
                         Err(seconds) => Box::pin(self.refuse_for(request, seconds, from, to)).await,
                     }
                 }
