@@ -225,7 +225,7 @@ fn a_retry_gives_back_the_slot_it_had() {
     let moody = Member::script("moody", place.socket(), move |conn| {
         loop {
             conn.request()?;
-            let odd = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 2 == 0;
+            let odd = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed).is_multiple_of(2);
             conn.send(sized(if odd { 503 } else { 200 }, "", b"x", false))?;
         }
     });
