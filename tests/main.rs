@@ -21,6 +21,7 @@ mod process;
 mod proxy_protocol;
 mod queue;
 mod reload;
+mod strict;
 mod tidy;
 mod tls;
 mod words;

@@ -7,6 +7,7 @@
 //! | a loopback address and a folder of one's own | [`place`] |
 //! | wait for something with a deadline | [`wait`] |
 //! | a server that answers as told | [`member`] |
+//! | one that forgives nothing, and by what rules | [`strict_member`], [`canon`] |
 //! | a client that sends as told | [`client`] |
 //! | monitors, and what became of members | [`health`] |
 //! | authorities, certificates of every wrong kind | [`certificates`] |
@@ -23,6 +24,7 @@
 )]
 
 pub mod binaries;
+pub mod canon;
 pub mod certificates;
 pub mod client;
 pub mod dns;
@@ -39,6 +41,7 @@ pub mod place;
 pub mod process;
 pub mod setup;
 pub mod stage;
+pub mod strict_member;
 pub mod tls;
 pub mod tools;
 pub mod wait;
