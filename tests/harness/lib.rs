@@ -9,6 +9,7 @@
 //! | a server that answers as told | [`member`] |
 //! | one that forgives nothing, and by what rules | [`strict_member`], [`canon`] |
 //! | a client that sends as told | [`client`] |
+//! | the same in frames of HTTP/2 | [`frames`] |
 //! | monitors, and what became of members | [`health`] |
 //! | authorities, certificates of every wrong kind | [`certificates`] |
 //! | a client that speaks TLS | [`tls`] |
@@ -28,6 +29,7 @@ pub mod canon;
 pub mod certificates;
 pub mod client;
 pub mod dns;
+pub mod frames;
 pub mod haproxy;
 pub mod health;
 pub mod load;
