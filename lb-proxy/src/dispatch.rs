@@ -138,8 +138,7 @@ impl Lease {
 
     /// The connections to it that many requests share, if it may be spoken to in HTTP/2.
     fn shared(&self) -> Option<&Shared> {
-        let may = self.pool().http2_prior_knowledge || self.tls().is_some_and(MemberTls::offers_h2);
-        may.then(|| self.view.idle(self.pool, self.member).shared())
+        self.view.may_speak_h2(self.pool).then(|| self.view.idle(self.pool, self.member).shared())
     }
 
     /// This worker's figures of it.

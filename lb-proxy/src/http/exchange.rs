@@ -154,6 +154,7 @@ impl Session {
             scheme: self.listener().protocol.scheme(),
             local: self.downstream.local(),
             cookies: remembers.filter(|persistence| persistence.edits_requests()),
+            trailers: self.listener().pool.is_some_and(|pool| self.downstream.view.may_speak_h2(pool)),
         };
         request::write(head, bytes, fields, &add, out);
         let key = self.downstream.flow_of_request(&Parts { request: head, head: bytes, table: fields });

@@ -8,6 +8,7 @@ use lb_core::request::Parts as _;
 
 use super::super::certificate_fields;
 use super::fields::{self, Ambiguous, Field, Kind, Span};
+use super::host::is_host;
 use super::{FIELDS_MAX, Framing, TARGET_MAX, lines_end_in_crlf};
 use crate::persistence;
 use crate::tls::facts::Told;
@@ -111,6 +112,7 @@ impl Malformed {
             Self::Framing(Ambiguous::BadEncoding) => "Transfer-Encoding is not exactly chunked",
             Self::Framing(Ambiguous::UnknownEncoding) => "a transfer coding that is not supported",
             Self::Framing(Ambiguous::EncodingInOldVersion) => "Transfer-Encoding in an HTTP/1.0 request",
+            Self::Framing(Ambiguous::Lookalike) => "a field that some take for Content-Length or Transfer-Encoding",
             Self::Expectation => "an expectation other than 100-continue",
             Self::Connect => "CONNECT is not served here",
         }
@@ -165,10 +167,9 @@ pub fn parse(head: &[u8], table: &mut Vec<Field>) -> Result<RequestHead, Malform
     }
     for field in parsed.headers.iter() {
         let kind = Kind::of(field.name.as_bytes());
-        let value = field.value.trim_ascii();
         table.push(Field {
             name: Span::of(field.name.as_bytes(), head),
-            value: Span::of(value, head),
+            value: Span::of(kind.value(field.value), head),
             kind,
             forward: !matches!(kind, Kind::Connection | Kind::HopByHop | Kind::TransferEncoding | Kind::Te),
         });
@@ -261,51 +262,6 @@ fn check_host(head: &[u8], table: &mut [Field], minor: u8, replaced: bool) -> Re
     }
 }
 
-/// A host with an optional port, by its characters: reg-name, IPv4 or bracketed IPv6 (RFC 3986 section 3.2.2).
-/// User information is no part of it.
-fn is_host(value: &[u8]) -> bool {
-    let (host, port) = match value.iter().position(|b| *b == b']') {
-        Some(end) if value.first() == Some(&b'[') => {
-            let inside = &value[1..end];
-            if inside.is_empty() || !inside.iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.')) {
-                return false;
-            }
-            match value.get(end + 1) {
-                None => return true,
-                Some(b':') => (&b"x"[..], &value[end + 2..]),
-                Some(_) => return false,
-            }
-        }
-        _ => match value.iter().position(|b| *b == b':') {
-            Some(colon) => (&value[..colon], &value[colon + 1..]),
-            None => (value, &b""[..]),
-        },
-    };
-    !host.is_empty()
-        && host.iter().all(|b| REG_NAME[usize::from(*b)])
-        && port.len() <= 5
-        && port.iter().all(u8::is_ascii_digit)
-}
-
-/// Bytes of a registered name (RFC 3986 section 3.2.2).
-const REG_NAME: [bool; 256] = {
-    let mut table = [false; 256];
-    let others = b"-._~%!$&'()*+,;=";
-    let mut at = 0;
-    while at < others.len() {
-        table[others[at] as usize] = true;
-        at += 1;
-    }
-    let mut byte = 0u8;
-    while byte < 128 {
-        if byte.is_ascii_alphanumeric() {
-            table[byte as usize] = true;
-        }
-        byte += 1;
-    }
-    table
-};
-
 fn check_expectation(head: &[u8], table: &[Field]) -> Result<bool, Malformed> {
     let mut expects = false;
     for field in table.iter().filter(|f| f.kind == Kind::Expect) {
@@ -375,6 +331,9 @@ pub struct Additions<'a> {
     pub local: SocketAddr,
     /// Writes `Cookie` fields, where members see other cookies than clients send.
     pub cookies: Option<&'a Persistence>,
+    /// A member may hear that its client takes trailers. `TE` is a word between two ends of one connection: in HTTP/1.1 it has
+    /// to be nominated by `Connection`; HTTP/2 has neither, and gRPC asks for it.
+    pub trailers: bool,
 }
 
 /// Writes the head a member gets. Always HTTP/1.1, in origin form, with exactly the fields that are understood.
@@ -395,9 +354,9 @@ pub fn write(request: &RequestHead, head: &[u8], table: &[Field], add: &Addition
             Kind::XForwardedProto => add.insert.x_forwarded_proto,
             Kind::XSsl => certificate_fields::replaces(&add.insert, field.name.in_(head)),
             Kind::Te => {
-                let trailers = fields::list(field.value.in_(head)).any(|w| w.eq_ignore_ascii_case(b"trailers"));
-                if trailers {
-                    fields::write_field(out, b"TE", b"trailers");
+                let word = |w: &[u8]| w.eq_ignore_ascii_case(b"trailers");
+                if add.trailers && fields::list(field.value.in_(head)).any(word) {
+                    out.extend_from_slice(b"TE: trailers\r\nConnection: TE\r\n");
                 }
                 true
             }
@@ -480,6 +439,7 @@ mod tests {
             scheme: "http",
             local: "198.51.100.1:80".parse().expect("an address"),
             cookies: None,
+            trailers: false,
         };
         let mut out = Vec::new();
         write(&request, head.as_bytes(), &table, &add, &mut out);
@@ -551,7 +511,7 @@ mod tests {
             "GET /x?y HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, X-Hop, Host, close\r\nKeep-Alive: timeout=5\r\n\
              X-Hop: 1\r\nX-End: 2\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\nTE: gzip, trailers\r\nProxy-Connection: a\r\n\r\n",
         );
-        assert_eq!(seen, "GET /x?y HTTP/1.1\r\nHost: a\r\nX-End: 2\r\nTE: trailers\r\n\r\n");
+        assert_eq!(seen, "GET /x?y HTTP/1.1\r\nHost: a\r\nX-End: 2\r\n\r\n");
     }
 
     #[test]
@@ -604,6 +564,7 @@ mod tests {
                     scheme: "http",
                     local: std::net::SocketAddr::from(([198, 51, 100, 1], 80)),
                     cookies: None,
+                    trailers: false,
                 };
                 let mut out = Vec::new();
                 write(&request, &head[..len], &table, &add, &mut out);
