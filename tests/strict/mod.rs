@@ -9,6 +9,7 @@ mod chunks;
 mod conformance;
 mod corpus;
 mod court;
+mod frames;
 mod framing;
 mod hops;
 mod lines;

@@ -71,6 +71,8 @@ pub enum Kind {
     Te,
     /// `Date`
     Date,
+    /// `Max-Forwards`
+    MaxForwards,
     /// `X-Forwarded-Port`
     XForwardedPort,
     /// `X-Forwarded-Proto`
@@ -95,6 +97,7 @@ impl Kind {
             7 if is("upgrade") => Self::HopByHop,
             10 if is("connection") => Self::Connection,
             10 if is("keep-alive") => Self::HopByHop,
+            12 if is("max-forwards") => Self::MaxForwards,
             14 if is("content-length") => Self::ContentLength,
             14 if is("content_length") => Self::Lookalike,
             14 if is("http2-settings") => Self::HopByHop,

@@ -10,6 +10,7 @@ use super::super::certificate_fields;
 use super::fields::{self, Ambiguous, Field, Kind, Span};
 use super::host::is_host;
 use super::{FIELDS_MAX, Framing, TARGET_MAX, lines_end_in_crlf};
+use crate::http::policy::Changed;
 use crate::persistence;
 use crate::tls::facts::Told;
 
@@ -80,6 +81,8 @@ pub enum Malformed {
     Expectation,
     /// `CONNECT`: this is no forward proxy.
     Connect,
+    /// `OPTIONS` or `TRACE` that may go no further than here.
+    LastHop,
 }
 
 impl Malformed {
@@ -90,7 +93,7 @@ impl Malformed {
             Self::TargetTooLong => 414,
             Self::TooLarge => 431,
             Self::Expectation => 417,
-            Self::Connect => 405,
+            Self::Connect | Self::LastHop => 405,
             Self::Framing(Ambiguous::UnknownEncoding) => 501,
             _ => 400,
         }
@@ -115,6 +118,7 @@ impl Malformed {
             Self::Framing(Ambiguous::Lookalike) => "a field that some take for Content-Length or Transfer-Encoding",
             Self::Expectation => "an expectation other than 100-continue",
             Self::Connect => "CONNECT is not served here",
+            Self::LastHop => "Max-Forwards lets the request go no further",
         }
     }
 }
@@ -191,6 +195,7 @@ fn judge(
     let body = fields::framing(head, table, minor_version).map_err(Malformed::Framing)?;
     drop_repeated_length(table);
     let expects_continue = check_expectation(head, table)?;
+    check_hops(method.as_bytes(), head, table)?;
     let words = fields::apply_connection(head, table);
     let keep_alive = if minor_version == 0 { words.keep_alive && !words.close } else { !words.close };
     let method = match method {
@@ -273,6 +278,18 @@ fn check_expectation(head: &[u8], table: &[Field]) -> Result<bool, Malformed> {
     Ok(expects)
 }
 
+/// How many hops a request may go on from here, if that is limited: only for methods that look at the way itself (RFC 9110
+/// section 7.6.2). What is no number limits nothing.
+fn hops(method: &[u8], head: &[u8], field: &Field) -> Option<u64> {
+    let limited = field.kind == Kind::MaxForwards && matches!(method, b"OPTIONS" | b"TRACE");
+    if limited { fields::decimal(field.value.in_(head)) } else { None }
+}
+
+fn check_hops(method: &[u8], head: &[u8], table: &[Field]) -> Result<(), Malformed> {
+    let ends = table.iter().any(|field| hops(method, head, field) == Some(0));
+    if ends { Err(Malformed::LastHop) } else { Ok(()) }
+}
+
 /// Equal lengths given twice are one length (RFC 9112 section 6.3).
 fn drop_repeated_length(table: &mut [Field]) {
     for field in table.iter_mut().filter(|f| f.kind == Kind::ContentLength).skip(1) {
@@ -336,14 +353,26 @@ pub struct Additions<'a> {
     pub trailers: bool,
 }
 
-/// Writes the head a member gets. Always HTTP/1.1, in origin form, with exactly the fields that are understood.
-pub fn write(request: &RequestHead, head: &[u8], table: &[Field], add: &Additions<'_>, out: &mut Vec<u8>) {
+/// Writes the head a member gets. Always HTTP/1.1, in origin form, with exactly the fields that are understood, and what
+/// policies changed: those that go are marked in `table` already ([`Changed::drop_from_request`]).
+pub fn write(
+    request: &RequestHead,
+    head: &[u8],
+    table: &[Field],
+    add: &Additions<'_>,
+    changed: Option<&Changed<'_>>,
+    out: &mut Vec<u8>,
+) {
     let parts = Parts { request, head, table };
     out.extend_from_slice(parts.method());
     out.push(b' ');
-    out.extend_from_slice(parts.target());
+    if !changed.is_some_and(|changed| changed.changes.rewrite(parts.target(), out)) {
+        out.extend_from_slice(parts.target());
+    }
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    if let Some(authority) = request.authority {
+    if changed.is_some_and(Changed::sets_host) {
+        // It is among what is added.
+    } else if let Some(authority) = request.authority {
         fields::write_field(out, b"Host", authority.in_(head));
     } else if !request.has_host {
         fields::write_field(out, b"Host", add.local.to_string().as_bytes());
@@ -360,6 +389,14 @@ pub fn write(request: &RequestHead, head: &[u8], table: &[Field], add: &Addition
                 }
                 true
             }
+            Kind::MaxForwards => match hops(parts.method(), head, field) {
+                Some(hops) if field.forward => {
+                    let mut digits = itoa::Buffer::new();
+                    fields::write_field(out, field.name.in_(head), digits.format(hops.saturating_sub(1)).as_bytes());
+                    true
+                }
+                _ => false,
+            },
             _ => false,
         };
         if field.forward && !replaced {
@@ -375,6 +412,7 @@ pub fn write(request: &RequestHead, head: &[u8], table: &[Field], add: &Addition
     if request.body == Framing::Chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
+    changed.iter().for_each(|changed| changed.add_to_request(out));
     write_forwarded(add, out);
     out.extend_from_slice(b"\r\n");
 }
@@ -442,7 +480,7 @@ mod tests {
             trailers: false,
         };
         let mut out = Vec::new();
-        write(&request, head.as_bytes(), &table, &add, &mut out);
+        write(&request, head.as_bytes(), &table, &add, None, &mut out);
         String::from_utf8(out).expect("ASCII")
     }
 
@@ -498,6 +536,7 @@ mod tests {
             ("GET http://user@a/ HTTP/1.1\r\nHost: a\r\n\r\n", Malformed::Target),
             ("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", Malformed::Connect),
             ("GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue, x\r\n\r\n", Malformed::Expectation),
+            ("TRACE / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n", Malformed::LastHop),
         ] {
             assert_eq!(refused(head), why, "{head:?}");
         }
@@ -520,6 +559,16 @@ mod tests {
         assert_eq!(seen, "GET /p HTTP/1.1\r\nHost: real:81\r\nA: b\r\n\r\n");
         assert_eq!(forwarded("OPTIONS http://a HTTP/1.1\r\nHost: b\r\n\r\n"), "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
         assert_eq!(forwarded("GET / HTTP/1.0\r\n\r\n"), "GET / HTTP/1.1\r\nHost: 198.51.100.1:80\r\n\r\n");
+    }
+
+    #[test]
+    fn hops_are_counted_where_they_count() {
+        for (method, said, written) in
+            [("OPTIONS", "7", "6"), ("TRACE", "1", "0"), ("GET", "0", "0"), ("OPTIONS", "x", "x")]
+        {
+            let head = |hops: &str| format!("{method} / HTTP/1.1\r\nHost: a\r\nMax-Forwards: {hops}\r\n\r\n");
+            assert_eq!(forwarded(&head(said)), head(written));
+        }
     }
 
     #[test]
@@ -567,12 +616,12 @@ mod tests {
                     trailers: false,
                 };
                 let mut out = Vec::new();
-                write(&request, &head[..len], &table, &add, &mut out);
+                write(&request, &head[..len], &table, &add, None, &mut out);
                 let mut again = Vec::new();
                 let second = parse(&out, &mut again).expect("what is forwarded is a request");
                 proptest::prop_assert_eq!(second.body, request.body);
                 let mut twice = Vec::new();
-                write(&second, &out, &again, &add, &mut twice);
+                write(&second, &out, &again, &add, None, &mut twice);
                 proptest::prop_assert_eq!(out, twice, "canonical: forwarding it again changes nothing");
             }
         }
