@@ -24,6 +24,7 @@ mod proxy_protocol;
 mod queue;
 mod reload;
 mod retries;
+mod strict;
 mod tidy;
 mod tls;
 mod words;

@@ -23,6 +23,7 @@ fuzz_target!(|bytes: &[u8]| {
         scheme: "http",
         local: SocketAddr::from(([198, 51, 100, 1], 80)),
         cookies: None,
+        trailers: false,
     };
     let mut out = Vec::new();
     write(&request, head, &table, &add, None, &mut out);

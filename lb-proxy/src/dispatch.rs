@@ -138,8 +138,7 @@ impl Lease {
 
     /// The connections to it that many requests share, if it may be spoken to in HTTP/2.
     fn shared(&self) -> Option<&Shared> {
-        let may = self.pool().http2_prior_knowledge || self.tls().is_some_and(MemberTls::offers_h2);
-        may.then(|| self.view.idle(self.pool, self.member).shared())
+        self.view.may_speak_h2(self.pool).then(|| self.view.idle(self.pool, self.member).shared())
     }
 
     /// This worker's figures of it.
@@ -470,7 +469,8 @@ impl Journey {
         Some(Lease::new(current, pool, member))
     }
 
-    /// A new connection to the member of `lease`, because the kept one was dead.
+    /// A new connection to the member of `lease`, because the kept one was dead. If there is no other member, that was the
+    /// one time that the request is sent again.
     pub async fn reach_again(
         &mut self,
         worker: &Worker,
@@ -480,6 +480,9 @@ impl Journey {
         left: &mut impl AsyncFnMut(),
     ) -> Result<Reached, Ending> {
         let member = lease.member();
+        if lease.pool().members.len() < 2 {
+            self.moves += 1;
+        }
         match self.connect(worker, lease, connect_timeout_ms).await {
             Ok(reached) => Ok(reached),
             Err(failure) => {

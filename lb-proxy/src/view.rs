@@ -122,6 +122,11 @@ impl View {
         &self.tls
     }
 
+    /// True if a pool's members may be spoken to in HTTP/2.
+    pub fn may_speak_h2(&self, pool: PoolIndex) -> bool {
+        self.pool(pool).http2_prior_knowledge || self.tls.pool(pool).is_some_and(|tls| tls.offers_h2())
+    }
+
     /// This worker's kept connections to a member.
     pub fn idle(&self, pool: PoolIndex, member: MemberIndex) -> &IdleConnections {
         &self.members[pool][usize::from(member.0)]

@@ -429,12 +429,13 @@ fn request_fact(request: &Received) -> String {
     )
 }
 
-/// Names in lower case (HAProxy's way) and sorted, fields of one connection left out.
+/// Names in lower case (HAProxy's way) and sorted, fields of one connection left out, and the date, which HAProxy does not
+/// add (RFC 9110 6.6.1 asks for it).
 fn comparable(fields: &[(String, String)]) -> Vec<(String, String)> {
     let mut fields: Vec<_> = fields
         .iter()
         .map(|(name, value)| (name.to_ascii_lowercase(), value.clone()))
-        .filter(|(name, _)| name != "connection" && name != "keep-alive")
+        .filter(|(name, _)| !["connection", "keep-alive", "date"].contains(&name.as_str()))
         .collect();
     fields.sort_by(|a, b| a.0.cmp(&b.0));
     fields

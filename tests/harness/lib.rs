@@ -7,6 +7,7 @@
 //! | a loopback address and a folder of one's own | [`place`] |
 //! | wait for something with a deadline | [`wait`] |
 //! | a server that answers as told | [`member`] |
+//! | one that forgives nothing, and by what rules | [`strict_member`], [`canon`] |
 //! | a client that sends as told | [`client`] |
 //! | the same in frames of HTTP/2 | [`frames`] |
 //! | monitors, and what became of members | [`health`] |
@@ -24,6 +25,7 @@
 )]
 
 pub mod binaries;
+pub mod canon;
 pub mod certificates;
 pub mod client;
 pub mod dns;
@@ -41,6 +43,7 @@ pub mod place;
 pub mod process;
 pub mod setup;
 pub mod stage;
+pub mod strict_member;
 pub mod tls;
 pub mod tools;
 pub mod wait;

@@ -54,8 +54,19 @@ impl Nginx {
         Self::serve(place, name, socket, &words, " $ssl_client_s_dn $ssl_server_name $ssl_session_reused")
     }
 
+    /// One that passes everything on to `member`, over connections it keeps.
+    pub fn start_before(place: &Place, name: &str, socket: SocketAddr, member: SocketAddr) -> Self {
+        let pass = format!("proxy_pass http://{member}; proxy_http_version 1.1; proxy_set_header Connection \"\"");
+        Self::serve_with(place, name, socket, "", &pass)
+    }
+
     /// `words` stand behind the address it listens on, `told` behind its name in every answer.
     fn serve(place: &Place, name: &str, socket: SocketAddr, words: &str, told: &str) -> Self {
+        Self::serve_with(place, name, socket, words, &format!("return 200 \"{name}{told}\\n\""))
+    }
+
+    /// `does` is what becomes of every request.
+    fn serve_with(place: &Place, name: &str, socket: SocketAddr, words: &str, does: &str) -> Self {
         let folder = place.path(name);
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.display();
@@ -64,7 +75,7 @@ impl Nginx {
              events {{ worker_connections 1024; }}\n\
              http {{\n  access_log off; keepalive_requests 1000000; client_body_temp_path {path}/body;\n\
              \x20 proxy_temp_path {path}/p; fastcgi_temp_path {path}/f; uwsgi_temp_path {path}/u; scgi_temp_path {path}/s;\n\
-             \x20 server {{ listen {socket} backlog=4096 {words}; location / {{ return 200 \"{name}{told}\\n\"; }} }}\n}}\n"
+             \x20 server {{ listen {socket} backlog=4096 {words}; location / {{ {does}; }} }}\n}}\n"
         );
         let file = folder.join("nginx.conf");
         std::fs::write(&file, config).unwrap();

@@ -107,6 +107,7 @@ fn write_request(name: &str, head: String) -> Scenario {
             scheme: "http",
             local: ([20, 20, 20, 6], 80).into(),
             cookies: None,
+            trailers: false,
         };
         Ok(Box::new(move || {
             out.clear();

@@ -8,6 +8,8 @@ use std::time::Instant;
 use lb_core::persistence::Answered;
 
 use super::body::{Broken, Pump};
+use super::date;
+use super::h1::fields::Kind;
 use super::h1::request::{Method, RequestHead};
 use super::h1::response::{self, Added, BadAnswer, ConnectionWord, ResponseHead};
 use super::h1::{Framing, HEAD_MAX, head_end};
@@ -217,7 +219,10 @@ impl Answer<'_> {
         }
         let Sheet { fields, out, line } = sheet;
         self.changed.iter().for_each(|changed| changed.drop_from_response(buffer.filled(), fields));
-        let added = Added { lines: line, gone, strict_transport: self.strict_transport, changed: self.changed };
+        let dated = fields.iter().any(|field| field.kind == Kind::Date && field.forward);
+        let date = (!dated).then(date::now);
+        let Self { strict_transport, changed, .. } = *self;
+        let added = Added { lines: line, gone, strict_transport, changed, date };
         let counted = response::write(head, buffer.filled(), fields, added, word, chunked, out);
         self.told.head_counted.set(self.told.head_counted.get() + counted);
         keep

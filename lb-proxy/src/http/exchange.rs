@@ -175,6 +175,7 @@ impl Session {
             scheme: self.listener().protocol.scheme(),
             local: self.downstream.local(),
             cookies: remembers.filter(|persistence| persistence.edits_requests()),
+            trailers: choice.pool.is_some_and(|pool| self.downstream.view.may_speak_h2(pool)),
         };
         let key = self.downstream.flow_of_request(choice.pool, &Parts { request: head, head: bytes, table: fields });
         if choice.answered_here {

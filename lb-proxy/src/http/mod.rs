@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod body;
 pub mod certificate_fields;
+pub mod date;
 pub mod discard;
 pub mod exchange;
 pub mod h1;

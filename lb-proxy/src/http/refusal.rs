@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::date;
+
 /// The page of a status: title and sentence. The words are HAProxy's where it has the status.
 fn page(status: u16) -> (&'static str, &'static str) {
     match status {
@@ -46,6 +48,7 @@ pub fn write(status: u16, own: &BTreeMap<u16, String>, answer: Answer, out: &mut
     if status == 405 {
         out.extend_from_slice(b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n");
     }
+    super::h1::fields::write_field(out, b"Date", &date::now());
     let retry_after = answer.retry_after.map(|seconds| format!("Retry-After: {seconds}\r\n")).unwrap_or_default();
     out.extend_from_slice(retry_after.as_bytes());
     out.extend_from_slice(if answer.keeps { b"\r\n" } else { b"Connection: close\r\n\r\n" });

@@ -47,6 +47,9 @@ pub struct Field {
     pub forward: bool,
 }
 
+/// Most digits of a length, zeros in front included: those of the largest number that fits.
+const LENGTH_DIGITS_MAX: usize = 19;
+
 /// What a field is to a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -58,12 +61,18 @@ pub enum Kind {
     ContentLength,
     /// `Transfer-Encoding`
     TransferEncoding,
+    /// Spelled so that some readers take it for one of the two: CGI and its heirs know no hyphens.
+    Lookalike,
     /// `Host`
     Host,
     /// `Expect`
     Expect,
     /// `TE`
     Te,
+    /// `Date`
+    Date,
+    /// `Max-Forwards`
+    MaxForwards,
     /// `X-Forwarded-Port`
     XForwardedPort,
     /// `X-Forwarded-Proto`
@@ -83,19 +92,34 @@ impl Kind {
         match name.len() {
             2 if is("te") => Self::Te,
             4 if is("host") => Self::Host,
+            4 if is("date") => Self::Date,
             6 if is("expect") => Self::Expect,
             7 if is("upgrade") => Self::HopByHop,
             10 if is("connection") => Self::Connection,
             10 if is("keep-alive") => Self::HopByHop,
+            12 if is("max-forwards") => Self::MaxForwards,
             14 if is("content-length") => Self::ContentLength,
+            14 if is("content_length") => Self::Lookalike,
             14 if is("http2-settings") => Self::HopByHop,
             16 if is("x-forwarded-port") => Self::XForwardedPort,
             16 if is("proxy-connection") => Self::HopByHop,
             17 if is("transfer-encoding") => Self::TransferEncoding,
+            17 if is("transfer_encoding") => Self::Lookalike,
             17 if is("x-forwarded-proto") => Self::XForwardedProto,
             12..=23 if name[..6].eq_ignore_ascii_case(b"x-ssl-") => Self::XSsl,
             _ => Self::Other,
         }
+    }
+
+    /// What of a field's text is its value: nothing of the white space around it, and no zeros before a length.
+    pub fn value(self, text: &[u8]) -> &[u8] {
+        let mut value = text.trim_ascii();
+        if self == Self::ContentLength && value.len() <= LENGTH_DIGITS_MAX {
+            while matches!(value, [b'0', next, ..] if next.is_ascii_digit()) {
+                value = &value[1..];
+            }
+        }
+        value
     }
 
     /// True for fields that `Connection` may not take away: they frame the message or name its target.
@@ -158,6 +182,8 @@ pub enum Ambiguous {
     UnknownEncoding,
     /// `Transfer-Encoding` in an HTTP/1.0 message.
     EncodingInOldVersion,
+    /// A field that some readers take for one of the two.
+    Lookalike,
 }
 
 /// What the framing fields of a head say, before method or status are considered. `None`: they say nothing.
@@ -180,6 +206,7 @@ pub fn framing(head: &[u8], fields: &[Field], minor_version: u8) -> Result<Optio
                 check_encoding(field.value.in_(head))?;
                 chunked = true;
             }
+            Kind::Lookalike => return Err(Ambiguous::Lookalike),
             _ => {}
         }
     }
@@ -205,12 +232,14 @@ fn check_encoding(value: &[u8]) -> Result<(), Ambiguous> {
     }
 }
 
-/// A number of digits only, that fits. No sign, no white space, no list (RFC 9110 section 8.6).
+/// A number of digits only, that fits, with a sign too: many readers have one. No sign is written, no white space, no list
+/// (RFC 9110 section 8.6).
 pub fn decimal(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || digits.len() > 19 || !digits.iter().all(u8::is_ascii_digit) {
+    if digits.is_empty() || digits.len() > LENGTH_DIGITS_MAX || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    Some(digits.iter().fold(0, |n, d| n * 10 + u64::from(d - b'0')))
+    let n = digits.iter().fold(0, |n, d| n * 10 + u64::from(d - b'0'));
+    (n <= i64::MAX as u64).then_some(n)
 }
 
 /// Writes one field line.
@@ -229,8 +258,22 @@ mod tests {
     fn numbers_are_digits_that_fit() {
         assert_eq!(decimal(b"0"), Some(0));
         assert_eq!(decimal(b"0042"), Some(42));
-        assert_eq!(decimal(b"9999999999999999999"), Some(9_999_999_999_999_999_999));
-        for bad in ["", "+5", "-5", "0x5", "5.0", "1_0", "\"5\"", "5abc", "5 6", "5,5", "18446744073709551621"] {
+        assert_eq!(decimal(b"9223372036854775807"), Some(9_223_372_036_854_775_807));
+        for bad in [
+            "9223372036854775808",
+            "9999999999999999999",
+            "",
+            "+5",
+            "-5",
+            "0x5",
+            "5.0",
+            "1_0",
+            "\"5\"",
+            "5abc",
+            "5 6",
+            "5,5",
+            "18446744073709551621",
+        ] {
             assert_eq!(decimal(bad.as_bytes()), None, "{bad}");
         }
     }

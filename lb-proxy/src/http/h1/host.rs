@@ -1,35 +1,51 @@
 //! Which texts name a host: the value of `Host`, and the authority of a target.
 
-/// A host with an optional port, by its characters: reg-name, IPv4 or bracketed IPv6 (RFC 3986 section 3.2.2).
-/// User information is no part of it.
+use std::net::Ipv6Addr;
+
+/// A host with an optional port: reg-name, IPv4 or bracketed IPv6 (RFC 3986 section 3.2.2). User information is no part of it.
+///
+/// Narrower than the grammar where readers differ: no comma, which is what two `Host` fields look like when somebody joined them;
+/// no `%` but before two hexadecimal digits; no port that no socket has.
 pub(super) fn is_host(value: &[u8]) -> bool {
-    let (host, port) = match value.iter().position(|b| *b == b']') {
+    let (sound, port) = match value.iter().position(|b| *b == b']') {
         Some(end) if value.first() == Some(&b'[') => {
-            let inside = &value[1..end];
-            if inside.is_empty() || !inside.iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.')) {
-                return false;
-            }
+            let address = std::str::from_utf8(&value[1..end]).ok().and_then(|text| text.parse::<Ipv6Addr>().ok());
             match value.get(end + 1) {
-                None => return true,
-                Some(b':') => (&b"x"[..], &value[end + 2..]),
+                None => return address.is_some(),
+                Some(b':') => (address.is_some(), &value[end + 2..]),
                 Some(_) => return false,
             }
         }
         _ => match value.iter().position(|b| *b == b':') {
-            Some(colon) => (&value[..colon], &value[colon + 1..]),
-            None => (value, &b""[..]),
+            Some(colon) => (is_name(&value[..colon]), &value[colon + 1..]),
+            None => (is_name(value), &b""[..]),
         },
     };
-    !host.is_empty()
-        && host.iter().all(|b| REG_NAME[usize::from(*b)])
-        && port.len() <= 5
-        && port.iter().all(u8::is_ascii_digit)
+    sound && is_port(port)
 }
 
-/// Bytes of a registered name (RFC 3986 section 3.2.2).
+fn is_name(name: &[u8]) -> bool {
+    !name.is_empty()
+        && name.iter().all(|b| REG_NAME[usize::from(*b)])
+        && (!name.contains(&b'%') || escapes_are_whole(name))
+}
+
+fn escapes_are_whole(name: &[u8]) -> bool {
+    let hex = |at: usize| name.get(at).is_some_and(u8::is_ascii_hexdigit);
+    name.iter().enumerate().all(|(at, b)| *b != b'%' || hex(at + 1) && hex(at + 2))
+}
+
+/// Nothing, or digits that are a port.
+fn is_port(digits: &[u8]) -> bool {
+    digits.len() <= 5
+        && digits.iter().all(u8::is_ascii_digit)
+        && digits.iter().fold(0, |n, d| n * 10 + u32::from(d - b'0')) <= u32::from(u16::MAX)
+}
+
+/// Bytes of a registered name (RFC 3986 section 3.2.2), without the comma.
 const REG_NAME: [bool; 256] = {
     let mut table = [false; 256];
-    let others = b"-._~%!$&'()*+,;=";
+    let others = b"-._~%!$&'()*+;=";
     let mut at = 0;
     while at < others.len() {
         table[others[at] as usize] = true;
@@ -44,3 +60,61 @@ const REG_NAME: [bool; 256] = {
     }
     table
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_names_and_addresses_with_ports_there_are() {
+        for good in [
+            "a",
+            "a.b",
+            "A-b_c.d.",
+            "1.2.3.4:80",
+            "a:",
+            "a:0",
+            "a:65535",
+            "[::1]",
+            "[::1]:80",
+            "[::ffff:1.2.3.4]:",
+            "b%C3%BCcher",
+        ] {
+            assert!(is_host(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            "",
+            ":80",
+            "a:65536",
+            "a:99999",
+            "a:000080",
+            "a:x",
+            "a:8 0",
+            "a,b",
+            "a, b",
+            "a b",
+            "a/b",
+            "a@b",
+            "a?b",
+            "a#b",
+            "%",
+            "%1",
+            "%zz",
+            "a%2",
+            "[]",
+            "[a]",
+            "[::1",
+            "[::1]x",
+            "[::1]:x",
+            "[::g]",
+            "[1.2.3.4]",
+            "::1",
+            "a[",
+            "\u{e9}",
+            "a\\b",
+            "\"a\"",
+        ] {
+            assert!(!is_host(bad.as_bytes()), "{bad}");
+        }
+    }
+}

@@ -81,6 +81,8 @@ pub enum Malformed {
     Expectation,
     /// `CONNECT`: this is no forward proxy.
     Connect,
+    /// `OPTIONS` or `TRACE` that may go no further than here.
+    LastHop,
 }
 
 impl Malformed {
@@ -91,7 +93,7 @@ impl Malformed {
             Self::TargetTooLong => 414,
             Self::TooLarge => 431,
             Self::Expectation => 417,
-            Self::Connect => 405,
+            Self::Connect | Self::LastHop => 405,
             Self::Framing(Ambiguous::UnknownEncoding) => 501,
             _ => 400,
         }
@@ -113,8 +115,10 @@ impl Malformed {
             Self::Framing(Ambiguous::BadEncoding) => "Transfer-Encoding is not exactly chunked",
             Self::Framing(Ambiguous::UnknownEncoding) => "a transfer coding that is not supported",
             Self::Framing(Ambiguous::EncodingInOldVersion) => "Transfer-Encoding in an HTTP/1.0 request",
+            Self::Framing(Ambiguous::Lookalike) => "a field that some take for Content-Length or Transfer-Encoding",
             Self::Expectation => "an expectation other than 100-continue",
             Self::Connect => "CONNECT is not served here",
+            Self::LastHop => "Max-Forwards lets the request go no further",
         }
     }
 }
@@ -167,10 +171,9 @@ pub fn parse(head: &[u8], table: &mut Vec<Field>) -> Result<RequestHead, Malform
     }
     for field in parsed.headers.iter() {
         let kind = Kind::of(field.name.as_bytes());
-        let value = field.value.trim_ascii();
         table.push(Field {
             name: Span::of(field.name.as_bytes(), head),
-            value: Span::of(value, head),
+            value: Span::of(kind.value(field.value), head),
             kind,
             forward: !matches!(kind, Kind::Connection | Kind::HopByHop | Kind::TransferEncoding | Kind::Te),
         });
@@ -192,6 +195,7 @@ fn judge(
     let body = fields::framing(head, table, minor_version).map_err(Malformed::Framing)?;
     drop_repeated_length(table);
     let expects_continue = check_expectation(head, table)?;
+    check_hops(method.as_bytes(), head, table)?;
     let words = fields::apply_connection(head, table);
     let keep_alive = if minor_version == 0 { words.keep_alive && !words.close } else { !words.close };
     let method = match method {
@@ -274,6 +278,18 @@ fn check_expectation(head: &[u8], table: &[Field]) -> Result<bool, Malformed> {
     Ok(expects)
 }
 
+/// How many hops a request may go on from here, if that is limited: only for methods that look at the way itself (RFC 9110
+/// section 7.6.2). What is no number limits nothing.
+fn hops(method: &[u8], head: &[u8], field: &Field) -> Option<u64> {
+    let limited = field.kind == Kind::MaxForwards && matches!(method, b"OPTIONS" | b"TRACE");
+    if limited { fields::decimal(field.value.in_(head)) } else { None }
+}
+
+fn check_hops(method: &[u8], head: &[u8], table: &[Field]) -> Result<(), Malformed> {
+    let ends = table.iter().any(|field| hops(method, head, field) == Some(0));
+    if ends { Err(Malformed::LastHop) } else { Ok(()) }
+}
+
 /// Equal lengths given twice are one length (RFC 9112 section 6.3).
 fn drop_repeated_length(table: &mut [Field]) {
     for field in table.iter_mut().filter(|f| f.kind == Kind::ContentLength).skip(1) {
@@ -332,6 +348,9 @@ pub struct Additions<'a> {
     pub local: SocketAddr,
     /// Writes `Cookie` fields, where members see other cookies than clients send.
     pub cookies: Option<&'a Persistence>,
+    /// A member may hear that its client takes trailers. `TE` is a word between two ends of one connection: in HTTP/1.1 it has
+    /// to be nominated by `Connection`; HTTP/2 has neither, and gRPC asks for it.
+    pub trailers: bool,
 }
 
 /// Writes the head a member gets. Always HTTP/1.1, in origin form, with exactly the fields that are understood, and what
@@ -364,12 +383,20 @@ pub fn write(
             Kind::XForwardedProto => add.insert.x_forwarded_proto,
             Kind::XSsl => certificate_fields::replaces(&add.insert, field.name.in_(head)),
             Kind::Te => {
-                let trailers = fields::list(field.value.in_(head)).any(|w| w.eq_ignore_ascii_case(b"trailers"));
-                if trailers {
-                    fields::write_field(out, b"TE", b"trailers");
+                let word = |w: &[u8]| w.eq_ignore_ascii_case(b"trailers");
+                if add.trailers && fields::list(field.value.in_(head)).any(word) {
+                    out.extend_from_slice(b"TE: trailers\r\nConnection: TE\r\n");
                 }
                 true
             }
+            Kind::MaxForwards => match hops(parts.method(), head, field) {
+                Some(hops) if field.forward => {
+                    let mut digits = itoa::Buffer::new();
+                    fields::write_field(out, field.name.in_(head), digits.format(hops.saturating_sub(1)).as_bytes());
+                    true
+                }
+                _ => false,
+            },
             _ => false,
         };
         if field.forward && !replaced {
@@ -450,6 +477,7 @@ mod tests {
             scheme: "http",
             local: "198.51.100.1:80".parse().expect("an address"),
             cookies: None,
+            trailers: false,
         };
         let mut out = Vec::new();
         write(&request, head.as_bytes(), &table, &add, None, &mut out);
@@ -508,6 +536,7 @@ mod tests {
             ("GET http://user@a/ HTTP/1.1\r\nHost: a\r\n\r\n", Malformed::Target),
             ("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", Malformed::Connect),
             ("GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue, x\r\n\r\n", Malformed::Expectation),
+            ("TRACE / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n", Malformed::LastHop),
         ] {
             assert_eq!(refused(head), why, "{head:?}");
         }
@@ -521,7 +550,7 @@ mod tests {
             "GET /x?y HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, X-Hop, Host, close\r\nKeep-Alive: timeout=5\r\n\
              X-Hop: 1\r\nX-End: 2\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\nTE: gzip, trailers\r\nProxy-Connection: a\r\n\r\n",
         );
-        assert_eq!(seen, "GET /x?y HTTP/1.1\r\nHost: a\r\nX-End: 2\r\nTE: trailers\r\n\r\n");
+        assert_eq!(seen, "GET /x?y HTTP/1.1\r\nHost: a\r\nX-End: 2\r\n\r\n");
     }
 
     #[test]
@@ -530,6 +559,16 @@ mod tests {
         assert_eq!(seen, "GET /p HTTP/1.1\r\nHost: real:81\r\nA: b\r\n\r\n");
         assert_eq!(forwarded("OPTIONS http://a HTTP/1.1\r\nHost: b\r\n\r\n"), "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
         assert_eq!(forwarded("GET / HTTP/1.0\r\n\r\n"), "GET / HTTP/1.1\r\nHost: 198.51.100.1:80\r\n\r\n");
+    }
+
+    #[test]
+    fn hops_are_counted_where_they_count() {
+        for (method, said, written) in
+            [("OPTIONS", "7", "6"), ("TRACE", "1", "0"), ("GET", "0", "0"), ("OPTIONS", "x", "x")]
+        {
+            let head = |hops: &str| format!("{method} / HTTP/1.1\r\nHost: a\r\nMax-Forwards: {hops}\r\n\r\n");
+            assert_eq!(forwarded(&head(said)), head(written));
+        }
     }
 
     #[test]
@@ -574,6 +613,7 @@ mod tests {
                     scheme: "http",
                     local: std::net::SocketAddr::from(([198, 51, 100, 1], 80)),
                     cookies: None,
+                    trailers: false,
                 };
                 let mut out = Vec::new();
                 write(&request, &head[..len], &table, &add, None, &mut out);

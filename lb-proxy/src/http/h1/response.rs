@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use super::fields::{self, Ambiguous, Field, Kind, Span};
 use super::request::Method;
 use super::{FIELDS_MAX, Framing, lines_end_in_crlf};
+use crate::http::date;
 use crate::http::policy::Changed;
 
 /// A response head that is safe to pass on.
@@ -90,7 +91,7 @@ pub fn parse(head: &[u8], method: Method, table: &mut Vec<Field>) -> Result<Resp
         let kind = Kind::of(field.name.as_bytes());
         table.push(Field {
             name: Span::of(field.name.as_bytes(), head),
-            value: Span::of(field.value.trim_ascii(), head),
+            value: Span::of(kind.value(field.value), head),
             kind,
             forward: !matches!(kind, Kind::Connection | Kind::HopByHop | Kind::TransferEncoding),
         });
@@ -150,6 +151,8 @@ pub struct Added<'a> {
     pub gone: usize,
     /// The value of `Strict-Transport-Security`, whatever the member said.
     pub strict_transport: Option<&'a str>,
+    /// The value of `Date`, which the member did not say.
+    pub date: Option<date::Written>,
     /// What policies add.
     pub changed: Option<&'a Changed<'a>>,
 }
@@ -187,7 +190,7 @@ pub fn write(
     out.extend_from_slice(b"\r\n");
     // A 1xx or 204 may not carry a length (RFC 9110 section 8.6).
     let no_length = response.status < 200 || response.status == 204;
-    let Added { lines, gone, strict_transport, changed } = added;
+    let Added { lines, gone, strict_transport, changed, date } = added;
     let mut lines = lines.split_inclusive(|b| *b == b'\n');
     for field in table {
         let replaced = strict_transport.is_some() && field.name.in_(head).eq_ignore_ascii_case(STRICT_TRANSPORT);
@@ -207,6 +210,9 @@ pub fn write(
     if let Some(value) = strict_transport {
         fields::write_field(out, STRICT_TRANSPORT, value.as_bytes());
         counted += STRICT_TRANSPORT.len() + value.len();
+    }
+    if let Some(date) = date {
+        fields::write_field(out, b"Date", &date);
     }
     if chunked {
         counted += "transfer-encoding".len() + "chunked".len();
