@@ -386,9 +386,7 @@ pub fn look_up_telling(
     let Some(persistence) = &pool.persistence else { return Found::OFF };
     match &persistence.kind {
         Kind::HttpCookie(cookie) => cookie.look_up(pool, parts, moment, met),
-        Kind::AppCookie(cookie, kept) => {
-            cookie.look_up(pool, parts, moment, touch, (&kept.table, &kept.handles), met)
-        }
+        Kind::AppCookie(cookie, kept) => cookie.look_up(pool, parts, moment, touch, (&kept.table, &kept.handles), met),
         Kind::SourceIp(by, kept) => {
             let key = by.key(source);
             let known = kept.table.look(&key, moment.now, touch);
