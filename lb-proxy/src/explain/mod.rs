@@ -24,6 +24,7 @@ use crate::observe::record::{Ending, endings};
 use crate::observe::stats::named;
 use crate::{health, persistence};
 use checks::Checks;
+use words::Turn;
 
 /// Why there is no explanation.
 #[derive(Debug)]
@@ -195,6 +196,11 @@ impl Case<'_> {
                 (Some(_), _) | (None, explain::Standing::Ready) => Stands::Candidate,
                 (None, _) => Stands::LeftOut,
             };
+            let comes = match turn {
+                _ if told.found.member == Some(at) => Turn::Own,
+                Some(_) => Turn::Comes,
+                None => Turn::Never,
+            };
             let name = named(slot.id, &slot.label);
             Candidate {
                 id: name.id,
@@ -208,7 +214,7 @@ impl Case<'_> {
                 max_connections: slot.state.slots.limit(),
                 stands,
                 turn: turn.map(|turn| turn as u32 + 1),
-                words: words::standing(standing, slot, &health, turn.is_some()),
+                words: words::standing(standing, slot, &health, comes),
             }
         };
         let mut all: Vec<Candidate> =

@@ -98,8 +98,19 @@ pub(super) fn remembered<'w>(
     }
 }
 
+/// What a flow has to do with a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It belongs to it.
+    Own,
+    /// It may come to it.
+    Comes,
+    /// Nothing.
+    Never,
+}
+
 /// Why a member is left out, or what is peculiar about one that is not.
-pub(super) fn standing(standing: Standing, slot: &MemberSlot, health: &MemberHealth, in_turn: bool) -> String {
+pub(super) fn standing(standing: Standing, slot: &MemberSlot, health: &MemberHealth, turn: Turn) -> String {
     let state = &slot.state;
     let known = |words: &str, reason: &str| match reason {
         "" => words.to_owned(),
@@ -114,16 +125,16 @@ pub(super) fn standing(standing: Standing, slot: &MemberSlot, health: &MemberHea
         Standing::Weightless => known("draining: it gets nothing of its weight", &health.agent),
         Standing::Hangs => "connections to it hang".to_owned(),
         Standing::Avoided => "it just failed, and is left alone for a moment".to_owned(),
-        Standing::Backup => "a backup: ordinary members can serve".to_owned(),
+        Standing::Backup => "a backup: ordinary members come first".to_owned(),
         Standing::Full => {
             format!("full: it works on {} of {}", state.in_flight(), state.slots.limit().unwrap_or_default())
         }
         Standing::WaitedFor => "others wait for it already".to_owned(),
     };
-    match standing {
-        Standing::Weightless if in_turn => format!("{words}, and it keeps its own clients"),
-        Standing::Backup if in_turn => "a backup, and it keeps its own clients".to_owned(),
-        Standing::Hangs | Standing::Avoided if in_turn => format!("{words}, unless nobody else is left"),
+    match (standing, turn) {
+        (Standing::Weightless, Turn::Own) => format!("{words}, and it keeps its own clients"),
+        (Standing::Backup, Turn::Own) => "a backup, and it keeps its own clients".to_owned(),
+        (Standing::Hangs | Standing::Avoided, Turn::Comes) => format!("{words}, unless nobody else is left"),
         _ => words,
     }
 }
