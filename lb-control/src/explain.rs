@@ -51,6 +51,9 @@ pub struct Explanation {
     pub protocol: String,
     /// What its limits say, in the order they are asked. The last one may be what it is refused by.
     pub checks: Vec<Check>,
+    /// What the listener's policies say, as far as they are asked, in that order.
+    #[serde(default)]
+    pub policies: Vec<PolicyView>,
     /// Whose members would serve it; `None`: it does not come so far, or there is no pool.
     pub pool: Option<PoolChoice>,
     /// Whether the pool remembers the client; `None`: it remembers nobody.
@@ -92,6 +95,21 @@ pub enum Says {
     Wait,
     /// No.
     Refuse,
+}
+
+/// What a policy says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyView {
+    /// Its id.
+    pub id: String,
+    /// What people call it; may be empty.
+    pub name: String,
+    /// Octavia's word for what it does.
+    pub action: String,
+    /// All its rules hold.
+    pub matches: bool,
+    /// Its rules; or the first of them that does not hold.
+    pub words: String,
 }
 
 /// A pool, and why this one.
@@ -187,6 +205,8 @@ pub enum Outcome {
     OneOf,
     /// It waits for a member.
     Waits,
+    /// A policy answers it.
+    Answered,
     /// It is refused by a limit, before any member.
     Refused,
     /// There is no member for it.

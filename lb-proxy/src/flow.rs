@@ -2,13 +2,14 @@
 
 use lb_core::balance::{Asks, FlowKey, HashRule};
 use lb_core::request::Parts;
+use lb_core::snapshot::PoolIndex;
 
 use crate::listener::Downstream;
 
 impl Downstream {
-    /// Of a request.
-    pub fn flow_of_request(&self, parts: &impl Parts) -> FlowKey {
-        self.asks().of_request(self.peer, parts, || self.worker.draws.next())
+    /// Of a request that goes to this pool.
+    pub fn flow_of_request(&self, pool: Option<PoolIndex>, parts: &impl Parts) -> FlowKey {
+        self.asks_of(pool).of_request(self.peer, parts, || self.worker.draws.next())
     }
 
     /// Of a connection whose bytes are relayed; `hash` is what [`Self::first_bytes_rule`] made of the first ones.
@@ -25,6 +26,10 @@ impl Downstream {
     }
 
     fn asks(&self) -> &Asks {
-        self.listener.pool.map_or(&Asks::Nothing, |pool| &self.view.pool(pool).asks)
+        self.asks_of(self.listener.pool)
+    }
+
+    fn asks_of(&self, pool: Option<PoolIndex>) -> &Asks {
+        pool.map_or(&Asks::Nothing, |pool| &self.view.pool(pool).asks)
     }
 }

@@ -2,6 +2,7 @@
 
 mod memory;
 mod node;
+mod policies;
 mod reasons;
 
 use std::net::{IpAddr, SocketAddr};

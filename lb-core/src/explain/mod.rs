@@ -17,7 +17,7 @@ mod tests;
 use std::net::SocketAddr;
 
 pub use door::{Door, door};
-pub use route::{Chosen, Route, route};
+pub use route::{Route, Says, route};
 pub use standing::{Standing, standing};
 
 use crate::balance::{Asks, FlowKey, Home, MemberIndex, Pick, Tried, foresee};

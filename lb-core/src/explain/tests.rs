@@ -438,3 +438,34 @@ fn what_nobody_can_know_is_left_open() {
         assert_eq!(of_cookie(&snapshot, None, 1).way, Way::To(MemberIndex(1)), "there is no choice");
     }
 }
+
+#[test]
+fn policies_say_which_rule_does_not_hold_and_which_of_them_decides() {
+    use crate::l7::{TlsFacts, Way as Goes};
+    let policy =
+        |name: &str, action: &str, rules: &str| format!("{{name: {name}, action: {action}, rules: [{rules}]}}");
+    let path = |value: &str| format!("{{type: PATH, compare_type: STARTS_WITH, value: {value}}}");
+    let (off, by_chance) = (path("/a, admin_state_up: false"), "{type: PERCENT, value: '50'}");
+    let policies = [
+        policy("pool", "REDIRECT_TO_POOL, redirect_pool: {name: q}", &path("/a")),
+        policy("out", "REJECT", &format!("{off}, {}, {by_chance}", path("/b"))),
+        policy("pass", "PASS", &path("/")),
+    ];
+    let text = format!(
+        "loadbalancer: {{vip_address: 10.1.0.1, listeners: [{{protocol: HTTP, protocol_port: 80, default_pool: {{name: p}}, \
+         l7policies: [{}]}}], pools: [{{name: p, protocol: HTTP, lb_algorithm: ROUND_ROBIN}}, \
+         {{name: q, protocol: HTTP, lb_algorithm: ROUND_ROBIN}}]}}",
+        policies.join(", ")
+    );
+    let snapshot = compiled(&text, &fresh());
+    let of = |target: &str| {
+        let parts = Request { target: target.to_owned(), cookie: None, key: None };
+        route(&snapshot.listeners[0], &parts, client(1).ip(), TlsFacts::default())
+    };
+    let told = of("/a/x");
+    assert_eq!((told.way, told.by, told.draws), (Goes::Pool(Some(1)), Some(0), false));
+    assert_eq!(told.policies, [(1, Says::Fails(0)), (2, Says::Matches), (0, Says::Matches)], "in their turn");
+    let told = of("/b");
+    assert_eq!((told.way, told.by, told.draws), (Goes::Pool(Some(0)), None, true), "of one that is not drawn");
+    assert_eq!(told.policies, [(1, Says::Fails(1)), (2, Says::Matches), (0, Says::Fails(0))]);
+}

@@ -4,16 +4,21 @@
 //! balancer. Each is asked by the code that is on that way; here is only who is asked in which order, and the words.
 
 mod checks;
+mod policies;
 mod sketch;
 mod words;
 
 use std::net::SocketAddr;
 
-use lb_control::explain::{Candidate, Explanation, Outcome, PoolChoice, Question, Remembered, Says, Stands, Verdict};
+use lb_control::explain::{
+    Candidate, Explanation, Outcome, PolicyView, PoolChoice, Question, Remembered, Says, Stands, Verdict,
+};
 use lb_control::node::NotFound;
 use lb_core::balance::MemberIndex;
-use lb_core::config::{self, Listener};
+use lb_core::config::{self, Listener, ListenerProtocol};
 use lb_core::explain::{self, Flow, Route, Way};
+use lb_core::l7::policy::Action;
+use lb_core::l7::{TlsFacts, Way as Goes};
 use lb_core::request::{Parts, Unread};
 use lb_core::snapshot::{ListenerSnapshot, PoolIndex, Snapshot};
 
@@ -41,6 +46,8 @@ struct Case<'q> {
     question: &'q Question,
     snapshot: &'q Snapshot,
     listener: &'q ListenerSnapshot,
+    /// What the listener was compiled from.
+    written: &'q Listener,
     client: SocketAddr,
 }
 
@@ -58,12 +65,12 @@ pub fn explain(instance: &Instance, question: &Question) -> Result<Explanation, 
     let listeners = || snapshot.config.iter().flat_map(|config| &config.listeners).zip(&snapshot.listeners);
     let is_meant =
         |listener: &Listener| listener.id.to_string() == question.listener || listener.name == question.listener;
-    let Some((_, listener)) = listeners().find(|(written, _)| is_meant(written)) else {
+    let Some((written, listener)) = listeners().find(|(written, _)| is_meant(written)) else {
         let known = listeners().map(|(written, _)| written.label()).collect();
         return Err(NoAnswer::NotFound(NotFound::of("listener", &question.listener, known)));
     };
     let client = SocketAddr::new(question.from, question.port.unwrap_or_default());
-    let case = Case { instance, question, snapshot: &snapshot, listener, client };
+    let case = Case { instance, question, snapshot: &snapshot, listener, written, client };
     case.check()?;
     if listener.protocol.is_http() { case.of_request() } else { Ok(case.of_connection()) }
 }
@@ -123,28 +130,45 @@ impl Case<'_> {
         if let Some(refused) = refused {
             return self.turned_away(checks, &refused);
         }
-        let Route { pool, chosen } = explain::route(self.listener, parts);
-        match pool {
-            Some(pool) => {
-                let made = self.in_pool(pool, chosen, parts, first_bytes);
+        let tls = match self.listener.protocol {
+            // Of a client that shows no certificate.
+            ListenerProtocol::TerminatedHttps => TlsFacts { verify_result: Some(0), ..TlsFacts::default() },
+            _ => TlsFacts::default(),
+        };
+        let route = explain::route(self.listener, parts, self.client.ip(), tls);
+        let mut checks = checks;
+        if route.draws {
+            checks.note("l7policies", Says::Pass, policies::DRAWS);
+        }
+        let views = policies::views(self.written, &route);
+        let explanation = match route.way {
+            Goes::Pool(Some(pool)) => {
+                let made = self.in_pool(pool, policies::why(self.written, &route), parts, first_bytes);
                 let InPool { choice, remembered, members, verdict } = made;
                 self.explanation(checks, (Some(choice), remembered, members), verdict)
             }
-            None => {
+            Goes::Pool(None) => {
                 let words = "the listener has no pool".to_owned();
                 let verdict = Verdict { outcome: Outcome::NoMember, member: None, status: self.status(503), words };
                 self.explanation(checks, (None, None, Vec::new()), verdict)
             }
-        }
+            Goes::AnsweredHere => self.explanation(checks, (None, None, Vec::new()), self.answered(&route)),
+        };
+        Explanation { policies: views, ..explanation }
     }
 
-    fn in_pool(
-        &self,
-        index: PoolIndex,
-        chosen: explain::Chosen,
-        parts: &impl Parts,
-        first_bytes: Option<&[u8]>,
-    ) -> InPool {
+    /// What the policy that decided answers.
+    fn answered(&self, route: &Route) -> Verdict {
+        let by = route.by.and_then(|by| self.listener.policies.as_ref()?.policies.get(by));
+        let (status, reason) = match by.map(|policy| &policy.action) {
+            Some(Action::ToUrl(_, status) | Action::ToPrefix(_, status)) => (*status, endings::REDIRECTED.reason),
+            _ => (endings::REJECTED.status, endings::REJECTED.reason),
+        };
+        let words = format!("{reason} ({})", policies::why(self.written, route));
+        Verdict { outcome: Outcome::Answered, member: None, status: self.status(status), words }
+    }
+
+    fn in_pool(&self, index: PoolIndex, why: String, parts: &impl Parts, first_bytes: Option<&[u8]>) -> InPool {
         let Self { instance, question, snapshot, client, .. } = *self;
         let pool = &snapshot.pools[index];
         let now = instance.process.now();
@@ -170,7 +194,7 @@ impl Case<'_> {
             id: named_pool.id,
             name: named_pool.name,
             lb_algorithm: written.map_or_else(String::new, |written| written.lb_algorithm.word().to_owned()),
-            why: words::why(chosen),
+            why,
             by,
         };
         let verdict = self.verdict(pool, &told, &choice, remembered.as_ref());
@@ -271,6 +295,7 @@ impl Case<'_> {
             listener: named(self.listener.id, &self.listener.label),
             protocol: words::protocol(self.listener.protocol),
             checks: checks.0,
+            policies: Vec::<PolicyView>::new(),
             pool,
             persistence,
             members,

@@ -7,20 +7,13 @@ use lb_control::stats::MemberHealth;
 use lb_core::balance::{Asks, MemberIndex};
 use lb_core::config::persistence::SessionPersistence;
 use lb_core::config::{HashKey, Hashing, LbAlgorithm, ListenerProtocol, Pool};
-use lb_core::explain::{Chosen, Outcome, Standing, Unknown, Way};
+use lb_core::explain::{Outcome, Standing, Unknown, Way};
 use lb_core::persistence::Met;
 use lb_core::snapshot::{MemberSlot, PoolSnapshot};
 
 /// Octavia's word.
 pub(super) fn protocol(protocol: ListenerProtocol) -> String {
     serde_json::to_value(protocol).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
-}
-
-/// Why that pool.
-pub(super) fn why(chosen: Chosen) -> String {
-    match chosen {
-        Chosen::ByDefault => "the listener's default pool".to_owned(),
-    }
 }
 
 /// What a pool's algorithm goes by, for that flow.

@@ -132,7 +132,7 @@ fn url(text: &str) -> Result<Url, String> {
 
 /// An explanation for people: the verdict, then how it came about.
 fn drawn(explanation: &Explanation) -> String {
-    let Explanation { listener, protocol, checks, pool, persistence, members, verdict } = explanation;
+    let Explanation { listener, protocol, checks, policies, pool, persistence, members, verdict } = explanation;
     let mut out = String::new();
     let status = verdict.status.map_or_else(String::new, |status| format!(" {status}"));
     let whom = verdict.member.as_ref().map_or_else(String::new, name);
@@ -141,6 +141,7 @@ fn drawn(explanation: &Explanation) -> String {
         Outcome::OneOf => "→ one of several".to_owned(),
         Outcome::Waits if whom.is_empty() => "waits".to_owned(),
         Outcome::Waits => format!("waits for {whom}"),
+        Outcome::Answered => format!("answered{status}"),
         Outcome::Refused => format!("refused{status}"),
         Outcome::NoMember => format!("no member{status}"),
     };
@@ -153,6 +154,11 @@ fn drawn(explanation: &Explanation) -> String {
             Says::Refuse => "refuse",
         };
         let _ = writeln!(out, "  {} {says}: {}", check.check, visible(&check.words));
+    }
+    for policy in policies {
+        let says = if policy.matches { "matches" } else { "passed over" };
+        let label = visible(&label(&policy.name, &policy.id)).into_owned();
+        let _ = writeln!(out, "  policy {label} ({}) {says}: {}", policy.action, visible(&policy.words));
     }
     if let Some(pool) = pool {
         let label = visible(&label(&pool.name, &pool.id)).into_owned();
