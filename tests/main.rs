@@ -7,6 +7,7 @@ mod balance_hash;
 mod broken_documents;
 mod compat;
 mod events;
+mod explain;
 mod faults;
 mod health;
 mod http2;

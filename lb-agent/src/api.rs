@@ -24,12 +24,16 @@ pub async fn answer(node: Arc<Node>, request: Request) -> Response {
         (&Method::GET, ["v1", "health"]) => Response::json(StatusCode::OK, &node.health()),
         (&Method::GET, ["v1", "loadbalancers"]) => Response::json(StatusCode::OK, &node.list()),
         (&Method::PUT, ["v1", "loadbalancers"]) => apply(node, &request).await,
+        (&Method::POST, ["v1", "explain"]) => match serde_json::from_slice(&request.body) {
+            Ok(question) => reply(node.explain(question).await),
+            Err(error) => failed(StatusCode::BAD_REQUEST, &format!("this is no question: {error}")),
+        },
         (&Method::GET, ["v1", "events"]) => all_events(&node, &request),
         (_, ["v1", "loadbalancers", encoded, rest @ ..]) => match percent_decode(encoded) {
             Some(name) => one(node, &request, &name, rest).await,
             None => failed(StatusCode::BAD_REQUEST, "the name in the path is not percent-encoded UTF-8"),
         },
-        (_, ["v1", "health" | "loadbalancers" | "events"]) => not_allowed(&request.method),
+        (_, ["v1", "health" | "loadbalancers" | "events" | "explain"]) => not_allowed(&request.method),
         _ => failed(StatusCode::NOT_FOUND, &format!("there is nothing at {}", request.path)),
     }
 }
@@ -151,6 +155,7 @@ fn fault_response(fault: &NodeFault) -> Response {
     match fault {
         NodeFault::Refused(refused) => Response::json(StatusCode::UNPROCESSABLE_ENTITY, refused),
         NodeFault::NotFound(not_found) => Response::json(StatusCode::NOT_FOUND, not_found),
+        NodeFault::Senseless(words) => failed(StatusCode::BAD_REQUEST, words),
         NodeFault::Conflict(words) => failed(StatusCode::CONFLICT, words),
         NodeFault::Trouble(words) => failed(StatusCode::INTERNAL_SERVER_ERROR, words),
     }

@@ -9,6 +9,7 @@ pub mod actual;
 pub mod api;
 pub mod config;
 pub mod desired;
+mod explain;
 mod files;
 pub mod hands;
 pub mod instance;

@@ -38,6 +38,8 @@ pub enum NodeFault {
     NotFound(NotFound),
     /// Something is in the way.
     Conflict(String),
+    /// What was asked makes no sense.
+    Senseless(String),
     /// Anything else.
     Trouble(String),
 }
@@ -181,6 +183,11 @@ impl Node {
         Ok(self.find(id_or_name)?.1)
     }
 
+    /// All documents.
+    pub(crate) fn documents(&self) -> Vec<Arc<LoadBalancer>> {
+        self.views().into_iter().filter_map(|(_, view)| view.document).collect()
+    }
+
     /// The tree of one.
     pub async fn status(&self, id_or_name: &str) -> Result<Status, NodeFault> {
         let (id, document, view) = self.find(id_or_name)?;
@@ -251,7 +258,7 @@ impl Node {
         }
     }
 
-    fn control(&self, id: LoadBalancerId) -> InstanceClient {
+    pub(crate) fn control(&self, id: LoadBalancerId) -> InstanceClient {
         InstanceClient::new(RunDir::new(&self.env.config.run_dir, id).control()).with_timeout(LOOK_TIMEOUT)
     }
 

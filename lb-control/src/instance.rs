@@ -11,6 +11,7 @@
 //! | `GET /v1/health` | [`Health`] |
 //! | `GET /v1/persistence` | all persistence tables as a stream ([`lb_core::persistence::stream`]) |
 //! | `PUT /v1/persistence` (such a stream, at most 8 MiB) | 200 [`Imported`]; 422 [`Failed`] if a byte of it is wrong, and nothing was taken up |
+//! | `POST /v1/explain` ([`Question`]) | [`Explanation`]; nothing changes by it. See [`crate::explain`] |
 //! | `POST /v1/drain` | 202: as SIGTERM |
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::{Client, ClientError};
 use crate::events::Events;
+use crate::explain::{self, Explanation, Question};
 use crate::lines::Lines;
 use crate::stats::Stats;
 
@@ -207,6 +209,11 @@ impl InstanceClient {
     /// Has it take up a stream of persistence tables; a whole one, of at most [`crate::server::BODY_BYTES_MAX`].
     pub async fn take_up(&self, stream: Bytes) -> Result<Imported, ClientError> {
         self.client.put(PERSISTENCE, stream).await
+    }
+
+    /// What would become of a request.
+    pub async fn explain(&self, question: &Question) -> Result<Explanation, ClientError> {
+        self.client.post(explain::PATH, serde_json::to_vec(question).unwrap_or_default()).await
     }
 
     /// Is it well?

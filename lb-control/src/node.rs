@@ -12,6 +12,7 @@
 //! | `GET /v1/loadbalancers/{id or name}/events?row=R&after=N&wait_ms=MS` | [`Events`]: those after number N (of row R, if it is given), waiting for one for MS at most (60000) when there is none yet |
 //! | `GET /v1/loadbalancers/{id or name}/events?follow=true&after=N` | `application/x-ndjson`: an [`Event`] a line, first what is kept, then as they happen, until the load balancer is removed |
 //! | `GET /v1/events?follow=true` | `application/x-ndjson`: a [`NodeEvent`] a line, of all load balancers, from now on |
+//! | `POST /v1/explain` ([`Question`]) | [`Explanation`], as the data plane says that has the listener; see [`crate::explain`] |
 //! | `GET /v1/health` | [`AgentHealth`] |
 //!
 //! A name nobody has: 404 [`NotFound`]; one that several have: 409 [`Failed`], naming their ids. Too many who follow or
@@ -28,11 +29,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::{Client, ClientError};
 use crate::events::{Event, Events};
+use crate::explain::{self, Explanation, Question};
 use crate::instance::{Failed, Imported, Refused};
 use crate::lines::Lines;
 use crate::stats::{
     CertificateStats, LimitStats, MemberHealth, PersistenceStats, QueueStats, Resolution, ShortageStats, Stats,
 };
+
+/// Names that are told where nobody has the one that was asked for.
+const KNOWN_TOLD: usize = 16;
 
 /// Where the agent listens unless it is told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/weir/agent.sock";
@@ -101,6 +106,21 @@ pub struct NotFound {
     pub message: String,
     /// Who there is: names, or ids of those without one.
     pub known: Vec<String>,
+}
+
+impl NotFound {
+    /// Of a `kind` of object; `known` are those there are.
+    pub fn of(kind: &str, name: &str, known: Vec<String>) -> Self {
+        let rest = match (lb_core::spec::nearest(name, known.iter().map(String::as_str)), known.as_slice()) {
+            (Some(near), _) => format!("did you mean {near}?"),
+            (None, []) => "there are none".to_owned(),
+            (None, known) if known.len() > KNOWN_TOLD => {
+                format!("there are {}, {} among them", known.len(), known[..KNOWN_TOLD].join(", "))
+            }
+            (None, known) => format!("there are: {}", known.join(", ")),
+        };
+        Self { message: format!("no {kind} called {name}; {rest}"), known }
+    }
 }
 
 /// The tree of one load balancer, and how its data plane fares.
@@ -364,6 +384,12 @@ impl NodeClient {
     /// Has one take up a stream of persistence tables: a whole one, of at most [`crate::server::BODY_BYTES_MAX`].
     pub async fn take_up(&self, id_or_name: &str, stream: Bytes) -> Result<Imported, NodeError> {
         self.ask(Method::PUT, &uri_of(id_or_name, "/persistence"), stream).await
+    }
+
+    /// What would become of a request.
+    pub async fn explain(&self, question: &Question) -> Result<Explanation, NodeError> {
+        let body = serde_json::to_vec(question).unwrap_or_default();
+        self.ask(Method::POST, explain::PATH, body.into()).await
     }
 
     /// What happened to one after number `after` of row `row` (0: whatever the row).

@@ -9,6 +9,7 @@
 pub mod balance;
 pub mod config;
 pub mod expiry;
+pub mod explain;
 pub mod health;
 pub mod id;
 pub mod l7;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use lb_core::balance::{self, FlowKey, MemberIndex, Pick, Tried};
+use lb_core::balance::{self, FlowKey, Home, MemberIndex, Pick, Tried};
 use lb_core::config::monitor::ObservedLayer;
 use lb_core::config::retry::RetryOn;
 use lb_core::id::MemberId;
@@ -36,8 +36,6 @@ const PAUSES_MS: [u64; RETRIES_MAX as usize] = [100, 300, 600];
 /// A member that answered this short while ago and refuses now may just be restarting, in milliseconds: when
 /// there is no other, it is waited for. One that has been gone for longer is not.
 const RESTART_MS: u64 = 3_000;
-/// Lost races for a slot after which a request waits its turn.
-const RACES_MAX: usize = 4;
 /// A slot may be granted on a member that this worker has yet to hear of; it will in a moment.
 const NEWS_IN: Duration = Duration::from_millis(1);
 
@@ -257,8 +255,7 @@ impl Journey {
         }
     }
 
-    /// It belongs to `member`, which is tried first: also if it just failed, for a client that moves loses its session,
-    /// and one refused connection costs nothing. Only where connections hang it is not waited for in vain.
+    /// It belongs to `member`, which is tried first ([`Home`]).
     #[must_use]
     pub fn homeward(self, member: Option<MemberIndex>) -> Self {
         Self { home: member, homeward: member.is_some(), ..self }
@@ -350,29 +347,14 @@ impl Journey {
     /// A member that has room, and a slot of it; or whom to wait for.
     fn choose(&mut self, worker: &Worker, view: &Rc<View>) -> Result<Chosen, Ending> {
         let view = self.moved.as_ref().unwrap_or(view);
-        let pool = view.pool(self.pool);
-        if std::mem::replace(&mut self.homeward, false)
-            && let Some(home) = self.home.filter(|home| !pool.member(*home).state.fault.hangs())
-        {
-            // If it was avoided, and is due for another try, this is the try.
-            pool.member(home).state.fault.claim(worker.now());
-            return Ok(enter(view, self.pool, home).map_or(Chosen::Wait(Some(home)), Chosen::Lease));
+        // A home is a place in the view it began with.
+        let home = self.home.filter(|_| self.moved.is_none());
+        let home = Home { member: home, first: std::mem::replace(&mut self.homeward, false) };
+        match balance::place(view.pool(self.pool), self.key, worker.now(), &self.tried, home) {
+            Pick::Member(member) => Ok(Chosen::Lease(Lease::new(Rc::clone(view), self.pool, member))),
+            Pick::Full(whom) => Ok(Chosen::Wait(whom)),
+            Pick::Nobody => Err(endings::NO_MEMBER),
         }
-        for _ in 0..RACES_MAX {
-            let member = match balance::pick(pool, self.key, worker.now(), &self.tried) {
-                Pick::Member(member) => member,
-                Pick::Full(whom) => return Ok(Chosen::Wait(whom)),
-                // One that gets no new clients still is what is left for its own.
-                Pick::Nobody => match self.home.filter(|home| self.moved.is_none() && balance::admits(pool, *home)) {
-                    Some(home) => home,
-                    None => return Err(endings::NO_MEMBER),
-                },
-            };
-            if let Some(lease) = enter(view, self.pool, member) {
-                return Ok(Chosen::Lease(lease));
-            }
-        }
-        Ok(Chosen::Wait(None))
     }
 
     /// It is on that member from now on, or bound to it.
@@ -629,15 +611,4 @@ impl Journey {
         }
         Ok(())
     }
-}
-
-/// A lease of `member`, if it has room.
-fn enter(view: &Rc<View>, pool: PoolIndex, member: MemberIndex) -> Option<Lease> {
-    let slots = &view.member(pool, member).state.slots;
-    if !view.pool(pool).limits.limited {
-        slots.enter();
-    } else if !slots.try_enter() {
-        return None;
-    }
-    Some(Lease::new(Rc::clone(view), pool, member))
 }

@@ -9,22 +9,12 @@ use crate::listener::Downstream;
 impl Downstream {
     /// Of a request that goes to this pool.
     pub fn flow_of_request(&self, pool: Option<PoolIndex>, parts: &impl Parts) -> FlowKey {
-        let plain = FlowKey::of(self.peer);
-        match self.asks_of(pool) {
-            Asks::Nothing | Asks::FirstBytes(_) => plain,
-            Asks::Draw => FlowKey { draw: self.worker.draws.next(), ..plain },
-            Asks::Request(rule) => FlowKey { hash: rule.of_request(parts), ..plain },
-        }
+        self.asks_of(pool).of_request(self.peer, parts, || self.worker.draws.next())
     }
 
     /// Of a connection whose bytes are relayed; `hash` is what [`Self::first_bytes_rule`] made of the first ones.
     pub fn flow_of_connection(&self, hash: Option<u32>) -> FlowKey {
-        let plain = FlowKey::of(self.peer);
-        match self.asks() {
-            Asks::Nothing | Asks::Request(_) => plain,
-            Asks::Draw => FlowKey { draw: self.worker.draws.next(), ..plain },
-            Asks::FirstBytes(_) => FlowKey { hash, ..plain },
-        }
+        self.asks().of_connection(self.peer, hash, || self.worker.draws.next())
     }
 
     /// The rule by which the first bytes of the connection are to be looked at, if they are.

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod control;
 pub mod dispatch;
 pub mod draw;
+pub mod explain;
 pub mod flow;
 pub mod health;
 pub mod http;

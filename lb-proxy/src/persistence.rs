@@ -84,7 +84,7 @@ impl Remembered<'_> {
 }
 
 /// The time of day is read only where cookies age.
-fn moment(pool: &PoolSnapshot, now: Millis) -> Moment {
+pub fn moment(pool: &PoolSnapshot, now: Millis) -> Moment {
     let dated = pool.persistence.as_ref().is_some_and(|persistence| persistence.needs_wall_clock());
     Moment { now, wall_s: if dated { clock::unix_seconds() } else { 0 } }
 }

@@ -171,10 +171,15 @@ fn clients_for(descriptors: u64, own: u64, members: Option<u64>) -> u32 {
     u32::try_from(beside_members.max(left / 2)).unwrap_or(u32::MAX).max(1)
 }
 
+/// True if there may be no more than there are.
+pub fn is_full(count: u32, limit: Option<u32>) -> bool {
+    limit.is_some_and(|limit| count >= limit)
+}
+
 /// Counts one more unless that would be more than `limit`.
 pub fn try_enter(count: &AtomicU32, limit: Option<u32>) -> bool {
     let before = count.fetch_add(1, Ordering::SeqCst);
-    if limit.is_some_and(|limit| before >= limit) {
+    if is_full(before, limit) {
         count.fetch_sub(1, Ordering::SeqCst);
         return false;
     }

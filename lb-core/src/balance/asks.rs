@@ -1,9 +1,11 @@
 //! What a pool wants to know of a flow before somebody is picked, so that nothing is looked at in vain.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::HashRule;
+use super::{FlowKey, HashRule};
 use crate::config::{HashKey, Hashing, LbAlgorithm, Pool};
+use crate::request::Parts;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -33,6 +35,28 @@ impl Asks {
             None => Self::Nothing,
             Some((Hashing { key: HashKey::RdpCookie { .. }, .. }, rule)) => Self::FirstBytes(rule),
             Some((_, rule)) => Self::Request(rule),
+        }
+    }
+
+    /// What the pool is told of a request of `client`. `draw` gives a random number; it is called only for pools that draw.
+    #[inline]
+    pub fn of_request(&self, client: SocketAddr, parts: &impl Parts, draw: impl FnOnce() -> u32) -> FlowKey {
+        let plain = FlowKey::of(client);
+        match self {
+            Self::Nothing | Self::FirstBytes(_) => plain,
+            Self::Draw => FlowKey { draw: draw(), ..plain },
+            Self::Request(rule) => FlowKey { hash: rule.of_request(parts), ..plain },
+        }
+    }
+
+    /// The same of a connection that is relayed; `hash` is what the rule for first bytes made of them.
+    #[inline]
+    pub fn of_connection(&self, client: SocketAddr, hash: Option<u32>, draw: impl FnOnce() -> u32) -> FlowKey {
+        let plain = FlowKey::of(client);
+        match self {
+            Self::Nothing | Self::Request(_) => plain,
+            Self::Draw => FlowKey { draw: draw(), ..plain },
+            Self::FirstBytes(_) => FlowKey { hash, ..plain },
         }
     }
 }

@@ -6,6 +6,7 @@ mod first;
 mod flow;
 mod hash;
 mod least_connections;
+mod place;
 mod random;
 mod rotation;
 mod static_rr;
@@ -20,6 +21,7 @@ pub use flow::FlowKey;
 pub(crate) use flow::mix;
 pub use hash::{HashRule, Hashed, rdp_cookie};
 pub use least_connections::LeastConnections;
+pub use place::{Home, foresee, place};
 pub use random::Random;
 pub use rotation::RoundRobin;
 pub use static_rr::StaticRr;
@@ -167,6 +169,11 @@ impl Group {
             | Balancer::First(_)
             | Balancer::Random(_) => false,
         }
+    }
+
+    /// True if it chooses by the client's port as well as by its address.
+    pub(crate) fn asks_port(&self) -> bool {
+        matches!(&self.balancer, Balancer::Hashed(b, _) if b.asks_port())
     }
 
     /// True if it is to be compiled anew when a member comes up or goes down: HAProxy's tables are of those that are up.

@@ -23,5 +23,5 @@ mod text;
 mod tests;
 
 pub use change::{Change, Changes, Client, FieldEdits};
-pub use policy::{Decision, ListenerPolicies, Policy, PolicyIndex};
+pub use policy::{Decision, ListenerPolicies, Policy, PolicyIndex, Way};
 pub use rule::{Asked, TlsFacts};

@@ -69,6 +69,15 @@ pub struct Decision {
     changes: u64,
 }
 
+/// Where a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To members of that pool; `None`: there is none.
+    Pool(Option<PoolIndex>),
+    /// Nowhere: the policy that decided says what is answered.
+    AnsweredHere,
+}
+
 impl Decision {
     /// True if nothing of the request or its answer is changed.
     pub fn changes_nothing(&self) -> bool {
@@ -100,11 +109,24 @@ impl ListenerPolicies {
     }
 
     /// What becomes of a request. `matched` is told of every policy that matches, as far as they are asked.
-    pub fn decide<P: Parts>(&self, asked: &Asked<'_, P>, mut matched: impl FnMut(PolicyIndex)) -> Decision {
+    pub fn decide<P: Parts>(&self, asked: &Asked<'_, P>, matched: impl FnMut(PolicyIndex)) -> Decision {
+        self.decide_telling(asked, matched, |_, _| ())
+    }
+
+    /// The same, and `failed` is told of every other policy that is asked, and of its first rule that does not hold: the
+    /// place of that among those that are administratively up.
+    #[inline]
+    pub fn decide_telling<P: Parts>(
+        &self,
+        asked: &Asked<'_, P>,
+        mut matched: impl FnMut(PolicyIndex),
+        mut failed: impl FnMut(PolicyIndex, usize),
+    ) -> Decision {
         let mut changes = 0;
         for i in self.order.iter().copied() {
             let policy = &self.policies[i];
-            if !policy.rules.iter().all(|rule| rule.holds(asked)) {
+            if let Some(rule) = policy.rules.iter().position(|rule| !rule.holds(asked)) {
+                failed(i, rule);
                 continue;
             }
             matched(i);
@@ -114,6 +136,15 @@ impl ListenerPolicies {
             }
         }
         Decision { by: None, changes }
+    }
+
+    /// Where a request so decided goes, of a listener with this default pool.
+    pub fn way(&self, decision: Decision, default: Option<PoolIndex>) -> Way {
+        match self.of(decision).map(|policy| &policy.action) {
+            None | Some(Action::Pass) => Way::Pool(default),
+            Some(Action::ToPool(pool)) => Way::Pool(Some(*pool)),
+            Some(Action::Reject | Action::ToUrl(..) | Action::ToPrefix(..)) => Way::AnsweredHere,
+        }
     }
 
     /// The policy that decided, if one did.

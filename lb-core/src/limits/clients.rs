@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::rate::Nanos;
 use super::rules::{ClientKey, ClientRules};
-pub use super::shard::Refusal;
+pub use super::shard::{Outlook, Refusal};
 use super::shard::{Shard, hash};
 
 /// Parts, each with a lock of its own.
@@ -54,6 +54,14 @@ impl Clients {
         let (part, mut shard) = self.part_of(seed, key);
         let place = shard.join(key, capacity(rules))?;
         Some(Guest { clients: Arc::clone(self), at: Place { part, place } })
+    }
+
+    /// What would become of that client's next connection, and of a request on it. Nothing changes, and nobody is counted.
+    pub fn outlook(&self, seed: u64, key: ClientKey, rules: &ClientRules, now: Nanos) -> Outlook {
+        match self.parts().get(hash(seed, key) as usize % SHARDS) {
+            Some(part) => lock(part).outlook(key, rules, capacity(rules), now),
+            None => Shard::new(seed).outlook(key, rules, capacity(rules), now),
+        }
     }
 
     /// Clients that are known.

@@ -115,6 +115,11 @@ impl Stand {
     }
 }
 
+/// True if nobody may wait beside those who do.
+pub(super) fn is_full(waiting: u32, max: Option<u32>) -> bool {
+    max.is_some_and(|max| waiting >= max)
+}
+
 impl Line {
     pub(super) fn waiting(&self) -> u32 {
         self.waiting
@@ -140,7 +145,7 @@ impl Line {
 
     /// Somebody comes. Returns its ticket and how many wait for the same before it.
     pub(super) fn join(&mut self, who: Joining) -> Result<(Ticket, u32), QueueFull> {
-        if who.max.is_some_and(|max| self.waiting >= max) {
+        if is_full(self.waiting, who.max) {
             return Err(QueueFull);
         }
         let ticket = self.next;

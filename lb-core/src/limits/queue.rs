@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use super::line::{End, Joining, Line, Place, Ticket, name_of};
+use super::line::{End, Joining, Line, Place, Ticket, is_full, name_of};
 use super::sync::{AtomicU32, Mutex, MutexGuard, Ordering};
 use crate::member::MemberState;
 use crate::time::Millis;
@@ -55,6 +55,11 @@ impl Queue {
     /// True if somebody waits who may go to any member: a newcomer that may do so, too, is behind it.
     pub fn is_waited_for_any(&self) -> bool {
         self.for_any.load(Ordering::Relaxed) > 0
+    }
+
+    /// True if one more would find as many as may wait.
+    pub fn is_full(&self, max: Option<u32>) -> bool {
+        is_full(self.waiting(), max)
     }
 
     /// How many wait for that member alone.

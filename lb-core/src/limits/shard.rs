@@ -11,7 +11,7 @@ const NONE: u32 = u32::MAX;
 const FIRST: usize = 16;
 
 /// A client.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Entry {
     key: ClientKey,
     connecting: Bucket,
@@ -25,6 +25,28 @@ struct Entry {
     newer: u32,
 }
 
+impl Entry {
+    /// One who is not here yet.
+    fn new(key: ClientKey) -> Self {
+        let (connecting, asking) = (Bucket::default(), Bucket::default());
+        Self { key, connecting, asking, open: 0, chain: NONE, older: NONE, newer: NONE }
+    }
+
+    /// One more connection is asked for.
+    fn connect(&mut self, rules: &ClientRules, now: Nanos) -> Result<(), Refusal> {
+        if rules.connections.is_some_and(|most| self.open >= most) {
+            return Err(Refusal::Connections);
+        }
+        let rate = rules.connection_rate;
+        rate.map_or(Ok(()), |rate| self.connecting.take(rate, now)).map_err(|_| Refusal::ConnectionRate)
+    }
+
+    /// One more request is.
+    fn ask(&mut self, rules: &ClientRules, now: Nanos) -> Result<(), u64> {
+        rules.request_rate.map_or(Ok(()), |rate| self.asking.take(rate, now))
+    }
+}
+
 // With its head of a chain (two at most), an entry takes no more than 64 bytes.
 const _: () = assert!(size_of::<Entry>() + 2 * size_of::<u32>() <= 64);
 
@@ -35,6 +57,19 @@ pub enum Refusal {
     Connections,
     /// It opened too many too fast.
     ConnectionRate,
+}
+
+/// What would become of a client's next connection, and of a request on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outlook {
+    /// Connections it has open.
+    pub open: u32,
+    /// It is known, or there is room for it; else it is not held to anything.
+    pub counted: bool,
+    /// Whether the connection is admitted.
+    pub connection: Result<(), Refusal>,
+    /// Whether the request is; refused: it would be in so many nanoseconds.
+    pub request: Result<(), u64>,
 }
 
 /// A client's hash, which nobody can foresee who does not know the seed: chains stay short whatever addresses come.
@@ -81,21 +116,28 @@ impl Shard {
     ) -> Result<Option<u32>, Refusal> {
         let Some(place) = self.find_or_add(key, capacity) else { return Ok(None) };
         let entry = &mut self.entries[place as usize];
-        if rules.connections.is_some_and(|most| entry.open >= most) {
-            return Err(Refusal::Connections);
-        }
-        if let Some(rate) = rules.connection_rate
-            && entry.connecting.take(rate, now).is_err()
-        {
-            if entry.open == 0 {
+        if let Err(refusal) = entry.connect(rules, now) {
+            if refusal == Refusal::ConnectionRate && entry.open == 0 {
                 // One that keeps knocking is not forgotten before those that went.
                 self.unlink(place);
                 self.link(place);
             }
-            return Err(Refusal::ConnectionRate);
+            return Err(refusal);
         }
         self.open(place);
         Ok(Some(place))
+    }
+
+    /// What [`Self::enter`] and then [`Self::ask`] would come to. Nothing changes.
+    pub(super) fn outlook(&self, key: ClientKey, rules: &ClientRules, capacity: usize, now: Nanos) -> Outlook {
+        let known = self.find(key).map(|place| self.entries[place as usize]);
+        let counted = known.is_some() || self.len < capacity || self.oldest != NONE;
+        if !counted {
+            return Outlook { open: 0, counted, connection: Ok(()), request: Ok(()) };
+        }
+        let mut entry = known.unwrap_or_else(|| Entry::new(key));
+        let open = entry.open;
+        Outlook { open, counted, connection: entry.connect(rules, now), request: entry.ask(rules, now) }
     }
 
     /// Counts one connection that is there already, whatever the rules say.
@@ -116,7 +158,7 @@ impl Shard {
 
     /// A request of the client at `place`, which has a connection open; refused: it would be admitted in so many nanoseconds.
     pub(super) fn ask(&mut self, place: u32, rules: &ClientRules, now: Nanos) -> Result<(), u64> {
-        rules.request_rate.map_or(Ok(()), |rate| self.entries[place as usize].asking.take(rate, now))
+        self.entries[place as usize].ask(rules, now)
     }
 
     /// Forgets clients of whom there is nothing to remember: gone, and their buckets full again. Goes from the least recently
@@ -148,7 +190,7 @@ impl Shard {
         (hash(self.seed, key) >> 32) as usize & self.heads.len().wrapping_sub(1)
     }
 
-    fn find_or_add(&mut self, key: ClientKey, capacity: usize) -> Option<u32> {
+    fn find(&self, key: ClientKey) -> Option<u32> {
         let mut place = self.heads.get(self.head_of(key)).copied().unwrap_or(NONE);
         while let Some(entry) = self.entries.get(place as usize) {
             if entry.key == key {
@@ -156,7 +198,11 @@ impl Shard {
             }
             place = entry.chain;
         }
-        self.add(key, capacity)
+        None
+    }
+
+    fn find_or_add(&mut self, key: ClientKey, capacity: usize) -> Option<u32> {
+        self.find(key).or_else(|| self.add(key, capacity))
     }
 
     /// A new entry without connections: in a free place, a new one, or that of the client that has been gone for longest.
@@ -169,8 +215,7 @@ impl Shard {
             self.len += 1;
             self.vacant(capacity)
         };
-        let (connecting, asking) = (Bucket::default(), Bucket::default());
-        let entry = Entry { key, connecting, asking, open: 0, chain: NONE, older: NONE, newer: NONE };
+        let entry = Entry::new(key);
         match self.entries.get_mut(place as usize) {
             Some(vacant) => *vacant = entry,
             None => self.entries.push(entry),

@@ -4,8 +4,8 @@
 //! more: nobody can push real sessions out by inventing some.
 
 use super::secret::Secret;
-use super::table::{Expect, Handle, Key, Table, Touch};
-use super::{Answer, Answered, Edit, Found, Handles, Memo, Moment, Outcome, cookie};
+use super::table::{Expect, Handle, Held, Key, Table, Touch};
+use super::{Answer, Answered, Edit, Found, Handles, Memo, Met, Moment, Outcome, cookie};
 use crate::balance;
 use crate::config::persistence::{AppCookie as Config, InUrl};
 use crate::request::Parts;
@@ -56,18 +56,19 @@ impl AppCookie {
         moment: Moment,
         touch: Touch,
         kept: (&Table, &Handles),
+        mut met: impl FnMut(Met),
     ) -> Found {
         let fields = parts.fields(b"cookie").flat_map(cookie::pairs);
         let values = fields.filter_map(|pair| self.value_of(pair.name, pair.unquoted(), pair.value)).take(VALUES_MAX);
         let mut found = Found::nobody(Outcome::None, Memo::Nothing);
         for value in values {
-            found = self.ask(pool, self.key_of(value), moment, touch, kept);
+            found = self.ask(pool, self.key_of(value), moment, touch, kept, &mut met);
             if found.outcome != Outcome::Unknown {
                 return found;
             }
         }
         match self.in_target(parts) {
-            Some(value) => self.ask(pool, self.key_of([value, b"", b""]), moment, touch, kept),
+            Some(value) => self.ask(pool, self.key_of([value, b"", b""]), moment, touch, kept, &mut met),
             None => found,
         }
     }
@@ -79,13 +80,28 @@ impl AppCookie {
         moment: Moment,
         touch: Touch,
         (table, handles): (&Table, &Handles),
+        met: &mut impl FnMut(Met),
     ) -> Found {
-        let held = table.find(&key, moment.now, touch);
+        let known = table.look(&key, moment.now, touch);
+        let held = known.by();
         let memo = Memo::Entry { key, mark: self.mark(), held };
         match held.and_then(|handle| handles.member(handle)) {
-            Some(member) if balance::admits(pool, member) => Found::hit(pool, member, memo),
-            Some(_) => Found::nobody(Outcome::Down, memo),
-            None => Found::nobody(Outcome::Unknown, memo),
+            Some(member) if balance::admits(pool, member) => {
+                met(Met::Home(member));
+                Found::hit(pool, member, memo)
+            }
+            Some(member) => {
+                met(Met::Barred(member));
+                Found::nobody(Outcome::Down, memo)
+            }
+            None => {
+                met(match known {
+                    Held::Never => Met::Unheard,
+                    Held::Away => Met::Away,
+                    Held::By(_) => Met::Gone,
+                });
+                Found::nobody(Outcome::Unknown, memo)
+            }
         }
     }
 

@@ -9,8 +9,8 @@ use std::hash::BuildHasher;
 use siphasher::sip::SipHasher13;
 
 use super::secret::Secret;
-use super::token::{self, Dates, TOKEN_LEN, Token};
-use super::{Answer, Answered, Asked, Edit, Found, Memo, Moment, Outcome, cacheable, cookie};
+use super::token::{self, Dates, Flaw, TOKEN_LEN, Token};
+use super::{Answer, Answered, Asked, Edit, Found, Memo, Met, Moment, Outcome, cacheable, cookie};
 use crate::balance::{self, MemberIndex};
 use crate::config::persistence::{CookieMode, HttpCookie as Config, Insert};
 use crate::id::MemberId;
@@ -71,42 +71,63 @@ impl HttpCookie {
         .filter(|limits| *limits != (None, None))
     }
 
-    pub(super) fn look_up(&self, pool: &PoolSnapshot, parts: &impl Parts, moment: Moment) -> Found {
+    pub(super) fn look_up(
+        &self,
+        pool: &PoolSnapshot,
+        parts: &impl Parts,
+        moment: Moment,
+        mut met: impl FnMut(Met),
+    ) -> Found {
         let asked = Asked::of(parts.method());
         let mut found = Found::nobody(Outcome::None, Memo::Cookie { asked, dates: Dates::default() });
         let fields = parts.fields(b"cookie").flat_map(cookie::pairs);
         for pair in fields.filter(|pair| pair.name == &*self.name) {
             match self.read(pair.unquoted(), moment.wall_s) {
                 Ok((member, dates)) if balance::admits(pool, member) => {
+                    met(Met::Home(member));
                     let memo = Memo::Cookie { asked, dates };
                     return Found::hit(pool, member, memo);
                 }
-                Ok(_) => found.outcome = Outcome::Down,
-                Err(Outcome::Unknown) if found.outcome != Outcome::None => {}
-                Err(outcome) => found.outcome = outcome,
+                Ok((member, _)) => {
+                    met(Met::Barred(member));
+                    found.outcome = Outcome::Down;
+                }
+                Err(why) => {
+                    met(why);
+                    match why {
+                        Met::TooIdle(_) => found.outcome = Outcome::TooIdle,
+                        Met::TooOld(_) => found.outcome = Outcome::TooOld,
+                        _ if found.outcome == Outcome::None => found.outcome = Outcome::Unknown,
+                        _ => {}
+                    }
+                }
             }
         }
         found
     }
 
     /// Whom a value names, unless it is nobody, or it is too old.
-    fn read(&self, value: &[u8], now_s: u64) -> Result<(MemberIndex, Dates), Outcome> {
+    fn read(&self, value: &[u8], now_s: u64) -> Result<(MemberIndex, Dates), Met> {
         let token = match self.mode {
             CookieMode::Prefix => value.get(..TOKEN_LEN).filter(|_| value.get(TOKEN_LEN) == Some(&PREFIX_END)),
             CookieMode::Insert(_) | CookieMode::Rewrite => Some(value),
         };
-        let (token, dates) = token.and_then(|v| token::read(v, &self.dates_key)).ok_or(Outcome::Unknown)?;
-        let member = *self.by_token.get(&token).ok_or(Outcome::Unknown)?;
+        let token = token.ok_or(Met::NoToken)?;
+        let (token, dates) = token::read(token, &self.dates_key).map_err(|flaw| match flaw {
+            Flaw::Shape => Met::NoToken,
+            Flaw::Seal => Met::BrokenSeal,
+        })?;
+        let member = *self.by_token.get(&token).ok_or(Met::Stranger)?;
         if let Some((max_idle_s, max_life_s)) = self.limits() {
             let over = |date_s: u64, max_s: Option<u32>| {
                 let (age_s, ahead_s) = (now_s.saturating_sub(date_s), date_s.saturating_sub(now_s));
                 date_s != 0 && max_s.is_some_and(|max_s| age_s > u64::from(max_s) || ahead_s > FUTURE_MAX_S)
             };
             if over(dates.first_s, max_life_s) {
-                return Err(Outcome::TooOld);
+                return Err(Met::TooOld(member));
             }
             if over(dates.last_s, max_idle_s) {
-                return Err(Outcome::TooIdle);
+                return Err(Met::TooIdle(member));
             }
         }
         Ok((member, dates))

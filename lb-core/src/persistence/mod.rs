@@ -9,6 +9,7 @@ mod app_cookie;
 mod cacheable;
 pub mod cookie;
 mod http_cookie;
+mod met;
 pub mod secret;
 mod source_ip;
 pub mod table;
@@ -19,6 +20,7 @@ mod token;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use met::Met;
 pub use secret::Secret;
 pub use source_ip::address_of;
 pub use table::Touch;
@@ -34,7 +36,7 @@ use crate::time::Millis;
 use app_cookie::AppCookie;
 use http_cookie::HttpCookie;
 use source_ip::SourceIp;
-use table::{Expect, Figures, Handle, Key, Table};
+use table::{Expect, Figures, Handle, Held, Key, Table};
 use token::Dates;
 
 /// How a pool remembers its clients, compiled. Tables stay with it when a document is replaced, as long as the pool and what its
@@ -368,20 +370,40 @@ impl Persistence {
 
 /// Whom a request of `source` belongs to. `touch`: whether it counts as a visit.
 pub fn look_up(pool: &PoolSnapshot, parts: &impl Parts, source: IpAddr, moment: Moment, touch: Touch) -> Found {
+    look_up_telling(pool, parts, source, moment, touch, |_| ())
+}
+
+/// The same, and `met` is told what was met on the way.
+#[inline]
+pub fn look_up_telling(
+    pool: &PoolSnapshot,
+    parts: &impl Parts,
+    source: IpAddr,
+    moment: Moment,
+    touch: Touch,
+    mut met: impl FnMut(Met),
+) -> Found {
     let Some(persistence) = &pool.persistence else { return Found::OFF };
     match &persistence.kind {
-        Kind::HttpCookie(cookie) => cookie.look_up(pool, parts, moment),
-        Kind::AppCookie(cookie, kept) => cookie.look_up(pool, parts, moment, touch, (&kept.table, &kept.handles)),
+        Kind::HttpCookie(cookie) => cookie.look_up(pool, parts, moment, met),
+        Kind::AppCookie(cookie, kept) => cookie.look_up(pool, parts, moment, touch, (&kept.table, &kept.handles), met),
         Kind::SourceIp(by, kept) => {
             let key = by.key(source);
-            let held = kept.table.find(&key, moment.now, touch);
-            let memo = Memo::Entry { key, mark: by.mark(), held };
-            match held.map(|handle| kept.handles.member(handle)) {
-                None => Found::nobody(Outcome::None, memo),
-                Some(None) => Found::nobody(Outcome::Unknown, memo),
-                Some(Some(member)) if balance::admits(pool, member) => Found::hit(pool, member, memo),
-                Some(Some(_)) => Found::nobody(Outcome::Down, memo),
-            }
+            let known = kept.table.look(&key, moment.now, touch);
+            let memo = Memo::Entry { key, mark: by.mark(), held: known.by() };
+            let (why, found) = match known {
+                Held::Never => (Met::Unheard, Found::nobody(Outcome::None, memo)),
+                Held::Away => (Met::Away, Found::nobody(Outcome::None, memo)),
+                Held::By(handle) => match kept.handles.member(handle) {
+                    None => (Met::Gone, Found::nobody(Outcome::Unknown, memo)),
+                    Some(member) if balance::admits(pool, member) => {
+                        (Met::Home(member), Found::hit(pool, member, memo))
+                    }
+                    Some(member) => (Met::Barred(member), Found::nobody(Outcome::Down, memo)),
+                },
+            };
+            met(why);
+            found
         }
     }
 }

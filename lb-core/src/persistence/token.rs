@@ -41,26 +41,35 @@ pub(super) fn is_shaped(text: &[u8]) -> bool {
     text.len() == TOKEN_LEN && text.iter().all(|b| digit(*b).is_some())
 }
 
-/// Splits a value into token and dates; `None` if it is none, or its dates are not ours.
-pub(super) fn read(value: &[u8], dates_key: &Secret) -> Option<(Token, Dates)> {
-    let (token, rest) = value.split_first_chunk::<TOKEN_LEN>()?;
+/// Why a value is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flaw {
+    /// It does not look like one.
+    Shape,
+    /// Its dates are not ours.
+    Seal,
+}
+
+/// Splits a value into token and dates.
+pub(super) fn read(value: &[u8], dates_key: &Secret) -> Result<(Token, Dates), Flaw> {
+    let (token, rest) = value.split_first_chunk::<TOKEN_LEN>().ok_or(Flaw::Shape)?;
     let (last, first) = match value.len() {
-        TOKEN_LEN => return Some((*token, Dates::default())),
+        TOKEN_LEN => return Ok((*token, Dates::default())),
         WITH_LAST => (&rest[..=DATE_LEN], None),
         WITH_BOTH => (&rest[..=DATE_LEN], Some(&rest[DATE_LEN + 1..2 * (DATE_LEN + 1)])),
-        _ => return None,
+        _ => return Err(Flaw::Shape),
     };
     let (signed, tag) = value.split_at(value.len() - TOKEN_LEN);
     if !same(&self::token(dates_key.mac(&[signed])), tag) {
-        return None;
+        return Err(Flaw::Seal);
     }
     let date = |text: &[u8]| match text.split_first() {
         Some((b'|', digits)) => digits.iter().try_fold(0u64, |date, b| Some(date << 6 | u64::from(digit(*b)?))),
         _ => None,
     };
-    let last_s = date(last)? * DATE_STEP_S;
-    let first_s = first.map_or(Some(0), date)? * DATE_STEP_S;
-    Some((*token, Dates { last_s, first_s }))
+    let last_s = date(last).ok_or(Flaw::Shape)? * DATE_STEP_S;
+    let first_s = first.map_or(Some(0), date).ok_or(Flaw::Shape)? * DATE_STEP_S;
+    Ok((*token, Dates { last_s, first_s }))
 }
 
 /// Appends a value. A date of 0 is left out; without a last date there is no first.
@@ -132,7 +141,7 @@ mod tests {
             let mut value = Vec::new();
             write(&token, dates, &key(), &mut value);
             prop_assert!(is_shaped(&value[..TOKEN_LEN]));
-            prop_assert_eq!(read(&value, &key()), Some((token, dates)));
+            prop_assert_eq!(read(&value, &key()), Ok((token, dates)));
         }
 
         #[test]
@@ -142,13 +151,13 @@ mod tests {
             prop_assert_eq!(value.len(), 57);
             prop_assume!(value[at] != byte);
             value[at] = byte;
-            prop_assert_eq!(read(&value, &key()), None);
+            prop_assert_eq!(read(&value, &key()), Err(Flaw::Seal));
         }
 
         #[test]
         fn anything_else_is_nothing(value in prop::collection::vec(any::<u8>(), 0..80)) {
             prop_assume!(value.len() != TOKEN_LEN);
-            prop_assert_eq!(read(&value, &key()), None);
+            prop_assert!(read(&value, &key()).is_err());
         }
     }
 }

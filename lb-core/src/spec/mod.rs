@@ -30,6 +30,7 @@ mod yaml;
 mod tests;
 
 pub use mistake::{Mistake, Mistakes};
+pub use near::nearest;
 pub use write::write;
 
 use build::Builder;

@@ -2,7 +2,7 @@
 
 /// The nearest of `words`, if one is near enough to be meant: other case, other separators, or a slip in about
 /// one letter of three.
-pub(super) fn nearest<'w>(word: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+pub fn nearest<'w>(word: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
     if word.is_empty() || word.len() > LEN_MAX {
         return None;
     }

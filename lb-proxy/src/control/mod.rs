@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::StatusCode;
+use lb_control::explain::{self, Question};
 use lb_control::instance::{DocumentReply, EVENTS_WAIT_MAX, Failed, GivenFiles, Health, InstanceState, Refused};
 use lb_control::server::{Request, Response};
 
+use crate::explain::NoAnswer;
 use crate::instance::{self, Instance};
 use crate::observe::stats;
 
@@ -27,14 +29,22 @@ pub async fn handle(instance: Arc<Instance>, request: Request) -> Response {
         ("GET", "/v1/health") => Response::json(StatusCode::OK, &health(&instance)),
         ("GET", "/v1/persistence") => persistence::export(&instance),
         ("PUT", "/v1/persistence") => persistence::import(&instance, &request.body),
+        ("POST", explain::PATH) => explain(&instance, &request.body),
         ("POST", "/v1/drain") => {
             instance.request_drain();
             Response::text(StatusCode::ACCEPTED, "draining")
         }
         (
             _,
-            "/v1/document" | "/v1/files" | "/v1/tls" | "/v1/stats" | "/v1/events" | "/v1/health" | "/v1/persistence"
-            | "/v1/drain",
+            "/v1/document"
+            | "/v1/files"
+            | "/v1/tls"
+            | "/v1/stats"
+            | "/v1/events"
+            | "/v1/health"
+            | "/v1/persistence"
+            | "/v1/drain"
+            | explain::PATH,
         ) => failed(StatusCode::METHOD_NOT_ALLOWED, format!("{} does not take {}", request.path, request.method)),
         _ => failed(StatusCode::NOT_FOUND, format!("there is no {}", request.path)),
     }
@@ -42,6 +52,18 @@ pub async fn handle(instance: Arc<Instance>, request: Request) -> Response {
 
 fn failed(status: StatusCode, message: String) -> Response {
     Response::json(status, &Failed { message })
+}
+
+fn explain(instance: &Instance, question: &[u8]) -> Response {
+    let question: Question = match serde_json::from_slice(question) {
+        Ok(question) => question,
+        Err(error) => return failed(StatusCode::BAD_REQUEST, format!("this is no question: {error}")),
+    };
+    match crate::explain::explain(instance, &question) {
+        Ok(explanation) => Response::json(StatusCode::OK, &explanation),
+        Err(NoAnswer::Senseless(words)) => failed(StatusCode::BAD_REQUEST, words),
+        Err(NoAnswer::NotFound(not_found)) => Response::json(StatusCode::NOT_FOUND, &not_found),
+    }
 }
 
 async fn events(instance: &Instance, query: &str) -> Response {

@@ -2,6 +2,7 @@
 
 use lb_core::config::limits::HeadLimits;
 
+use super::h1::fields::Field;
 use super::h1::head_end;
 use super::h1::request::{self, Malformed, RequestHead};
 use crate::buffer::{Buffer, LentSheet};
@@ -49,6 +50,21 @@ pub async fn read_head(
     }
 }
 
+/// Judges a whole head, which ends with its empty line. `fields` is cleared and filled with its fields.
+pub fn judge(head: &[u8], fields: &mut Vec<Field>, limits: HeadLimits) -> Result<RequestHead, Malformed> {
+    if head.len() > usize::from(limits.size) {
+        return Err(Malformed::TooLarge);
+    }
+    let request = request::parse(head, fields)?;
+    if request.target.len() > usize::from(limits.target) {
+        return Err(Malformed::TargetTooLong);
+    }
+    if fields.len() > usize::from(limits.fields) {
+        return Err(Malformed::TooLarge);
+    }
+    Ok(request)
+}
+
 impl Search {
     /// Parses the head if it is whole; judges its beginning if it is not.
     fn look(
@@ -65,17 +81,7 @@ impl Search {
             }
         }
         if let Some(len) = head_end(buffer.filled(), self.searched) {
-            if len > usize::from(limits.size) {
-                return Err(Malformed::TooLarge);
-            }
-            let head = request::parse(&buffer.filled()[..len], &mut sheet.fields)?;
-            if head.target.len() > usize::from(limits.target) {
-                return Err(Malformed::TargetTooLong);
-            }
-            if sheet.fields.len() > usize::from(limits.fields) {
-                return Err(Malformed::TooLarge);
-            }
-            return Ok(Some(head));
+            return judge(&buffer.filled()[..len], &mut sheet.fields, limits).map(Some);
         }
         self.searched = buffer.len();
         // Judged again each time its length has doubled: a head that drips costs linear work in all.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use lb_core::l7::change::Client;
 use lb_core::l7::policy::Action;
-use lb_core::l7::{Asked, Changes, Decision, FieldEdits, ListenerPolicies, Policy, PolicyIndex, TlsFacts};
+use lb_core::l7::{Asked, Changes, Decision, FieldEdits, ListenerPolicies, Policy, PolicyIndex, TlsFacts, Way};
 use lb_core::member::PolicyCell;
 use lb_core::request::Parts as _;
 use lb_core::snapshot::PoolIndex;
@@ -114,11 +114,9 @@ impl Session {
         let draw = || u64::from(self.downstream.worker.draws.next()) << 32;
         let asked = Asked::new(&parts, self.downstream.peer.ip(), told.map_or_else(TlsFacts::default, facts), &draw);
         let decision = policies.decide(&asked, |i| self.policy_cell(&policies.policies[i]).matched.inc());
-        let default = self.listener().pool;
-        let (pool, answered_here) = match policies.of(decision).map(|policy| &policy.action) {
-            None | Some(Action::Pass) => (default, false),
-            Some(Action::ToPool(pool)) => (Some(*pool), false),
-            Some(Action::Reject | Action::ToUrl(..) | Action::ToPrefix(..)) => (None, true),
+        let (pool, answered_here) = match policies.way(decision, self.listener().pool) {
+            Way::Pool(pool) => (pool, false),
+            Way::AnsweredHere => (None, true),
         };
         let mirror = policies.changes(decision).mirror(&asked);
         (Choice { pool, answered_here, decision }, mirror)

@@ -40,7 +40,8 @@ pub enum Reason {
 }
 
 impl Reason {
-    fn ending(self) -> Ending {
+    /// How that ends.
+    pub fn ending(self) -> Ending {
         match self {
             Self::NotAllowed => endings::NOT_ALLOWED,
             Self::Full => endings::LISTENER_FULL,

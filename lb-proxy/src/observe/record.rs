@@ -93,6 +93,8 @@ pub mod endings {
     pub const ANSWER_TOO_SLOW: Ending = ending(b"cD", 0, "the client took the answer too slowly");
     /// The client sent requests too fast.
     pub const TOO_MANY_REQUESTS: Ending = ending(b"PR", 429, "the client sent too many requests");
+    /// It cannot connect.
+    pub const NOBODY_ACCEPTS: Ending = ending(b"PR", 0, "nobody accepts connections there");
     /// Turned away at the door: the client's address.
     pub const NOT_ALLOWED: Ending = ending(b"PR", 0, "the client's address is not allowed here");
     /// Turned away at the door: the listener is full.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use lb_control::explain::Named;
 use lb_control::stats::{
     LimitStats, ListenerStats, MemberStats, PersistenceStats, PolicyStats, PoolStats, QueueStats, Stats, WorkerStats,
 };
@@ -37,6 +38,12 @@ pub fn gather(instance: &Instance) -> Stats {
         workers: process.worker_totals(),
         certificates: instance.certificates(),
     }
+}
+
+/// An object's id, and its name if it has one.
+pub fn named(id: impl std::fmt::Display, label: &str) -> Named {
+    let name = name_of(&id, label);
+    Named { id: id.to_string(), name }
 }
 
 fn name_of(id: impl std::fmt::Display, label: &str) -> String {

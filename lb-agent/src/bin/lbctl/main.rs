@@ -4,6 +4,7 @@
 
 mod demo;
 mod events;
+mod explain;
 mod limits;
 mod member;
 mod output;
@@ -70,6 +71,8 @@ enum Command {
     },
     /// Show what happened: who turned, why, by whom, with what effect
     Events(events::EventsOptions),
+    /// Show what would become of a request, and why; nothing changes by it
+    Explain(explain::ExplainOptions),
     /// Show figures of listeners, pools and members
     Stats {
         /// Its name or id; without: all

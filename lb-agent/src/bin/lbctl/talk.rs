@@ -11,7 +11,7 @@ use lb_core::spec;
 use serde::Serialize;
 
 use crate::output::{self, Format, Told};
-use crate::{Command, events, persistence, tree};
+use crate::{Command, events, explain, persistence, tree};
 
 /// Carries out a command with the agent at `socket`.
 pub(crate) async fn talk(socket: &Path, format: Format, command: Command) -> anyhow::Result<()> {
@@ -35,6 +35,7 @@ pub(crate) async fn talk(socket: &Path, format: Format, command: Command) -> any
             output::value(format, &all, |all| all.iter().map(drawn).collect::<Vec<_>>().join("\n"))
         }
         Command::Events(options) => events::events(&node, &options, format).await,
+        Command::Explain(options) => explain::explain(&node, options, format).await,
         Command::Persistence(command) => persistence::persistence(&node, command, format).await,
         Command::Stats { name } => {
             let mut all = Vec::new();

@@ -314,7 +314,7 @@ fn row(kind: &str, name: String, numbers: &[u64], responses: &[u64; 5]) -> Vec<S
     [kind.to_owned(), name].into_iter().chain(numbers).collect()
 }
 
-fn label(name: &str, id: &str) -> String {
+pub(crate) fn label(name: &str, id: &str) -> String {
     if name.is_empty() { id.to_owned() } else { name.to_owned() }
 }
 

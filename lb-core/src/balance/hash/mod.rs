@@ -114,6 +114,11 @@ impl Hashed {
         }
     }
 
+    /// True if the client's port is part of its key.
+    pub(super) fn asks_port(&self) -> bool {
+        matches!(self.key, Key::SourcePort { .. }) && self.only.is_none()
+    }
+
     /// True if nothing was laid out anew.
     #[cfg(test)]
     pub(super) fn shares_table_with(&self, other: &Self) -> bool {

@@ -80,6 +80,27 @@ pub enum Touch {
     Peek,
 }
 
+/// What a table knows of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// Nothing: it never came, or was forgotten.
+    Never,
+    /// It was away for longer than it is remembered.
+    Away,
+    /// That member has it.
+    By(Handle),
+}
+
+impl Held {
+    /// Who has it.
+    pub fn by(self) -> Option<Handle> {
+        match self {
+            Self::By(member) => Some(member),
+            Self::Never | Self::Away => None,
+        }
+    }
+}
+
 /// What an entry must say for another member to be written into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
@@ -156,23 +177,28 @@ impl Table {
 
     /// Whom `key` was on, if it is known and was not away for too long.
     pub fn find(&self, key: &Key, now: Millis, touch: Touch) -> Option<Handle> {
+        self.look(key, now, touch).by()
+    }
+
+    /// The same, and why it is nobody.
+    pub fn look(&self, key: &Key, now: Millis, touch: Touch) -> Held {
         let now = Tick::at(now);
         let (part, hash) = self.place(key);
         let mut shard = lock(&self.shards[part]);
-        let at = shard.find(key, hash)?;
+        let Some(at) = shard.find(key, hash) else { return Held::Never };
         let known = shard.known(at);
         if self.is_over(known.used, now) {
             if touch == Touch::Refresh {
                 self.change(part, &mut shard, |shard| shard.remove(at, hash));
                 self.expired.fetch_add(1, Ordering::Relaxed);
             }
-            return None;
+            return Held::Away;
         }
         if touch == Touch::Refresh {
             shard.touch(at, now);
             self.note_oldest(part, &shard);
         }
-        Some(known.member)
+        Held::By(known.member)
     }
 
     /// Notes that `key` is on `member` now, unless the table says otherwise than `expect`.
