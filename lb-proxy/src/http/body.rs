@@ -9,6 +9,12 @@ use crate::buffer::{Buffer, Sheet};
 use crate::timer::Patience;
 use crate::wire::{self, Stream};
 
+/// Once so much of a body was passed on, more is read only when the sink has room for it: then whoever does not read what it asked
+/// for costs no memory here. Shorter bodies are not worth the look.
+const LOOK_FROM: u64 = 64 * 1024;
+/// After so many bytes others of the same worker get their turn.
+const TURN: u64 = 256 * 1024;
+
 /// One way of a body.
 #[derive(Debug)]
 pub struct Pump<'a> {
@@ -22,6 +28,8 @@ pub struct Pump<'a> {
     pub sink: Patience<'a>,
     /// Bytes of the body passed on so far, without framing.
     pub passed: &'a Cell<u64>,
+    /// What was passed on when the worker last saw to others.
+    pub turn_began: Cell<u64>,
     /// What the end of chunks adds to the size of the message as HAProxy counts it.
     pub end_counted: &'a Cell<u64>,
 }
@@ -76,6 +84,7 @@ impl Pump<'_> {
         let mut left = length - first as u64;
         while left > 0 {
             // No more than the body is read: what follows belongs to the next message.
+            self.ready(to, buffer).await?;
             let room = buffer.room();
             let most = (room.len() as u64).min(left) as usize;
             let read = self.read(from, &mut room[..most]).await?;
@@ -97,6 +106,7 @@ impl Pump<'_> {
         self.write(to, prefix, buffer.filled(), &[]).await?;
         buffer.consume(buffer.len());
         loop {
+            self.ready(to, buffer).await?;
             let read = match self.read(from, buffer.room()).await {
                 Ok(read) => read,
                 Err(Broken::SourceClosed) => return Ok(()),
@@ -145,10 +155,26 @@ impl Pump<'_> {
             if decoded.done {
                 return Ok(());
             }
+            self.ready(to, buffer).await?;
             buffer.make_room();
             let read = self.read(from, buffer.room()).await?;
             buffer.fill(read);
         }
+    }
+
+    /// Before more is read: waits until it would be taken, without holding memory meanwhile.
+    async fn ready(&self, to: &Stream, buffer: &mut Buffer) -> Result<(), Broken> {
+        let passed = self.passed.get();
+        if passed < LOOK_FROM {
+            return Ok(());
+        }
+        if passed - self.turn_began.get() >= TURN {
+            self.turn_began.set(passed);
+            tokio::task::yield_now().await;
+        }
+        wire::room(to, self.sink, || buffer.rest()).await.map_err(Broken::Sink)?;
+        buffer.wake();
+        Ok(())
     }
 
     async fn read(&self, from: &Stream, room: &mut [u8]) -> Result<usize, Broken> {
