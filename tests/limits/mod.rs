@@ -6,4 +6,5 @@ mod clients;
 mod door;
 mod floods;
 mod heads;
+mod http2;
 mod shortage;

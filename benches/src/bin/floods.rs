@@ -69,7 +69,8 @@ fn run(options: &Options) -> anyhow::Result<()> {
     cores::pin(&[last])?;
     std::thread::Builder::new().name("member".into()).spawn(|| {
         let sockets: [SocketAddr; 1] = [member(0)];
-        if let Err(error) = server::serve(&sockets) {
+        // A member is another machine: what its kernel would hold must not use up this one's.
+        if let Err(error) = server::serve_holding(&sockets, Some(64 * 1024)) {
             eprintln!("floods: the member ended: {error:#}");
         }
     })?;
