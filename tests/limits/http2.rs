@@ -66,7 +66,11 @@ fn a_connection_counts_once_however_many_streams_it_has() {
         let figures = || serde_json::to_value(stage.weir.control.stats()).unwrap();
         let stats = figures();
         let listener = &stats["listeners"][0];
-        assert_eq!((&listener["active_connections"], &listener["total_requests"]), (&json!(2), &json!(120)), "{listener}");
+        assert_eq!(
+            (&listener["active_connections"], &listener["total_requests"]),
+            (&json!(2), &json!(120)),
+            "{listener}"
+        );
         assert_eq!(listener["limits"][key], json!(2), "{listener}");
         let sum = |key: &str| -> u64 {
             figures()["workers"].as_array().unwrap().iter().map(|worker| worker[key].as_u64().unwrap()).sum()

@@ -8,3 +8,4 @@ mod floods;
 mod heads;
 mod http2;
 mod shortage;
+mod slow_readers;

@@ -126,7 +126,8 @@ fn all_workers_make_room_for_one() {
     }
     let closed = shed(&stage.weir.control.stats()) as usize;
     assert!(closed >= served.len(), "{closed} for {}", served.len());
-    let left = |client: &mut Client| client.fate_if_open(Duration::from_millis(1)) != Some(weir_tests::message::End::Idle);
+    let left =
+        |client: &mut Client| client.fate_if_open(Duration::from_millis(1)) != Some(weir_tests::message::End::Idle);
     let gone: Vec<bool> = silent.iter_mut().map(left).collect();
     let kept = gone.iter().position(|gone| *gone).unwrap();
     assert!(gone[kept..].iter().all(|gone| *gone), "not the newest: {gone:?}");

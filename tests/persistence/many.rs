@@ -107,9 +107,8 @@ impl Crowd {
     /// All of 172.16.0.0/12 is at home where clients are, and the VIP knows the way.
     fn let_addresses_in(&self) {
         self.node.clients.ip("route add local 172.16.0.0/12 dev lo");
-        let vip = until(PATIENCE, "the VIP's namespace", || {
-            all().into_iter().find(|name| name.contains(&self.node.id(1)))
-        });
+        let vip =
+            until(PATIENCE, "the VIP's namespace", || all().into_iter().find(|name| name.contains(&self.node.id(1))));
         let words = ["-n", &vip, "route", "replace", "172.16.0.0/12", "via", "10.77.0.3"];
         run(std::process::Command::new("ip").args(words));
     }

@@ -83,7 +83,9 @@ fn run(options: &Options) -> anyhow::Result<()> {
     if options.only.iter().any(|name| name == "weir") {
         contenders.push(Contender::new("weir", Kind::Weir, program)?);
     }
-    println!("| attack | proxy | p50 ms | p99 ms | p99.9 ms | worst ms | failed | core % | memory kB, each | kernel kB | made/s |");
+    println!(
+        "| attack | proxy | p50 ms | p99 ms | p99.9 ms | worst ms | failed | core % | memory kB, each | kernel kB | made/s |"
+    );
     println!("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
     for name in &options.attacks {
         let attack = Attack::ALL.into_iter().find(|attack| attack.name() == name).context("no such attack")?;
