@@ -50,7 +50,7 @@ const HOUSEKEEPING_WHILE_SHORT: Duration = Duration::from_millis(100);
 /// Exit status when a data thread failed (EX_SOFTWARE).
 const EXIT_WORKER_LOST: i32 = 70;
 /// So many sessions at once are a storm, after which memory is worth giving back.
-const STORM: usize = 512;
+const STORM: usize = 128;
 
 /// What the control thread tells a worker. Each is answered when done.
 #[derive(Debug)]
