@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 
 use super::h1::Framing;
 use super::h1::chunked::{self, Decoder};
@@ -9,9 +10,10 @@ use crate::buffer::{Buffer, Sheet};
 use crate::timer::Patience;
 use crate::wire::{self, Stream};
 
-/// Once so much of a body was passed on, more is read only when the sink has room for it: then whoever does not read what it asked
-/// for costs no memory here. Shorter bodies are not worth the look.
-const LOOK_FROM: u64 = 64 * 1024;
+/// While so much of a body was passed on, more is read only when the sink has room for it: whoever does not read what it asked for
+/// stops taking within these bytes ([`lb_control::listen::UNSENT_MAX`]), and costs no memory here. Shorter bodies are not worth the look;
+/// who has taken more than this reads, and looking each time would halve what is moved at once.
+pub const LOOKED_AT: Range<u64> = 64 * 1024..256 * 1024;
 /// After so many bytes others of the same worker get their turn.
 const TURN: u64 = 256 * 1024;
 
@@ -162,18 +164,17 @@ impl Pump<'_> {
         }
     }
 
-    /// Before more is read: waits until it would be taken, without holding memory meanwhile.
+    /// Before more is read: lets others have their turn, and waits until it would be taken, without holding memory meanwhile.
     async fn ready(&self, to: &Stream, buffer: &mut Buffer) -> Result<(), Broken> {
         let passed = self.passed.get();
-        if passed < LOOK_FROM {
-            return Ok(());
-        }
         if passed - self.turn_began.get() >= TURN {
             self.turn_began.set(passed);
             tokio::task::yield_now().await;
         }
-        wire::room(to, self.sink, || buffer.rest()).await.map_err(Broken::Sink)?;
-        buffer.wake();
+        if LOOKED_AT.contains(&passed) {
+            wire::room(to, self.sink, || buffer.rest()).await.map_err(Broken::Sink)?;
+            buffer.wake();
+        }
         Ok(())
     }
 
