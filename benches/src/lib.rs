@@ -11,6 +11,7 @@
 //! | [`sink`] | takes log lines |
 //! | [`place`], [`cores`], [`process`], [`usage`], [`syscalls`] | the ground: a network of one's own, pinning, processes, their figures |
 //! | [`checks`] | a thousand members asked every two seconds |
+//! | [`floods`] | clients that mean harm, and what others notice |
 //! | [`density`] | many VIPs on one node at rest |
 //! | [`micro`] | instruction counts of hot functions |
 //! | [`run`], [`record`] | rounds, and what they leave behind |
@@ -21,6 +22,7 @@ pub mod contender;
 pub mod cores;
 pub mod density;
 pub mod fixed_rate;
+pub mod floods;
 pub mod idle;
 pub mod member;
 pub mod micro;

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use memchr::memmem;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 /// Chunks of a chunked answer.
 const CHUNK: usize = 4096;
@@ -21,9 +21,17 @@ const EVENTS: usize = 1024;
 
 /// Serves on all of `sockets`, for ever.
 pub fn serve(sockets: &[SocketAddr]) -> anyhow::Result<()> {
+    serve_holding(sockets, None)
+}
+
+/// The same, with at most `unsent` bytes in the kernel of each connection beside those on their way.
+pub fn serve_holding(sockets: &[SocketAddr], unsent: Option<u32>) -> anyhow::Result<()> {
     let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let listeners = sockets.iter().map(|socket| listen(*socket)).collect::<anyhow::Result<Vec<_>>>()?;
     for (n, listener) in listeners.iter().enumerate() {
+        if let Some(unsent) = unsent {
+            SockRef::from(listener).set_tcp_notsent_lowat(unsent)?;
+        }
         epoll::add(&poll, listener, epoll::EventData::new_u64(n as u64), epoll::EventFlags::IN)?;
     }
     let mut member = Member { answers: Default::default(), scratch: vec![0; READ] };

@@ -9,10 +9,15 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::Path;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// Connections that may wait in the kernel's queue; the kernel lowers it to `net.core.somaxconn`.
 pub const BACKLOG: i32 = 4096;
+
+/// Bytes that may wait in the kernel on one connection beside those that are on their way. The kernel's own bound is megabytes for
+/// each client that does not read, and all it has for TCP is one sum for the whole machine: thousands of slow readers would take it
+/// from every VIP of a node. What is on its way is not counted, so nobody who reads is slower for it.
+pub const UNSENT_MAX: u32 = 128 * 1024;
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +74,12 @@ pub fn listen_more(addr: SocketAddr, sockets: usize) -> Result<Vec<TcpListener>,
         all.push(listen_one(bound)?);
     }
     Ok(all)
+}
+
+/// Holds connections that will be accepted on `socket` to [`UNSENT_MAX`].
+pub fn bound_unsent(socket: &TcpListener) -> io::Result<()> {
+    // Inherited by accepted connections.
+    SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_MAX)
 }
 
 fn listen_one(addr: SocketAddr) -> Result<TcpListener, ListenError> {

@@ -17,7 +17,7 @@ pub const LARGE_LEN: usize = 64 * 1024 - 64;
 /// Most buffers kept for the next borrower. Those that nobody borrowed for a while are given back before.
 const KEPT_MAX: usize = 1024;
 /// Large ones likewise.
-const KEPT_LARGE_MAX: usize = 16;
+const KEPT_LARGE_MAX: usize = 64;
 
 /// Sheets kept; they grow to the size of the heads they saw.
 const SHEETS_KEPT_MAX: usize = 256;
@@ -28,6 +28,15 @@ pub struct Buffers {
     small: Shelf,
     large: Shelf,
     sheets: RefCell<Vec<Sheet>>,
+}
+
+/// Of a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Size {
+    /// [`BUFFER_LEN`].
+    Small,
+    /// [`LARGE_LEN`].
+    Large,
 }
 
 /// Buffers of one size that wait for a borrower.
@@ -66,14 +75,23 @@ impl Shelf {
 impl Buffers {
     /// Lends a buffer of [`BUFFER_LEN`].
     pub fn lend(self: &Rc<Self>) -> Buffer {
-        let bytes = self.small.take(BUFFER_LEN);
-        Buffer { bytes, start: 0, end: 0, home: Rc::clone(self) }
+        self.lend_of(Size::Small)
     }
 
     /// Lends a buffer of [`LARGE_LEN`].
     pub fn lend_large(self: &Rc<Self>) -> Buffer {
-        let bytes = self.large.take(LARGE_LEN);
-        Buffer { bytes, start: 0, end: 0, home: Rc::clone(self) }
+        self.lend_of(Size::Large)
+    }
+
+    fn lend_of(self: &Rc<Self>, size: Size) -> Buffer {
+        Buffer { bytes: self.take(size), size, start: 0, end: 0, home: Rc::clone(self) }
+    }
+
+    fn take(&self, size: Size) -> Box<[u8]> {
+        match size {
+            Size::Small => self.small.take(BUFFER_LEN),
+            Size::Large => self.large.take(LARGE_LEN),
+        }
     }
 
     /// Lends a sheet, empty.
@@ -95,11 +113,12 @@ impl Buffers {
         self.sheets.take();
     }
 
-    fn take_back(&self, bytes: Box<[u8]>) {
-        if bytes.len() == BUFFER_LEN {
-            self.small.put(bytes, KEPT_MAX);
-        } else {
-            self.large.put(bytes, KEPT_LARGE_MAX);
+    fn take_back(&self, bytes: Box<[u8]>, size: Size) {
+        match size {
+            // It rests.
+            _ if bytes.is_empty() => {}
+            Size::Small => self.small.put(bytes, KEPT_MAX),
+            Size::Large => self.large.put(bytes, KEPT_LARGE_MAX),
         }
     }
 }
@@ -107,13 +126,29 @@ impl Buffers {
 /// Bytes read and not yet dealt with, in a lent piece of memory.
 #[derive(Debug)]
 pub struct Buffer {
+    /// Empty while it rests.
     bytes: Box<[u8]>,
+    size: Size,
     start: usize,
     end: usize,
     home: Rc<Buffers>,
 }
 
 impl Buffer {
+    /// Gives the memory back while there is nothing to deal with; [`Self::wake`] lends some again.
+    pub fn rest(&mut self) {
+        if self.is_empty() && !self.bytes.is_empty() {
+            self.home.take_back(std::mem::take(&mut self.bytes), self.size);
+        }
+    }
+
+    /// Has as much memory again as before [`Self::rest`].
+    pub fn wake(&mut self) {
+        if self.bytes.is_empty() {
+            self.bytes = self.home.take(self.size);
+        }
+    }
+
     /// What was read and is not dealt with.
     pub fn filled(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
@@ -182,7 +217,7 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        self.home.take_back(std::mem::take(&mut self.bytes));
+        self.home.take_back(std::mem::take(&mut self.bytes), self.size);
     }
 }
 

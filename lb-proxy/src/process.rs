@@ -18,7 +18,7 @@ use crate::clock;
 use crate::memory::Memory;
 use crate::observe::queue::Log;
 use crate::observe::stats::WorkerCell;
-use crate::room::{Room, try_enter};
+use crate::room::{Room, Shortage, try_enter};
 
 /// See the module.
 #[derive(Debug)]
@@ -39,6 +39,8 @@ pub struct Process {
     pub suspects: Suspects,
     cut: AtomicBool,
     workers: Box<[WorkerCell]>,
+    /// For each worker: others ask it to make room.
+    calls: Box<[Call]>,
     live_workers: AtomicUsize,
     draining: AtomicBool,
 }
@@ -57,6 +59,7 @@ impl Process {
             suspects: Suspects::default(),
             cut: AtomicBool::new(false),
             workers: (0..workers_max).map(|_| WorkerCell::default()).collect(),
+            calls: (0..workers_max).map(|_| Call::default()).collect(),
             live_workers: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
         }
@@ -107,6 +110,23 @@ impl Process {
         &self.workers[index]
     }
 
+    /// Sessions of all workers that have yet to send a whole request, as far as is known.
+    pub fn headless(&self) -> u64 {
+        self.workers[..self.live_workers()].iter().map(|cell| cell.headless.get()).sum()
+    }
+
+    /// Worker `by` is short of something: all others are asked to make room for it.
+    pub fn call_for_room(&self, by: usize, shortage: Shortage) {
+        for (_, call) in self.calls[..self.live_workers()].iter().enumerate().filter(|(index, _)| *index != by) {
+            call.say(shortage);
+        }
+    }
+
+    /// Waits until another worker than `index` needs room.
+    pub async fn called_for_room(&self, index: usize) -> Shortage {
+        self.calls[index].heard().await
+    }
+
     /// Figures of all workers that run.
     pub fn worker_totals(&self) -> Vec<WorkerStats> {
         self.workers[..self.live_workers()].iter().map(WorkerCell::read).collect()
@@ -140,6 +160,32 @@ impl Process {
     /// See [`Self::begin_draining`].
     pub fn draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+}
+
+/// What one worker was asked for by others.
+#[derive(Debug, Default)]
+struct Call {
+    /// Of each kind of shortage: whether it was met and nobody has heard of it.
+    met: [AtomicBool; 2],
+    said: Notify,
+}
+
+impl Call {
+    fn say(&self, shortage: Shortage) {
+        if !self.met[shortage as usize].swap(true, Ordering::AcqRel) {
+            self.said.notify_one();
+        }
+    }
+
+    async fn heard(&self) -> Shortage {
+        loop {
+            let met = |shortage: &Shortage| self.met[*shortage as usize].swap(false, Ordering::AcqRel);
+            if let Some(shortage) = [Shortage::Memory, Shortage::Descriptors].into_iter().find(met) {
+                return shortage;
+            }
+            self.said.notified().await;
+        }
     }
 }
 

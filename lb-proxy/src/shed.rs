@@ -1,5 +1,6 @@
 //! Making room: when the process is short of descriptors or memory, the newest clients that have not asked for anything are closed,
-//! so that those who ask are served. Whoever has sent a whole request is never closed for it.
+//! so that those who ask are served. Whoever has sent a whole request is never closed for it. A worker that is short closes its part
+//! and has all others close theirs.
 
 use lb_core::limits::rate::Nanos;
 
@@ -43,16 +44,33 @@ impl Worker {
     }
 
     fn make_room_for(&self, shortage: Shortage) {
+        self.process.room.tell(shortage);
+        self.close_newest(shortage);
+        // Whoever hurts need not be one of ours.
+        self.process.call_for_room(self.index, shortage);
+    }
+
+    /// Makes room whenever another worker is short of something.
+    pub async fn heed_calls(&self) {
+        loop {
+            let shortage = self.process.called_for_room(self.index).await;
+            self.close_newest(shortage);
+        }
+    }
+
+    /// Closes this worker's part of those who have not asked for anything: while anywhere somebody has yet to send its first
+    /// request, only such.
+    fn close_newest(&self, shortage: Shortage) {
         let open = self.sessions() + self.parking.len();
         let most = match shortage {
             Shortage::Descriptors => (open / ONE_IN).max(1),
             Shortage::Memory => (open / ONE_IN_FOR_MEMORY).max(1),
         };
-        self.process.room.tell(shortage);
-        let mut left = most;
-        for phase in [Phase::Headless, Phase::Idle] {
-            left -= if left > 0 { self.end_newest(phase, left, shortage) } else { 0 };
+        if self.process.headless() > 0 {
+            self.end_newest(Phase::Headless, most, shortage);
+            return;
         }
+        let left = most - self.end_newest(Phase::Idle, most, shortage);
         if left > 0 {
             self.parking.close_newest(self, left, shortage);
         }

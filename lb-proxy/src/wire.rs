@@ -203,6 +203,11 @@ impl Stream {
         }
     }
 
+    /// Ready when the kernel would take bytes, or the connection is broken; at once where there is more to it than a socket.
+    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.raw().map_or(Poll::Ready(Ok(())), |raw| raw.poll_room(cx))
+    }
+
     /// Writes what is taken of `bytes`, which is not empty.
     pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &self.0 {
@@ -336,6 +341,18 @@ pub async fn peek_more(from: &Stream, room: &mut [u8], seen: usize) -> io::Resul
 /// Waits until there is something to read (or the end, or an error), without holding memory for it.
 pub async fn readable(from: &Stream, patience: Patience<'_>) -> io::Result<()> {
     patiently(patience, |cx| from.poll_readable(cx)).await
+}
+
+/// Waits until the kernel would take bytes. `meanwhile` is called when that is not yet.
+pub async fn room(to: &Stream, patience: Patience<'_>, mut meanwhile: impl FnMut()) -> io::Result<()> {
+    patiently(patience, |cx| {
+        let room = to.poll_room(cx);
+        if room.is_pending() {
+            meanwhile();
+        }
+        room
+    })
+    .await
 }
 
 /// Writes what the kernel takes of `bytes`, which is not empty; at least one byte.

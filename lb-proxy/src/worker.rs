@@ -13,6 +13,7 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use lb_core::limits::rate::Bucket;
+use lb_core::member::Counter;
 use lb_core::snapshot::Snapshot;
 use lb_core::time::Millis;
 use slab::Slab;
@@ -49,7 +50,7 @@ const HOUSEKEEPING_WHILE_SHORT: Duration = Duration::from_millis(100);
 /// Exit status when a data thread failed (EX_SOFTWARE).
 const EXIT_WORKER_LOST: i32 = 70;
 /// So many sessions at once are a storm, after which memory is worth giving back.
-const STORM: usize = 512;
+const STORM: usize = 128;
 
 /// What the control thread tells a worker. Each is answered when done.
 #[derive(Debug)]
@@ -188,7 +189,13 @@ impl Worker {
     }
 
     async fn run(self: Rc<Self>, mut inbox: mpsc::UnboundedReceiver<Order>) {
-        while let Some(order) = inbox.recv().await {
+        let mut calls = std::pin::pin!(self.heed_calls());
+        loop {
+            let order = tokio::select! {
+                order = inbox.recv() => order,
+                () = &mut calls => None,
+            };
+            let Some(order) = order else { break };
             match order {
                 Order::Refresh { open, close, sinks, tls, done } => {
                     self.refresh(open, &close, Beside { sinks, tls }).await;
@@ -262,8 +269,14 @@ impl Worker {
     pub fn enter(self: &Rc<Self>) -> Ticket {
         let mut sessions = self.sessions.borrow_mut();
         let key = sessions.insert(Entry { order: self.next_order(), ..Entry::default() });
+        self.headless().inc();
         self.most_sessions.set(self.most_sessions.get().max(sessions.len()));
         Ticket { worker: Rc::clone(self), key }
+    }
+
+    /// How many sessions have yet to send a whole request.
+    fn headless(&self) -> &Counter {
+        &self.process.worker(self.index).headless
     }
 
     fn next_order(&self) -> u32 {
@@ -287,7 +300,7 @@ impl Worker {
             newest.truncate(most);
         }
         for (_, key) in &newest {
-            sessions[*key].phase = Phase::Shed(shortage);
+            sessions[*key].turn(Phase::Shed(shortage), self.headless());
             sessions[*key].wake();
         }
         newest.len()
@@ -375,6 +388,13 @@ struct Entry {
 }
 
 impl Entry {
+    /// From now on it is in `phase`. `headless` counts those that have yet to ask.
+    fn turn(&mut self, phase: Phase, headless: &Counter) {
+        if std::mem::replace(&mut self.phase, phase) == Phase::Headless {
+            headless.dec();
+        }
+    }
+
     fn wake(&self) {
         self.waker.iter().for_each(Waker::wake_by_ref);
     }
@@ -413,18 +433,19 @@ impl Ticket {
 
     /// The session is being served.
     pub fn works(&self) {
-        self.worker.sessions.borrow_mut()[self.key].phase = Phase::Working;
+        self.worker.sessions.borrow_mut()[self.key].turn(Phase::Working, self.worker.headless());
     }
 
     /// The session was served and waits for another request.
     pub fn waits(&self) {
         let entry = &mut self.worker.sessions.borrow_mut()[self.key];
-        (entry.phase, entry.order) = (Phase::Idle, self.worker.next_order());
+        entry.order = self.worker.next_order();
+        entry.turn(Phase::Idle, self.worker.headless());
     }
 
     /// The session has to end unless it has sent a whole request already.
     pub fn must_end(&self, shortage: Shortage) {
-        self.worker.sessions.borrow_mut()[self.key].phase = Phase::Shed(shortage);
+        self.worker.sessions.borrow_mut()[self.key].turn(Phase::Shed(shortage), self.worker.headless());
     }
 
     /// What it has to end for, if it has to.
@@ -457,8 +478,13 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut sessions = self.worker.sessions.borrow_mut();
-        if sessions.try_remove(self.key).is_some_and(|entry| entry.wants_look) {
-            self.worker.looks.set(self.worker.looks.get() - 1);
+        if let Some(entry) = sessions.try_remove(self.key) {
+            if entry.phase == Phase::Headless {
+                self.worker.headless().dec();
+            }
+            if entry.wants_look {
+                self.worker.looks.set(self.worker.looks.get() - 1);
+            }
         }
         if std::thread::panicking() {
             self.worker.process.panicked();

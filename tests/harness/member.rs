@@ -67,6 +67,8 @@ impl Conn {
         if self.shared.recording.load(Ordering::Relaxed) {
             let request = Received { connection: self.number, head: head.clone(), body: Body::default() };
             self.shared.seen.lock().unwrap().push(request);
+        } else {
+            self.wire().received.clear();
         }
         Ok(head)
     }

@@ -6,4 +6,6 @@ mod clients;
 mod door;
 mod floods;
 mod heads;
+mod http2;
 mod shortage;
+mod slow_readers;

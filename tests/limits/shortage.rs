@@ -16,7 +16,7 @@ use weir_tests::weir::Weir;
 const GET: &str = "GET / HTTP/1.1\r\nHost: weir.test\r\n\r\n";
 
 /// A data plane that may open `descriptors`.
-fn poor(descriptors: u64, tune: impl FnOnce(&mut Setup)) -> Stage {
+pub(super) fn poor(descriptors: u64, tune: impl FnOnce(&mut Setup)) -> Stage {
     let limit = format!("--nofile={descriptors}:{descriptors}");
     Stage::started(Mode::Http, 1, Member::http, tune, |place, setup| {
         Weir::start_by(&["prlimit", &limit], place, setup, &[])
@@ -87,6 +87,51 @@ fn work_goes_on_while_idle_clients_are_closed() {
         assert_eq!(client.answer().status(), 200, "work was cut");
     }
     assert!(shed(&stage.weir.control.stats()) >= 30);
+}
+
+/// Who has yet to ask is on one worker, who comes on the other: there everybody is at work.
+#[test]
+fn all_workers_make_room_for_one() {
+    let stage = poor(300, |setup| setup.workers = 2);
+    let most = stage.weir.control.stats().shortage.connections_max.unwrap() as usize;
+    let taken = |worker: usize| stage.weir.control.stats().workers[worker].total_connections;
+    // Which worker somebody came to is told by its figures.
+    let come = || {
+        let before = taken(0) + taken(1);
+        let first = taken(0);
+        let client = Client::connect(stage.vip());
+        until_true(PATIENCE, "it to be let in", || taken(0) + taken(1) > before);
+        (client, usize::from(taken(0) == first))
+    };
+    let (mut silent, mut busy) = (Vec::new(), Vec::new());
+    while silent.len() + busy.len() < most {
+        let (mut client, worker) = come();
+        if worker == 0 {
+            silent.push(client);
+        } else {
+            client.send("GET /delay/20000 HTTP/1.1\r\nHost: a\r\n\r\n");
+            busy.push(client);
+        }
+    }
+    stage.members[0].wait_requests(busy.len());
+    let before = taken(1);
+    let mut served: Vec<Client> = Vec::new();
+    while taken(1) < before + 5 {
+        assert!(served.len() < silent.len(), "nobody came to the second worker");
+        let began = Instant::now();
+        let mut client = Client::connect(stage.vip());
+        assert_eq!(client.get("/").status(), 200);
+        assert!(began.elapsed() < Duration::from_secs(5), "one waited {:?}", began.elapsed());
+        served.push(client);
+    }
+    let closed = shed(&stage.weir.control.stats()) as usize;
+    assert!(closed >= served.len(), "{closed} for {}", served.len());
+    let left =
+        |client: &mut Client| client.fate_if_open(Duration::from_millis(1)) != Some(weir_tests::message::End::Idle);
+    let gone: Vec<bool> = silent.iter_mut().map(left).collect();
+    let kept = gone.iter().position(|gone| *gone).unwrap();
+    assert!(gone[kept..].iter().all(|gone| *gone), "not the newest: {gone:?}");
+    assert!(busy.iter_mut().all(|client| !left(client)), "work was cut");
 }
 
 /// Everybody works: newcomers wait, in next to no processor time, and are served as soon as somebody leaves.

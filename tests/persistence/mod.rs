@@ -4,6 +4,7 @@
 mod agent;
 mod app_cookie;
 mod http_cookie;
+mod many;
 mod source_ip;
 
 use std::net::SocketAddr;

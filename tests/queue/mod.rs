@@ -3,6 +3,7 @@
 mod changes;
 mod churn;
 mod gate;
+mod http2;
 mod leaving;
 mod limit;
 

@@ -243,6 +243,7 @@ impl Answer<'_> {
             source: self.body_patience,
             sink: self.client,
             passed: &self.told.body_out,
+            turn_began: Cell::default(),
             end_counted: &self.told.end_counted,
         };
         match head.body {
@@ -250,6 +251,7 @@ impl Answer<'_> {
                 let first = buffer.len() as u64;
                 let mut nothing = Sheet::default();
                 pump(Framing::Length(first.min(n))).run(from, to, buffer, &mut nothing, written_head).await?;
+                buffer.rest();
                 let mut large = self.buffers.lend_large();
                 let left = Framing::Length(n.saturating_sub(first));
                 pump(left).run(from, to, &mut large, &mut nothing, &[]).await

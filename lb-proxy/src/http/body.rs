@@ -2,12 +2,20 @@
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 
 use super::h1::Framing;
 use super::h1::chunked::{self, Decoder};
 use crate::buffer::{Buffer, Sheet};
 use crate::timer::Patience;
 use crate::wire::{self, Stream};
+
+/// While so much of a body was passed on, more is read only when the sink has room for it: whoever does not read what it asked for
+/// stops taking within these bytes ([`lb_control::listen::UNSENT_MAX`]), and costs no memory here. Shorter bodies are not worth the look;
+/// who has taken more than this reads, and looking each time would halve what is moved at once.
+pub const LOOKED_AT: Range<u64> = 64 * 1024..256 * 1024;
+/// After so many bytes others of the same worker get their turn.
+const TURN: u64 = 256 * 1024;
 
 /// One way of a body.
 #[derive(Debug)]
@@ -22,6 +30,8 @@ pub struct Pump<'a> {
     pub sink: Patience<'a>,
     /// Bytes of the body passed on so far, without framing.
     pub passed: &'a Cell<u64>,
+    /// What was passed on when the worker last saw to others.
+    pub turn_began: Cell<u64>,
     /// What the end of chunks adds to the size of the message as HAProxy counts it.
     pub end_counted: &'a Cell<u64>,
 }
@@ -76,6 +86,7 @@ impl Pump<'_> {
         let mut left = length - first as u64;
         while left > 0 {
             // No more than the body is read: what follows belongs to the next message.
+            self.ready(to, buffer).await?;
             let room = buffer.room();
             let most = (room.len() as u64).min(left) as usize;
             let read = self.read(from, &mut room[..most]).await?;
@@ -97,6 +108,7 @@ impl Pump<'_> {
         self.write(to, prefix, buffer.filled(), &[]).await?;
         buffer.consume(buffer.len());
         loop {
+            self.ready(to, buffer).await?;
             let read = match self.read(from, buffer.room()).await {
                 Ok(read) => read,
                 Err(Broken::SourceClosed) => return Ok(()),
@@ -145,10 +157,25 @@ impl Pump<'_> {
             if decoded.done {
                 return Ok(());
             }
+            self.ready(to, buffer).await?;
             buffer.make_room();
             let read = self.read(from, buffer.room()).await?;
             buffer.fill(read);
         }
+    }
+
+    /// Before more is read: lets others have their turn, and waits until it would be taken, without holding memory meanwhile.
+    async fn ready(&self, to: &Stream, buffer: &mut Buffer) -> Result<(), Broken> {
+        let passed = self.passed.get();
+        if passed - self.turn_began.get() >= TURN {
+            self.turn_began.set(passed);
+            tokio::task::yield_now().await;
+        }
+        if LOOKED_AT.contains(&passed) {
+            wire::room(to, self.sink, || buffer.rest()).await.map_err(Broken::Sink)?;
+            buffer.wake();
+        }
+        Ok(())
     }
 
     async fn read(&self, from: &Stream, room: &mut [u8]) -> Result<usize, Broken> {

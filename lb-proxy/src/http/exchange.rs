@@ -423,6 +423,7 @@ impl Session {
                     },
                     sink: to_member,
                     passed: &told.body_in,
+                    turn_began: Cell::default(),
                     end_counted: &unread,
                 };
                 let client_side = pin!(async {

@@ -32,6 +32,12 @@ const SHORTAGE_PAUSE: Duration = Duration::from_millis(10);
 /// Somebody who waits for a place looks this often whether others can be closed for it.
 const ROOM_PAUSE: Duration = Duration::from_millis(100);
 
+/// What accepting may cost in one turn of the event loop, in clients turned away: then whoever is connected already has its turn. A
+/// flood that always has somebody in the kernel's queue would else keep everybody else out.
+const TURN: u32 = 32;
+/// What a client costs that is let in: its session begins in the same turn.
+const LET_IN: u32 = 4;
+
 /// One client's connection, admitted and counted until it is dropped.
 #[derive(Debug)]
 pub struct Downstream {
@@ -121,7 +127,14 @@ impl Downstream {
 
 /// Accepts on `socket` for whichever listener has `address`, until the task is aborted.
 pub async fn accept(worker: Rc<Worker>, address: SocketAddr, socket: AsyncFd<TcpListener>) {
+    let mut spent = 0;
     loop {
+        if spent >= TURN {
+            spent = 0;
+            // Wakes when the loop has looked for events.
+            tokio::task::yield_now().await;
+        }
+        spent += 1;
         let (stream, peer) = match next(&socket).await {
             Ok(accepted) => accepted,
             // The client left while it waited in the queue.
@@ -141,7 +154,10 @@ pub async fn accept(worker: Rc<Worker>, address: SocketAddr, socket: AsyncFd<Tcp
             continue;
         }
         match Place::take(&worker.process, &gate_of(&knock.listener)) {
-            Ok(place) => begin(&worker, knock, place, stream),
+            Ok(place) => {
+                spent += LET_IN - 1;
+                begin(&worker, knock, place, stream);
+            }
             Err(Full::Listener) if knock.listener.limits.on_connection_limit == OnConnectionLimit::Refuse => {
                 door::turn_away(&worker, &knock, stream, Reason::Full);
             }

@@ -59,7 +59,8 @@ impl SocketBook {
         for address in wanted {
             let mut sockets = self.open.get(address).cloned().unwrap_or_default();
             for socket in self.missing(*address, sockets.len(), workers)? {
-                socket.set_nonblocking(true).map_err(|source| failed(*address, "prepare", source))?;
+                let prepared_by = socket.set_nonblocking(true).and_then(|()| listen::bound_unsent(&socket));
+                prepared_by.map_err(|source| failed(*address, "prepare", source))?;
                 sockets.push((SocketId(self.next_id), Arc::new(socket)));
                 self.next_id += 1;
             }

@@ -223,6 +223,8 @@ pub struct WorkerCell {
     pub requests: Counter,
     /// Gauge: connections parked.
     pub parked: Counter,
+    /// Gauge: sessions that have yet to send a whole request. Not reported.
+    pub headless: Counter,
 }
 
 impl WorkerCell {

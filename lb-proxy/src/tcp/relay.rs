@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use crate::buffer::{BUFFER_LEN, Buffer, Buffers};
+use crate::http::body::LOOKED_AT;
 use crate::observe::record::{Ending, endings};
 use crate::timer::{Deadlines, Patience, Side, Timer, Wait};
 use crate::upstream::proxy_header::Opening;
@@ -116,6 +117,10 @@ async fn one_way(
     let patience = Patience::new(&unused, Wait::ClientRead, 0);
     let mut busy = false;
     loop {
+        if busy && LOOKED_AT.contains(&moved.get()) {
+            // Whoever does not read what is sent to it costs no memory here.
+            wire::room(to, patience, || ()).await.map_err(Broken::Sink)?;
+        }
         wire::readable(from, patience).await.map_err(Broken::Source)?;
         let mut buffer = if busy { buffers.lend_large() } else { buffers.lend() };
         let read = wire::read(from, buffer.room(), patience).await.map_err(Broken::Source)?;

@@ -8,6 +8,7 @@ use std::os::fd::RawFd;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::SockRef;
@@ -15,6 +16,8 @@ use tokio::io::unix::AsyncFdReadyGuard;
 
 use crate::sys;
 use crate::sys::socket::{Socket, Watch};
+
+const NO_TIME: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// One connection's socket.
 #[derive(Debug)]
@@ -106,6 +109,23 @@ impl Raw {
             Some(watch) => watch.poll_read_ready(cx).map_ok(|_| ()),
             // Nobody has looked yet.
             None => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Ready when the kernel would take bytes, or the connection is broken. Asks the kernel: that a write was taken whole says
+    /// nothing of the next.
+    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let watch = self.0.watch()?;
+        loop {
+            let mut known = ready!(watch.poll_write_ready(cx))?;
+            let mut asked = [PollFd::new(self.0.get(), PollFlags::OUT)];
+            match rustix::event::poll(&mut asked, Some(&NO_TIME)) {
+                // Nothing to write, no error: from now on the kernel tells.
+                Ok(0) => known.clear_ready(),
+                Ok(_) => return Poll::Ready(Ok(())),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
         }
     }
 
