@@ -74,6 +74,6 @@ pub(crate) fn cuts(bytes: &[u8]) -> [(&'static str, Vec<usize>); 3] {
     let mut somewhere = [(hash >> 32) % len, (hash & 0xffff_ffff) % len].map(|place| place as usize);
     somewhere.sort_unstable();
     // Of a long input, the bytes at its beginning and its end.
-    let each = (1..bytes.len()).filter(|place| *place < 400 || bytes.len() - *place < 100).collect();
+    let each = (1..bytes.len()).filter(|place| *place < 256 || bytes.len() - *place < 64).collect();
     [("byte by byte", each), ("in halves", vec![bytes.len() / 2]), ("somewhere", somewhere.to_vec())]
 }

@@ -1,6 +1,7 @@
 //! What is taken from a member and passed on is read by hyper as the same answer: by a hyper in the client's place that gets what is
 //! passed on, and as far as it goes along, by one in our own place. What is cut short looks so to both.
 
+use super::request_judged::length;
 use super::response_stream::ASKED;
 use crate::drive::answer;
 use crate::judge::{self, Heard};
@@ -47,7 +48,6 @@ fn same(ours: &Message, hypers: &Heard) {
         assert_eq!(ours.values(name).collect::<Vec<_>>(), hypers.values(name), "{name}");
     }
     if ours.how == How::Length {
-        let length = ours.values("content-length").next().into_iter().collect::<Vec<_>>();
-        assert_eq!(length, hypers.values("content-length"));
+        assert_eq!(length(ours.values("content-length")), length(hypers.values("content-length")), "the length");
     }
 }

@@ -13,14 +13,15 @@ pub(crate) const ASKED: [(&str, bool); 3] = [
 ];
 
 pub(super) fn run(bytes: &[u8]) {
-    for (asked, to_head) in ASKED {
+    for (turn, (asked, to_head)) in ASKED.into_iter().enumerate() {
         let whole = answer(asked, bytes, &[]);
         let got = client_got(&whole, to_head);
         if whole.whole.is_ok() {
             let old = asked.contains("HTTP/1.0");
             assert_eq!(got.as_ref(), Some(&given(bytes, to_head, old)), "what the client gets is what was given");
         }
-        for (way, cuts) in forwarded::cuts(bytes) {
+        // Each input is cut in one way for each of them.
+        for (way, cuts) in forwarded::cuts(bytes).into_iter().skip(turn).take(1) {
             let cut = answer(asked, bytes, &cuts);
             assert_eq!(cut.whole.is_ok(), whole.whole.is_ok(), "cut {way}");
             assert_eq!(client_got(&cut, to_head), got, "cut {way}");
