@@ -9,6 +9,7 @@ mod compat;
 mod events;
 mod faults;
 mod health;
+mod http2;
 mod limits;
 mod logs;
 mod mended;

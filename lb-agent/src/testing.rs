@@ -39,6 +39,7 @@ pub(crate) fn document(name: &str, vip: &str, ports: &[u16]) -> LoadBalancer {
         proxy_protocol: None,
         limits: lb_core::config::limits::ListenerLimits::default(),
         tls: None,
+        http2_prior_knowledge: false,
         tags: Vec::new(),
     };
     LoadBalancer {
@@ -83,6 +84,7 @@ pub(crate) fn document(name: &str, vip: &str, ports: &[u16]) -> LoadBalancer {
             max_queue: None,
             timeout_queue_ms: None,
             tls: None,
+            http2_prior_knowledge: false,
             tags: Vec::new(),
         }],
     }

@@ -70,6 +70,8 @@ pub struct ListenerSnapshot {
     pub error_pages: Arc<std::collections::BTreeMap<u16, String>>,
     /// Who may say, by a PROXY header, who its clients are; `None`: nobody.
     pub proxy_protocol: Option<Box<Senders>>,
+    /// Clients may begin in HTTP/2 without asking.
+    pub http2_prior_knowledge: bool,
     /// Connections open, of all workers: what the limit is held against.
     pub admitted: Arc<AtomicU32>,
     /// Its other limits.
@@ -105,6 +107,8 @@ pub struct PoolSnapshot {
     pub limits: PoolLimits,
     /// The PROXY header that every connection to a member begins with, if one does.
     pub send_proxy: Option<ProxyVersion>,
+    /// HTTP/2 is spoken to members without asking them.
+    pub http2_prior_knowledge: bool,
     /// Figures, one writer each.
     pub cells: PerWorker<PoolCell>,
 }
@@ -139,6 +143,7 @@ impl PoolSnapshot {
         let (label, cells, limits) = (Arc::clone(&self.label), self.cells.clone(), self.limits.clone());
         let (observation, cuts_sessions, send_proxy) = (self.observation, self.cuts_sessions, self.send_proxy);
         let (id, persistence, asks) = (self.id, self.persistence.clone(), self.asks.clone());
+        let http2_prior_knowledge = self.http2_prior_knowledge;
         Self {
             id,
             label,
@@ -151,6 +156,7 @@ impl PoolSnapshot {
             persistence,
             limits,
             send_proxy,
+            http2_prior_knowledge,
             cells,
         }
     }
@@ -318,6 +324,7 @@ fn build_listener(
         strict_transport: listener.tls.as_ref().and_then(|tls| tls.hsts).map(|hsts| hsts.to_string().into()),
         error_pages: Arc::new(listener.error_pages.clone()),
         proxy_protocol: listener.proxy_protocol.as_ref().map(|written| Box::new(Senders::new(written))),
+        http2_prior_knowledge: listener.http2_prior_knowledge,
         admitted: old.map(|l| Arc::clone(&l.admitted)).unwrap_or_default(),
         limits: Rules::new(&listener.limits),
         clients: old.map(|l| Arc::clone(&l.clients)).unwrap_or_default(),
@@ -361,6 +368,7 @@ fn build_pool(pool: &config::Pool, old: Option<&PoolSnapshot>, carry: &Carry<'_>
         persistence: Persistence::build(pool, old.and_then(|p| p.persistence.as_ref()), secret),
         limits: build_limits(pool, old),
         send_proxy: pool.protocol.proxy_version(),
+        http2_prior_knowledge: pool.http2_prior_knowledge,
         cells,
     };
     if pool.limits.queue.is_new() {

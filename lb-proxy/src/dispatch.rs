@@ -1,4 +1,5 @@
-//! From a request to a connection: choose a member, reach it, and when that fails choose again.
+//! From a request to a connection: choose a member, reach it, and when that fails choose again. Long because it is one
+//! story: each step decides by what the ones before left.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -19,6 +20,7 @@ use crate::listener::Downstream;
 use crate::observe::record::{Ending, endings};
 use crate::tls::member::MemberTls;
 use crate::upstream::connect::{ConnectFailure, Purpose, connect};
+use crate::upstream::h2::{self as shared, Shared};
 use crate::upstream::private::PrivateConnections;
 use crate::view::View;
 use crate::waiting::{self, NoSlot, Queued};
@@ -134,6 +136,12 @@ impl Lease {
         self.view.tls().pool(self.pool).map(|tls| &**tls)
     }
 
+    /// The connections to it that many requests share, if it may be spoken to in HTTP/2.
+    fn shared(&self) -> Option<&Shared> {
+        let may = self.pool().http2_prior_knowledge || self.tls().is_some_and(MemberTls::offers_h2);
+        may.then(|| self.view.idle(self.pool, self.member).shared())
+    }
+
     /// This worker's figures of it.
     pub fn cell(&self) -> &MemberCell {
         self.view.member_cell(self.pool, self.member)
@@ -198,6 +206,8 @@ pub struct Journey {
     retries: u32,
     /// Attempts that were not waited for.
     given_up: u32,
+    /// It carries one request, and may share a connection with others.
+    shares: bool,
     /// The name the client asked for in its handshake, if members are asked for it too.
     asked_for: Option<Box<str>>,
     /// The member it was last on.
@@ -233,6 +243,7 @@ impl Journey {
             tried: Tried::default(),
             retries: 0,
             given_up: 0,
+            shares: false,
             asked_for: None,
             last: None,
             home: None,
@@ -251,14 +262,18 @@ impl Journey {
         Self { home: member, homeward: member.is_some(), ..self }
     }
 
-    /// The same, of a client with connections of its own.
+    /// The same for one request of HTTP, of a client with connections of its own.
     pub fn with(self, private: PrivateConnections) -> Self {
-        Self { private, ..self }
+        Self { private, shares: true, ..self }
     }
 
     /// Keeps a connection for a later request: of anybody, unless it began by saying whose it is.
     pub fn keep(&mut self, reached: Reached, worker: &Worker) {
         let Reached { lease, stream, .. } = reached;
+        if stream.is_of_http2() {
+            // Its stream has ended; the connection is kept anyway.
+            return;
+        }
         match lease.pool().send_proxy {
             None => lease.keep(stream, worker),
             // A member that said more than it was asked for is not trusted with anybody's.
@@ -274,10 +289,16 @@ impl Journey {
             Reuse::IfFresh => false,
             Reuse::Any => true,
         };
+        let asked_for = self.asked_for.as_deref();
+        if let Some(shared) = lease.shared().filter(|_| self.shares)
+            && let Some(stream) = shared.take(&worker.process, repeatable, asked_for)
+        {
+            return Some(stream);
+        }
         match lease.pool().send_proxy {
             None => {
                 let idle = lease.view.idle(lease.pool, lease.member);
-                idle.take(worker.now(), repeatable, self.asked_for.as_deref())
+                idle.take(worker.now(), repeatable, asked_for)
             }
             Some(version) => self.private.take(lease.slot(), version, worker.now(), repeatable),
         }
@@ -464,8 +485,16 @@ impl Journey {
 
     async fn connect(&self, worker: &Worker, lease: Lease, timeout_ms: u64) -> Result<Reached, ConnectFailure> {
         let purpose = Purpose { tried: &self.tried, asked_for: self.asked_for.as_deref(), timeout_ms };
-        match connect(worker, &lease, purpose).await {
-            Ok(stream) => {
+        let connected = match lease.shared().filter(|_| self.shares) {
+            None => connect(worker, &lease, purpose).await.map(|stream| (stream, true)),
+            Some(shared) => Box::pin(shared::reach(worker, &lease, shared, purpose)).await,
+        };
+        match connected {
+            Ok((stream, false)) => {
+                lease.cell().reuses.inc();
+                Ok(Reached { lease, stream, reused: false })
+            }
+            Ok((stream, true)) => {
                 lease.cell().connects.inc();
                 if lease.pool().observation.is_some_and(|o| o.layer == ObservedLayer::Connection) {
                     lease.slot().state.witness.good();

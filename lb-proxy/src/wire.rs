@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::http2::disguise::Disguise;
+use crate::http2::mirror::Mirror;
 use crate::timer::Patience;
 use crate::tls::channel::Channel;
 use crate::tls::facts::Told;
@@ -27,6 +28,8 @@ enum Link {
     Secured(Box<Secured>),
     /// They are a stream's of an HTTP/2 connection.
     Disguised(Box<RefCell<Disguise>>),
+    /// The same, of a connection to a member.
+    Mirrored(Box<RefCell<Mirror>>),
 }
 
 /// A connection with TLS over it.
@@ -94,7 +97,7 @@ impl Stream {
         match &self.0 {
             Link::Bare(raw) => Some(raw),
             Link::Secured(secured) => Some(&secured.raw),
-            Link::Disguised(_) => None,
+            Link::Disguised(_) | Link::Mirrored(_) => None,
         }
     }
 
@@ -103,23 +106,38 @@ impl Stream {
         Self(Link::Disguised(Box::new(RefCell::new(disguise))))
     }
 
-    /// True for a stream of an HTTP/2 connection.
-    pub fn is_disguised(&self) -> bool {
-        matches!(self.0, Link::Disguised(_))
+    /// A stream of an HTTP/2 connection to a member, which looks like a connection with one request.
+    pub fn mirrored(mirror: Mirror) -> Self {
+        Self(Link::Mirrored(Box::new(RefCell::new(mirror))))
+    }
+
+    /// True for a stream of an HTTP/2 connection: it carries one request.
+    pub fn is_of_http2(&self) -> bool {
+        matches!(self.0, Link::Disguised(_) | Link::Mirrored(_))
+    }
+
+    /// True if the peer said that it has not looked at what was asked on this stream.
+    pub fn was_refused(&self) -> bool {
+        matches!(&self.0, Link::Mirrored(mirror) if mirror.borrow().was_refused())
     }
 
     /// What TLS knows, if there is TLS.
     pub fn channel(&self) -> Option<&RefCell<Channel>> {
         match &self.0 {
             Link::Secured(secured) => Some(&secured.channel),
-            Link::Bare(_) | Link::Disguised(_) => None,
+            Link::Bare(_) | Link::Disguised(_) | Link::Mirrored(_) => None,
         }
+    }
+
+    /// True if HTTP/2 was agreed on in its handshake.
+    pub fn speaks_h2(&self) -> bool {
+        self.channel().is_some_and(|channel| channel.borrow().facts().alpn_protocol() == Some(b"h2"))
     }
 
     /// What a client told in its handshake, if there was one.
     pub fn told(&self) -> Option<Rc<Told>> {
         match &self.0 {
-            Link::Bare(_) => None,
+            Link::Bare(_) | Link::Mirrored(_) => None,
             Link::Secured(secured) => secured.channel.borrow().told().map(Rc::clone),
             Link::Disguised(disguise) => disguise.borrow().told.clone(),
         }
@@ -128,7 +146,7 @@ impl Stream {
     /// True if it was made for clients that ask for `name`, or for all.
     pub fn was_made_for(&self, name: Option<&str>) -> bool {
         match &self.0 {
-            Link::Bare(_) | Link::Disguised(_) => true,
+            Link::Bare(_) | Link::Disguised(_) | Link::Mirrored(_) => true,
             Link::Secured(secured) => secured.channel.borrow().asked_for() == name,
         }
     }
@@ -142,7 +160,7 @@ impl Stream {
                 secured.channel.get_mut().settle();
                 RestedLink::Secured(secured)
             }
-            Link::Disguised(_) => return None,
+            Link::Disguised(_) | Link::Mirrored(_) => return None,
         }))
     }
 
@@ -161,7 +179,7 @@ impl Stream {
         match &mut self.0 {
             Link::Bare(raw) => raw.unwatch(),
             Link::Secured(secured) => secured.raw.unwatch(),
-            Link::Disguised(_) => {}
+            Link::Disguised(_) | Link::Mirrored(_) => {}
         }
     }
 
@@ -172,6 +190,7 @@ impl Stream {
             Link::Bare(raw) => raw.poll_read(cx, room),
             Link::Secured(secured) => secured.channel.borrow_mut().poll_read(&secured.raw, cx, room),
             Link::Disguised(disguise) => disguise.borrow_mut().poll_read(cx, room),
+            Link::Mirrored(mirror) => mirror.borrow_mut().poll_read(cx, room),
         }
     }
 
@@ -180,7 +199,7 @@ impl Stream {
         match &self.0 {
             Link::Secured(secured) if !secured.channel.borrow().has_plaintext() => secured.raw.poll_readable(cx),
             Link::Bare(raw) => raw.poll_readable(cx),
-            Link::Secured(_) | Link::Disguised(_) => Poll::Ready(Ok(())),
+            Link::Secured(_) | Link::Disguised(_) | Link::Mirrored(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -190,6 +209,7 @@ impl Stream {
             Link::Bare(raw) => raw.poll_write(cx, bytes),
             Link::Secured(secured) => secured.channel.borrow_mut().poll_write(&secured.raw, cx, bytes),
             Link::Disguised(disguise) => disguise.borrow_mut().poll_write(cx, bytes),
+            Link::Mirrored(mirror) => mirror.borrow_mut().poll_write(cx, bytes),
         }
     }
 
@@ -200,6 +220,8 @@ impl Stream {
             Link::Bare(raw) => raw.acknowledged(),
             Link::Secured(secured) => secured.raw.acknowledged(),
             Link::Disguised(disguise) => disguise.borrow().acknowledged(),
+            // Members are not held to a pace.
+            Link::Mirrored(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -207,7 +229,7 @@ impl Stream {
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match &self.0 {
             Link::Bare(raw) => raw.try_write(bytes),
-            Link::Secured(_) | Link::Disguised(_) => Ok(0),
+            Link::Secured(_) | Link::Disguised(_) | Link::Mirrored(_) => Ok(0),
         }
     }
 
@@ -234,7 +256,7 @@ impl Stream {
     fn look(&self, look: impl FnOnce(&Raw) -> Unread) -> Unread {
         match &self.0 {
             Link::Bare(raw) => look(raw),
-            Link::Disguised(_) => Unread::Nothing,
+            Link::Disguised(_) | Link::Mirrored(_) => Unread::Nothing,
             Link::Secured(secured) if secured.channel.borrow().has_plaintext() => Unread::Bytes,
             Link::Secured(secured) => match look(&secured.raw) {
                 Unread::Bytes => secured.channel.borrow_mut().look(&secured.raw),
@@ -247,7 +269,7 @@ impl Stream {
     fn poll_peek_more(&self, cx: &mut Context<'_>, room: &mut [u8], seen: usize) -> Poll<io::Result<usize>> {
         match &self.0 {
             Link::Bare(raw) => raw.poll_peek_more(cx, room, seen),
-            Link::Secured(_) | Link::Disguised(_) => Poll::Ready(Ok(0)),
+            Link::Secured(_) | Link::Disguised(_) | Link::Mirrored(_) => Poll::Ready(Ok(0)),
         }
     }
 
@@ -263,6 +285,8 @@ impl Stream {
                 disguise.borrow_mut().finish();
                 Ok(())
             }
+            // A request says itself where it ends.
+            Link::Mirrored(_) => Ok(()),
         }
     }
 
@@ -275,6 +299,7 @@ impl Stream {
                 secured.raw.reset();
             }
             Link::Disguised(disguise) => disguise.borrow_mut().reset(),
+            Link::Mirrored(mirror) => mirror.borrow_mut().reset(),
         }
     }
 }
@@ -371,7 +396,7 @@ fn poll_write_parts(to: &Stream, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) ->
     let most = match &to.0 {
         Link::Bare(raw) if len > GATHERED_MAX => return raw.poll_write_vectored(cx, parts),
         Link::Bare(_) => len,
-        Link::Secured(_) | Link::Disguised(_) => SEALED_MAX,
+        Link::Secured(_) | Link::Disguised(_) | Link::Mirrored(_) => SEALED_MAX,
     };
     GATHERED.with_borrow_mut(|gathered| {
         gathered.clear();

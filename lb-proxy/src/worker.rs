@@ -239,6 +239,8 @@ impl Worker {
             let task = tokio::task::spawn_local(listener::accept(Rc::clone(self), address, socket));
             self.acceptors.borrow_mut().insert(id, task);
         }
+        // Connections of HTTP/2 whose listener is gone say so before they are asked for more.
+        self.sessions.borrow().iter().for_each(|(_, entry)| entry.wake());
     }
 
     fn drain(&self, done: oneshot::Sender<()>) {

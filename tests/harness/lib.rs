@@ -8,6 +8,7 @@
 //! | wait for something with a deadline | [`wait`] |
 //! | a server that answers as told | [`member`] |
 //! | a client that sends as told | [`client`] |
+//! | the same in frames of HTTP/2 | [`frames`] |
 //! | monitors, and what became of members | [`health`] |
 //! | authorities, certificates of every wrong kind | [`certificates`] |
 //! | a client that speaks TLS | [`tls`] |
@@ -26,6 +27,7 @@ pub mod binaries;
 pub mod certificates;
 pub mod client;
 pub mod dns;
+pub mod frames;
 pub mod haproxy;
 pub mod health;
 pub mod load;

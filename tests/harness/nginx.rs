@@ -34,6 +34,17 @@ impl Nginx {
         Self::serve(place, name, socket, &words, "")
     }
 
+    /// The same for who begins in HTTP/2 without asking; it says what it was asked in.
+    pub fn start_http2(place: &Place, name: &str, socket: SocketAddr) -> Self {
+        Self::serve(place, name, socket, "http2", " $server_protocol $request_method $request_uri")
+    }
+
+    /// The same over TLS, with this certificate and key.
+    pub fn start_tls_http2(place: &Place, name: &str, socket: SocketAddr, certificate: &str, key: &str) -> Self {
+        let words = format!("ssl http2; ssl_certificate {certificate}; ssl_certificate_key {key}");
+        Self::serve(place, name, socket, &words, " $server_protocol $request_method $request_uri")
+    }
+
     /// The same, whose clients must show a certificate that `authority` signed. It answers with who the client was, which
     /// name it asked for, and `r` if it came back with an earlier session.
     pub fn start_mutual(place: &Place, name: &str, socket: SocketAddr, bundle: &str, authority: &str) -> Self {

@@ -88,6 +88,12 @@ impl Process {
         Some(line.trim().to_owned())
     }
 
+    /// Memory it holds, in KiB.
+    pub fn memory_kib(&self) -> u64 {
+        let held = self.status_field("VmRSS").unwrap_or_default();
+        held.split(' ').next().and_then(|kib| kib.parse().ok()).unwrap_or(0)
+    }
+
     /// Memory that is its own share, in kilobytes (`Pss` of `/proc/PID/smaps_rollup`).
     pub fn pss_kb(&self) -> u64 {
         let path = format!("/proc/{}/smaps_rollup", self.pid());

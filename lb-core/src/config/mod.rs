@@ -206,6 +206,9 @@ pub struct Listener {
     /// TLS, for `TERMINATED_HTTPS` and nothing else.
     #[serde(default)]
     pub tls: Option<tls::ListenerTls>,
+    /// Clients may begin in HTTP/2 without asking; `HTTP` only. Extension.
+    #[serde(default)]
+    pub http2_prior_knowledge: bool,
     /// What it lets nobody exceed.
     #[serde(default)]
     pub limits: ListenerLimits,
@@ -369,6 +372,9 @@ pub struct Pool {
     /// TLS to members.
     #[serde(default)]
     pub tls: Option<tls::PoolTls>,
+    /// Members are spoken to in HTTP/2 without being asked; `HTTP` without TLS only. Extension.
+    #[serde(default)]
+    pub http2_prior_knowledge: bool,
     /// Labels; recorded, not interpreted.
     pub tags: Vec<String>,
 }

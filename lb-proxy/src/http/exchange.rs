@@ -157,7 +157,7 @@ impl Session {
         };
         request::write(head, bytes, fields, &add, out);
         let key = self.downstream.flow_of_request(&Parts { request: head, head: bytes, table: fields });
-        write_line(head, bytes, from.is_disguised(), line);
+        write_line(head, bytes, from.is_of_http2(), line);
         buffer.consume(head.len);
         key
     }
@@ -191,6 +191,18 @@ impl Session {
             let attempt = self.attempt(request, &mut reached, &course.found, held, buffer, told, from, to).await;
             self.witness(&attempt, &reached);
             let closed_unanswered = matches!(attempt, Attempt::Failed(Failed::Closed));
+            if closed_unanswered
+                && held.is_some()
+                && reached.stream.was_refused()
+                && journey.may_move_on(&reached.lease)
+            {
+                // Nobody has looked at it: whatever it asks for, it can be sent again.
+                drop(reached);
+                let ticket = &self.downstream.ticket;
+                let mut left = async || drop(watch(from, buffer, ticket).await);
+                reached = journey.reach(&worker, &view, reuse, connect_ms, &mut left).await?;
+                continue;
+            }
             if closed_unanswered && repeatable && reached.reused {
                 // The member closed an idle connection just then; it has not failed.
                 let ticket = &self.downstream.ticket;

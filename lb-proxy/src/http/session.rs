@@ -151,6 +151,8 @@ impl Session {
     async fn live(mut self, stream: Stream) {
         match self.run(&stream, &stream).await {
             After::Reset => stream.reset(),
+            // What comes on a stream of its own is not waited for: the peer is told that nobody reads it.
+            After::Linger if stream.is_of_http2() => {}
             After::Linger => self.linger(&stream).await,
             // Closing with bytes unread would reset the connection and throw away what the client has yet to take.
             // A client that asked for the end has nothing more to say.
@@ -372,7 +374,7 @@ impl Session {
         let head = request.head;
         self.downstream.view.listener_cell(self.listener()).limits().client_request_rate.inc();
         if let Some(buffer) = &mut self.buffer {
-            write_line(&head, buffer.filled(), from.is_disguised(), &mut request.sheet.line);
+            write_line(&head, buffer.filled(), from.is_of_http2(), &mut request.sheet.line);
             buffer.consume(head.len);
         }
         // What follows is the next request, unless a body comes that nobody is going to read.

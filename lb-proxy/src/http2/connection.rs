@@ -11,8 +11,9 @@ use bytes::Bytes;
 use h2::Reason;
 use h2::server::Builder;
 
-use super::disguise::{Connected, Disguise};
+use super::disguise::{self, Connected, Disguise};
 use super::io::{Budget, Io};
+use super::preface;
 use crate::http::h1::HEAD_MAX;
 use crate::http::session;
 use crate::listener::Downstream;
@@ -69,7 +70,7 @@ pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
     let budget = Rc::new(Budget::default());
     let stream = Rc::new(stream);
     let connected = Connected { budget: Rc::clone(&budget), told: stream.told(), carrier: Rc::downgrade(&stream) };
-    let io = Io::new(stream, first, Rc::clone(&budget));
+    let io = Io::new(stream, first, Rc::clone(&budget), preface::PREFACE.len());
     let timeouts = downstream.listener.timeouts;
     let shaking = Builder::new()
         .max_concurrent_streams(STREAMS_MAX)
@@ -106,9 +107,11 @@ pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
                 return Poll::Ready(None);
             }
             work.watched_by.set(Some(cx.waker().clone()));
-            if !ending && downstream.worker.draining() {
+            let is_over = downstream.worker.draining() || is_gone(&downstream);
+            if !ending && (is_over || (!was_busy && sleep.as_mut().poll(cx).is_ready())) {
                 ending = true;
                 connection.graceful_shutdown();
+                sleep.as_mut().reset(clock::refresh() + LAST_WORDS);
             }
             // Whoever has as much under way as it may is served, and heard when some of it is done.
             if work.streams.get() >= STREAMS_MAX {
@@ -121,30 +124,34 @@ pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
             if let Poll::Ready(accepted) = connection.poll_accept(cx) {
                 return Poll::Ready(accepted);
             }
-            match (work.streams.get() > 0, was_busy) {
-                (true, _) => was_busy = true,
-                (false, true) => {
-                    was_busy = false;
-                    downstream.ticket.waits();
-                    sleep.as_mut().reset(clock::now() + idle_for);
-                }
-                (false, false) => {}
+            // The last answers have been passed on; what they were written to may still have to be sent.
+            if work.streams.get() > 0 {
+                was_busy = true;
+            } else if was_busy {
+                was_busy = false;
+                downstream.ticket.waits();
+                let silence = if ending { LAST_WORDS } else { idle_for };
+                sleep.as_mut().reset(clock::now() + silence);
             }
-            if !was_busy && sleep.as_mut().poll(cx).is_ready() {
-                if ending {
-                    return Poll::Ready(None);
+            match was_busy || sleep.as_mut().poll(cx).is_pending() {
+                true => Poll::Pending,
+                // It was told that it is over, and says nothing.
+                false if ending => Poll::Ready(None),
+                false => {
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
                 }
-                ending = true;
-                connection.graceful_shutdown();
-                sleep.as_mut().reset(clock::now() + LAST_WORDS);
-                cx.waker().wake_by_ref();
             }
-            Poll::Pending
         })
         .await;
         match accepted {
-            Some(Ok((request, respond))) => {
+            Some(Ok((request, mut respond))) => {
                 was_busy = true;
+                if !disguise::has_plain_target(&request) {
+                    budget.close_stream(false);
+                    respond.send_reset(Reason::PROTOCOL_ERROR);
+                    continue;
+                }
                 downstream.ticket.works();
                 let disguise = Disguise::new(request, respond, &connected);
                 begin(&downstream, Stream::disguised(disguise), Alive::new(&work));
@@ -162,6 +169,13 @@ pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
         let goodbye = poll_fn(|cx| connection.poll_closed(cx));
         let _ = tokio::time::timeout(LAST_WORDS, goodbye).await;
     }
+}
+
+/// True if its listener is no longer served: requests that were begun are, others are not.
+fn is_gone(downstream: &Downstream) -> bool {
+    let current = downstream.worker.view();
+    !Rc::ptr_eq(&current, &downstream.view)
+        && current.listener_of(&downstream.listener, &downstream.held.place).is_none()
 }
 
 /// Serves one stream as a session of its own, in the view in force.

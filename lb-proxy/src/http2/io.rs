@@ -1,6 +1,6 @@
 //! A connection as the framing library wants it, with an eye on peers that send much and mean nothing.
 //!
-//! Frames that ask for no work (pings, settings, priorities, empty data, small windows) are counted by their bytes:
+//! Frames that ask for no work (pings, settings, priorities, empty data, small windows) are counted by their bytes ([`Toll`]):
 //! what a peer may send of them depends on what it asks for and takes, and on time.
 
 use std::cell::Cell;
@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::toll::Toll;
 use crate::clock;
 use crate::wire::Stream;
 
@@ -25,16 +26,30 @@ const SENT_FOR_ONE: i64 = 64;
 /// Room the library offers is filled this far at most in one read.
 const READ_MAX: usize = 32 * 1024;
 
+/// Streams a peer may give up, or have given up for its mistakes, at once ...
+const RESETS_MAX: i64 = 200;
+/// ... and so many more each second. One that was answered justifies another.
+const RESETS_A_SECOND: i64 = 20;
+
 /// What a peer has left to send that means nothing. Shared by the connection and its streams, on one thread.
 #[derive(Debug)]
 pub struct Budget {
     left: Cell<i64>,
     renewed: Cell<tokio::time::Instant>,
+    /// Streams it may give up.
+    resets: Cell<i64>,
+    /// Reads that brought something.
+    heard: Cell<u64>,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { left: Cell::new(IDLE_BYTES_MAX), renewed: Cell::new(clock::now()) }
+        Self {
+            left: Cell::new(IDLE_BYTES_MAX),
+            renewed: Cell::new(clock::now()),
+            resets: Cell::new(RESETS_MAX),
+            heard: Cell::new(0),
+        }
     }
 }
 
@@ -46,7 +61,18 @@ impl Budget {
 
     /// True once the peer has sent more than it may.
     pub fn is_spent(&self) -> bool {
-        self.left.get() < 0
+        self.left.get() < 0 || self.resets.get() < 0
+    }
+
+    /// A stream has ended; `answered`: with a whole answer, else it was given up or broken off.
+    pub fn close_stream(&self, answered: bool) {
+        let change = if answered { 1 } else { -1 };
+        self.resets.set((self.resets.get() + change).min(RESETS_MAX));
+    }
+
+    /// How often something came: another number than before shows that the peer lives.
+    pub fn heard(&self) -> u64 {
+        self.heard.get()
     }
 
     fn spend(&self, bytes: i64) {
@@ -55,8 +81,11 @@ impl Budget {
         if seconds > 0 {
             self.renewed.set(now);
             self.earn(seconds.saturating_mul(IDLE_BYTES_A_SECOND));
+            let resets = self.resets.get().saturating_add(seconds.saturating_mul(RESETS_A_SECOND));
+            self.resets.set(resets.min(RESETS_MAX));
         }
         self.left.set(self.left.get() - bytes);
+        self.heard.set(self.heard.get().wrapping_add(1));
     }
 }
 
@@ -67,31 +96,34 @@ pub struct Io {
     /// Read before the library began.
     first: Vec<u8>,
     budget: Rc<Budget>,
+    toll: Toll,
 }
 
 impl Io {
-    /// `first` was read from `stream` already.
-    pub fn new(stream: Rc<Stream>, first: Vec<u8>, budget: Rc<Budget>) -> Self {
-        Self { stream, first, budget }
+    /// `first` was read from `stream` already, whose peer begins with `preface` bytes that are no frame.
+    pub fn new(stream: Rc<Stream>, first: Vec<u8>, budget: Rc<Budget>, preface: usize) -> Self {
+        Self { stream, first, budget, toll: Toll::after(preface) }
     }
 }
 
 impl AsyncRead for Io {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.first.is_empty() {
-            let n = self.first.len().min(into.remaining());
-            into.put_slice(&self.first[..n]);
-            self.first.drain(..n);
+        let Self { stream, first, budget, toll } = &mut *self;
+        if !first.is_empty() {
+            let n = first.len().min(into.remaining());
+            budget.spend(toll.of(&first[..n]));
+            into.put_slice(&first[..n]);
+            first.drain(..n);
             return Poll::Ready(Ok(()));
         }
         let room = into.remaining().min(READ_MAX);
         let Some(room) = into.initialize_unfilled().get_mut(..room).filter(|room| !room.is_empty()) else {
             return Poll::Ready(Ok(()));
         };
-        match std::task::ready!(self.stream.poll_read(cx, room)) {
+        match std::task::ready!(stream.poll_read(cx, room)) {
             Ok(n) => {
+                budget.spend(toll.of(&room[..n]));
                 into.advance(n);
-                self.budget.spend(n as i64);
                 Poll::Ready(Ok(()))
             }
             // A peer that goes without a goodbye has gone: what was cut short is seen by each stream.

@@ -24,7 +24,7 @@ use crate::process::{Full, Gate, Place};
 use crate::view::View;
 use crate::wire::Stream;
 use crate::worker::{Ticket, Worker};
-use crate::{clock, http, tcp, tls};
+use crate::{clock, http, http2, tcp, tls};
 use door::{Knock, Reason};
 
 /// Pause after an accept that failed for want of descriptors or memory.
@@ -214,6 +214,8 @@ fn serve(downstream: Downstream, stream: Stream, first: Option<Buffer>) {
     }
     if let Some(tls) = downstream.view.tls().listener(downstream.position).map(Arc::clone) {
         tokio::task::spawn_local(clock::scoped(tls::handshake::serve(downstream, stream, tls, first)));
+    } else if downstream.listener.http2_prior_knowledge {
+        tokio::task::spawn_local(clock::scoped(http2::preface::serve(downstream, stream, first)));
     } else if downstream.listener.protocol.is_http() {
         tokio::task::spawn_local(clock::scoped(http::session::serve(downstream, stream, first)));
     } else {

@@ -24,17 +24,13 @@ pub async fn serve(downstream: Downstream, stream: Stream, tls: Arc<ServerTls>, 
     // The handshake's state is large, and gone before the first request.
     let shaken = downstream.ticket.unless_shed(Box::pin(accept(&downstream, stream, &tls, first)).as_mut()).await;
     match shaken {
-        Some(Ok(stream)) if speaks_h2(&stream) => {
+        Some(Ok(stream)) if stream.speaks_h2() => {
             Box::pin(http2::connection::serve(downstream, stream, Vec::new())).await;
         }
         Some(Ok(stream)) => http::session::serve(downstream, stream, None).await,
         Some(Err(ending)) => close_books(&downstream, ending),
         None => downstream.note_shed(),
     }
-}
-
-fn speaks_h2(stream: &Stream) -> bool {
-    stream.channel().is_some_and(|channel| channel.borrow().facts().alpn_protocol() == Some(b"h2"))
 }
 
 async fn accept(

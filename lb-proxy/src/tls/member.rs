@@ -26,6 +26,7 @@ pub struct MemberTls {
     name: Name,
     /// The certificate that is shown, if one is.
     pub certificate: Option<Certificate>,
+    offers_h2: bool,
     /// Stands for what was read of authorities and revocations.
     trust: u64,
     /// Judges what members show; `None`: nobody does.
@@ -57,8 +58,8 @@ pub enum MemberTlsError {
 }
 
 impl MemberTls {
-    /// Reads the files and compiles.
-    pub fn compile(tls: &PoolTls, files: &Files) -> Result<Self, MemberTlsError> {
+    /// Reads the files and compiles. `shareable`: a connection may carry requests of several clients.
+    pub fn compile(tls: &PoolTls, files: &Files, shareable: bool) -> Result<Self, MemberTlsError> {
         let provider = Arc::new(provider(&tls.cipher_suites));
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&versions(tls.versions))?;
@@ -98,9 +99,9 @@ impl MemberTls {
                 .with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(Arc::clone(&shown.key)))),
             None => builder.with_no_client_auth(),
         };
-        // HTTP/2 is spoken to clients only: a member must not be told otherwise.
-        let offered = tls.alpn_protocols.iter().filter(|protocol| **protocol != AlpnProtocol::H2);
+        let offered = tls.alpn_protocols.iter().filter(|protocol| shareable || **protocol != AlpnProtocol::H2);
         config.alpn_protocols = offered.map(|protocol| protocol.wire().into()).collect();
+        let offers_h2 = shareable && tls.alpn_protocols.contains(&AlpnProtocol::H2);
         config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
         let name = match &tls.name {
             MemberName::Address => Name::Address,
@@ -109,13 +110,18 @@ impl MemberTls {
                 Name::Fixed(ServerName::try_from(name.clone()).map_err(|_| MemberTlsError::Name(name.clone()))?)
             }
         };
-        Ok(Self { config: Arc::new(config), name, certificate, trust: trust.finish(), verifier: judge })
+        Ok(Self { config: Arc::new(config), name, certificate, offers_h2, trust: trust.finish(), verifier: judge })
     }
 
     /// True if nobody could tell a connection made with `other` from one made with this, as far as is known.
     pub fn shows_the_same(&self, other: &Self) -> bool {
         let shown = |tls: &Self| tls.certificate.as_ref().map(|c| c.key.cert.clone());
-        self.trust == other.trust && shown(self) == shown(other)
+        self.trust == other.trust && self.offers_h2 == other.offers_h2 && shown(self) == shown(other)
+    }
+
+    /// True if members may choose HTTP/2.
+    pub fn offers_h2(&self) -> bool {
+        self.offers_h2
     }
 
     /// True if connections depend on what name the client asked for.

@@ -120,7 +120,9 @@ impl Compiler {
     fn pool(&self, pool: &Pool, in_force: &TlsTable) -> Result<Option<Entry<PoolId, PoolTls, MemberTls>>, TlsError> {
         let Some(says) = &pool.tls else { return Ok(None) };
         let before = in_force.pools.iter().flatten().find(|entry| entry.id == pool.id && entry.says == *says);
-        let made = match (MemberTls::compile(says, &self.files), before) {
+        // What a connection says in a PROXY header holds for one client.
+        let shareable = pool.protocol.proxy_version().is_none();
+        let made = match (MemberTls::compile(says, &self.files, shareable), before) {
             (Ok(compiled), Some(known)) if compiled.shows_the_same(&known.made) => Arc::clone(&known.made),
             (Ok(compiled), _) => Arc::new(compiled),
             (Err(MemberTlsError::File(bad)), Some(known)) if bad.is_forbidden() => Arc::clone(&known.made),

@@ -31,6 +31,21 @@ pub enum ConnectFailure {
     Ours(io::Error),
 }
 
+impl ConnectFailure {
+    /// The same, for another who waited for it.
+    pub fn again(&self) -> Self {
+        let copy =
+            |error: &io::Error| error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
+        match self {
+            Self::Refused(error) => Self::Refused(copy(error)),
+            Self::TimedOut => Self::TimedOut,
+            Self::GivenUp => Self::GivenUp,
+            Self::Tls(why) => Self::Tls(why),
+            Self::Ours(error) => Self::Ours(copy(error)),
+        }
+    }
+}
+
 /// What a connection is opened for.
 #[derive(Clone, Copy, Debug)]
 pub struct Purpose<'a> {

@@ -1,11 +1,12 @@
 //! Kept connections to one member, of one worker. The youngest is lent first; old ones are closed.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
 
 use lb_core::member::MemberCell;
 use lb_core::time::Millis;
 
+use super::h2::Shared;
 use crate::wire::{Stream, Unread};
 
 /// Most connections kept to one member by one worker. There are never more than were in use at once a moment ago.
@@ -30,6 +31,8 @@ pub struct IdleConnections {
     cell: Arc<MemberCell>,
     /// Until then none is kept.
     closed_until: Cell<Millis>,
+    /// Those that many requests share, once the member was to be spoken to in HTTP/2.
+    shared: OnceCell<Box<Shared>>,
 }
 
 #[derive(Debug)]
@@ -65,7 +68,12 @@ pub fn turn() -> u64 {
 impl IdleConnections {
     /// None yet; `cell` shows how many there are.
     pub fn new(cell: Arc<MemberCell>) -> Self {
-        Self { kept: RefCell::default(), cell, closed_until: Cell::default() }
+        Self { kept: RefCell::default(), cell, closed_until: Cell::default(), shared: OnceCell::new() }
+    }
+
+    /// Connections that many requests share.
+    pub fn shared(&self) -> &Shared {
+        self.shared.get_or_init(Box::default)
     }
 
     /// Lends the youngest that is still open. `repeatable`: the request could be sent again if the connection
@@ -120,6 +128,9 @@ impl IdleConnections {
     /// The member is gone: closes all, and keeps none any more.
     pub fn retire(&self) {
         self.closed_until.set(Millis(u64::MAX));
+        if let Some(shared) = self.shared.get() {
+            shared.retire();
+        }
         self.close_all();
     }
 
@@ -127,7 +138,8 @@ impl IdleConnections {
     pub fn close_all(&self) -> bool {
         let closed = self.kept.take().len();
         self.cell.idle.add(0u64.wrapping_sub(closed as u64));
-        closed > 0
+        let shared_closed = self.shared.get().is_some_and(|shared| shared.close_idle());
+        closed > 0 || shared_closed
     }
 
     /// Closes those that are too old or were closed by the member; true if some are left.
@@ -145,7 +157,8 @@ impl IdleConnections {
         if kept.is_empty() {
             kept.shrink_to_fit();
         }
-        !kept.is_empty()
+        let shared_left = self.shared.get().is_some_and(|shared| shared.expire(now));
+        shared_left || !kept.is_empty()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod door;
 mod hashings;
+mod http2;
 mod limits;
 mod mistakes;
 mod monitors;

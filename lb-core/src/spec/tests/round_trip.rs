@@ -141,7 +141,7 @@ fn members() -> impl Strategy<Value = Member> {
 
 fn pools() -> impl Strategy<Value = Pool> {
     let identity = (any::<u128>(), words(), paragraphs(), prop::collection::vec(words(), 0..3));
-    let rules = (choices(), any::<bool>());
+    let rules = (choices(), any::<[bool; 2]>());
     let slow_start = prop_oneof![Just(0), 0..=crate::spec::SECONDS_MAX * 1000];
     let health = (monitors(), observations(), slow_start, agent_checks(), marked_down(), prop::option::of(pool_tls()));
     let queue = (prop::option::of(0..=MAX_QUEUE_MAX), prop::option::of(limits()));
@@ -150,7 +150,7 @@ fn pools() -> impl Strategy<Value = Pool> {
     (identity, rules, members, health, more).prop_map(|(identity, rules, members, health, more)| {
         let ((max_queue, timeout_queue_ms), (any, by_address)) = more;
         let (id, name, description, tags) = identity;
-        let ((protocol, lb_algorithm, hash), admin_state_up) = rules;
+        let ((protocol, lb_algorithm, hash), [admin_state_up, prior_knowledge]) = rules;
         let (monitors, mut observation, slow_start_ms, agent_check, on_marked_down, tls) = health;
         // Only what reads answers can look at them, and only what is asked can come back.
         observation = observation.filter(|_| !monitors.is_empty());
@@ -159,7 +159,9 @@ fn pools() -> impl Strategy<Value = Pool> {
         {
             observation.layer = monitor::ObservedLayer::Connection;
         }
+        let tls = tls.filter(|_| protocol != PoolProtocol::Https);
         Pool {
+            http2_prior_knowledge: prior_knowledge && protocol == PoolProtocol::Http && tls.is_none(),
             id: PoolId(Uuid::from_u128(id)),
             name,
             description,
@@ -176,7 +178,7 @@ fn pools() -> impl Strategy<Value = Pool> {
             session_persistence: if protocol == PoolProtocol::Http { any } else { by_address },
             max_queue,
             timeout_queue_ms,
-            tls: tls.filter(|_| protocol != PoolProtocol::Https),
+            tls,
             tags,
         }
     })
@@ -209,7 +211,7 @@ fn listeners() -> impl Strategy<Value = (Listener, usize)> {
         let identity = (any::<u128>(), words(), paragraphs(), prop::collection::vec(words(), 0..3));
         let limits = (1u16.., any::<bool>(), prop::option::of(1u32..), timeouts());
         let extras = (
-            any::<[bool; 3]>(),
+            any::<[bool; 4]>(),
             logs(http),
             pages,
             proxy_protocols(),
@@ -221,7 +223,7 @@ fn listeners() -> impl Strategy<Value = (Listener, usize)> {
             let (id, name, description, tags) = identity;
             let (protocol_port, admin_state_up, connection_limit, timeouts) = limits;
             let (
-                [x_forwarded_for, x_forwarded_port, x_forwarded_proto],
+                [x_forwarded_for, x_forwarded_port, x_forwarded_proto, prior_knowledge],
                 log,
                 error_pages,
                 proxy_protocol,
@@ -247,6 +249,7 @@ fn listeners() -> impl Strategy<Value = (Listener, usize)> {
                 limits,
                 proxy_protocol,
                 tls,
+                http2_prior_knowledge: prior_knowledge && protocol == ListenerProtocol::Http,
                 tags,
             };
             (listener, draw)

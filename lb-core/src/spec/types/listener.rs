@@ -98,6 +98,8 @@ pub(in crate::spec) struct Listener {
     pub(in crate::spec) error_pages: Option<ErrorPages>,
     /// Extension: who may say, by a PROXY header, who its clients are. Default: nobody.
     pub(in crate::spec) proxy_protocol: Option<ProxyProtocol>,
+    /// Extension: clients may begin in HTTP/2 without asking (HTTP only). Default: false.
+    pub(in crate::spec) http2_prior_knowledge: Option<bool>,
     /// Certificate, chain and key for clients that name no host, or one that no other is for: `file:/absolute/path` of a
     /// PEM file. Default: the first of `sni_container_refs`. TERMINATED_HTTPS only, like every key that follows.
     pub(in crate::spec) default_tls_container_ref: Option<Line>,

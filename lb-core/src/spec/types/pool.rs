@@ -79,6 +79,8 @@ pub(in crate::spec) struct Pool {
     /// Extension: host a member is asked for (SNI) and must prove to be; `client`: the one the client asked for;
     /// `address`: none, and it must prove its address. Default: `client`.
     pub(in crate::spec) tls_server_name: Option<Line>,
+    /// Extension: members are spoken to in HTTP/2 without being asked; HTTP without TLS only. Default: false.
+    pub(in crate::spec) http2_prior_knowledge: Option<bool>,
     /// Labels; recorded, not interpreted.
     pub(in crate::spec) tags: Option<Vec<Line>>,
 }

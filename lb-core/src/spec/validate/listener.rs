@@ -50,6 +50,7 @@ impl Border<'_> {
         let log = self.log(listener.log, protocol);
         let error_pages = self.error_pages(at, listener.error_pages, protocol);
         let proxy_protocol = self.proxy_protocol(listener.proxy_protocol);
+        let http2_prior_knowledge = self.listener_prior_knowledge(at, listener.http2_prior_knowledge, protocol);
         Some(config::Listener {
             id,
             name,
@@ -66,6 +67,7 @@ impl Border<'_> {
             limits,
             proxy_protocol,
             tls,
+            http2_prior_knowledge,
             tags: lines(listener.tags),
         })
     }

@@ -8,6 +8,7 @@ mod cipher_suites;
 mod file;
 mod hashing;
 mod host;
+mod http2;
 mod limits;
 mod listener;
 mod log;

@@ -81,6 +81,8 @@ impl Border<'_> {
             || pool.healthmonitors.as_ref().is_some_and(|monitors| !monitors.is_empty());
         let monitors = self.monitors(&mut pool, parent);
         let tls = self.pool_tls(&pool, protocol);
+        let has_tls = pool.tls_enabled == Some(true);
+        let http2_prior_knowledge = self.pool_prior_knowledge(at, pool.http2_prior_knowledge, protocol, has_tls);
         let observation = self.observation(at, pool.observe, has_monitors, protocol);
         let agent_check = self.agent_check(pool.agent_check);
         let persistence = self.persistence(pool.session_persistence, protocol);
@@ -108,6 +110,7 @@ impl Border<'_> {
                     max_queue: pool.max_queue.and_then(|most| u32::try_from(most).ok()),
                     timeout_queue_ms: pool.timeout_queue,
                     tls,
+                    http2_prior_knowledge,
                     tags: lines(pool.tags),
                 })
             }

@@ -70,6 +70,7 @@ fn listener(listener: &Listener) -> Value {
             listener.error_pages.iter().map(|(status, page)| (status.to_string(), page.as_str())).collect();
         put(&mut body, "error_pages", Some(json!(pages)));
     }
+    put(&mut body, KNOWN_BEFORE, listener.http2_prior_knowledge.then_some(true));
     if let Some(tls) = &listener.tls {
         tls::listener(&mut body, tls);
     }
@@ -119,6 +120,7 @@ fn pool(pool: &Pool) -> Value {
     put(&mut body, "timeout_queue", pool.timeout_queue_ms);
     put(&mut body, "observe", pool.observation.as_ref().map(monitor::observation));
     put(&mut body, "agent_check", pool.agent_check.as_ref().map(monitor::agent_check));
+    put(&mut body, KNOWN_BEFORE, pool.http2_prior_knowledge.then_some(true));
     if let Some(tls) = &pool.tls {
         tls::pool(&mut body, tls);
     }
@@ -141,6 +143,9 @@ fn member(member: &Member) -> Value {
     put(&mut body, "monitor_port", member.monitor_port);
     Value::Object(body)
 }
+
+/// The key of those who speak HTTP/2 unasked: written where it is true.
+const KNOWN_BEFORE: &str = "http2_prior_knowledge";
 
 /// A whole number where it is one, as Octavia writes them.
 fn seconds(ms: u64) -> Value {
