@@ -61,14 +61,15 @@ pub(crate) fn requests(bytes: &[u8], cuts: Cuts<'_>) -> Forwarded {
     let ((whole, end), to_member) = block_on(async {
         let session = async {
             let (from, to) = (Stream::new(from), Stream::new(to));
-            serve(&from, &to).await
+            serve(&from, &to, usize::MAX).await
         };
         while_fed(session, &client, bytes, cuts, &member).await
     });
     Forwarded { whole, end, to_member }
 }
 
-async fn serve(from: &Stream, to: &Stream) -> (usize, End) {
+/// Takes `most` requests, no more.
+pub(crate) async fn serve(from: &Stream, to: &Stream, most: usize) -> (usize, End) {
     let buffers = BUFFERS.with(Rc::clone);
     let mut buffer = buffers.lend();
     let (unused, passed, counted) = (Deadlines::default(), Default::default(), Default::default());
@@ -97,7 +98,7 @@ async fn serve(from: &Stream, to: &Stream) -> (usize, End) {
             return (whole, End::BrokenBody);
         }
         whole += 1;
-        if !head.keep_alive {
+        if !head.keep_alive || whole == most {
             return (whole, End::Asked);
         }
     }

@@ -8,6 +8,7 @@
 )]
 
 mod drive;
+mod drive_h2;
 mod forwarded;
 mod judge;
 mod reference;

@@ -2,8 +2,12 @@
 
 mod agent_line;
 mod chunked;
+mod control;
 mod cookies;
+mod dns_answer;
 mod document;
+mod h2_frames;
+mod h2_request;
 mod hash_rule;
 mod probe_answer;
 mod proxy_header;
@@ -14,6 +18,7 @@ mod request_stream;
 mod response_head;
 mod response_judged;
 mod response_stream;
+mod tables;
 
 use crate::Target;
 
@@ -33,8 +38,12 @@ const fn http(name: &'static str, run: fn(&[u8]), len_max: usize, also: &'static
 pub const TARGETS: &[Target] = &[
     target("agent_line", agent_line::run, 512),
     http("chunked", chunked::run, 4096, &[]),
+    target("control", control::run, 4096),
     target("cookies", cookies::run, 4096),
+    target("dns_answer", dns_answer::run, 1024),
     Target { words: "document", ..target("document", document::run, 8192) },
+    Target { words: "h2", ..target("h2_frames", h2_frames::run, 4096) },
+    Target { words: "h2", ..target("h2_request", h2_request::run, 4096) },
     target("hash_rule", hash_rule::run, 4096),
     http("probe_answer", probe_answer::run, 4096, &[]),
     target("proxy_header", proxy_header::run, 1024),
@@ -45,4 +54,5 @@ pub const TARGETS: &[Target] = &[
     http("response_head", response_head::run, 4096, &["response_stream"]),
     http("response_stream", response_stream::run, STREAM_LEN_MAX, &["response_head", "response_judged"]),
     http("response_judged", response_judged::run, 4096, &["response_head", "response_stream"]),
+    target("tables", tables::run, 4096),
 ];
