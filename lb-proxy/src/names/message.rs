@@ -122,6 +122,8 @@ impl Question {
             }
             ttl_s = ttl_s.min(step.ttl_s);
             match step.alias {
+                // Nobody lives at the root, and nothing could be asked about it.
+                Some(next) if next.is_root() => return Ok(Answer::NoAddress { ttl_s: Some(ttl_s) }),
                 Some(next) => name = next,
                 None if hops > 0 && negative_ttl_s(message).is_none() => {
                     return Ok(Answer::Alias { to: name.to_string(), ttl_s });
