@@ -106,7 +106,7 @@ pub(crate) async fn serve(from: &Stream, to: &Stream, most: usize) -> (usize, En
 
 fn write_head(head: &RequestHead, buffer: &Buffer, sheet: &mut LentSheet) {
     let Sheet { fields, out, .. } = &mut **sheet;
-    request::write(head, &buffer.filled()[..head.len], fields, &additions(InsertHeaders::default()), out);
+    request::write(head, &buffer.filled()[..head.len], fields, &additions(InsertHeaders::default()), None, out);
 }
 
 /// What members are told beyond what the client sent.
@@ -151,6 +151,8 @@ async fn pass(request: &RequestHead, from: &Stream, to: &Stream) -> Result<bool,
     let answer = Answer {
         request,
         keep_client: &|| true,
+        changed: None,
+        decline: &|_| false,
         head_patience: patience,
         body_patience: patience,
         client: patience,

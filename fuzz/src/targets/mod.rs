@@ -9,6 +9,7 @@ mod document;
 mod h2_frames;
 mod h2_request;
 mod hash_rule;
+mod l7_policies;
 mod probe_answer;
 mod proxy_header;
 mod rdp_cookie;
@@ -45,6 +46,7 @@ pub const TARGETS: &[Target] = &[
     Target { words: "h2", ..target("h2_frames", h2_frames::run, 4096) },
     Target { words: "h2", ..target("h2_request", h2_request::run, 4096) },
     target("hash_rule", hash_rule::run, 4096),
+    http("l7_policies", l7_policies::run, 4096, &["request_head", "request_stream"]),
     http("probe_answer", probe_answer::run, 4096, &[]),
     target("proxy_header", proxy_header::run, 1024),
     target("rdp_cookie", rdp_cookie::run, 1024),

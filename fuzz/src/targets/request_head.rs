@@ -23,7 +23,7 @@ pub(super) fn run(bytes: &[u8]) {
         cookies: None,
     };
     let mut out = Vec::new();
-    write(&request, head, &table, &add, &mut out);
+    write(&request, head, &table, &add, None, &mut out);
     assert_eq!(head_end(&out, 0), Some(out.len()), "one head");
     let mut again = Vec::new();
     let second = match parse(&out, &mut again) {
@@ -33,6 +33,6 @@ pub(super) fn run(bytes: &[u8]) {
     };
     assert_eq!(second.body, request.body);
     let mut twice = Vec::new();
-    write(&second, &out, &again, &add, &mut twice);
+    write(&second, &out, &again, &add, None, &mut twice);
     assert_eq!(out, twice, "forwarding it again changes nothing");
 }
