@@ -51,7 +51,7 @@ fn stop_one_hop(message: &mut Message) {
     message.trailers.retain(|(name, _)| reference::may_trail(name));
 }
 
-/// Without what may differ between two ways of writing the same: where fields of different names stand, how often equal lengths do, and
+/// Without what may differ between two ways of writing the same: where fields of different names stand, how often equal lengths and wishes for trailers do, and
 /// how long it is.
 pub(crate) fn normal(mut message: Message) -> Message {
     let mut fields: Fields =
@@ -59,6 +59,7 @@ pub(crate) fn normal(mut message: Message) -> Message {
     fields.retain(|(name, _)| name != b"transfer-encoding" && name != b"connection");
     fields.sort_by(|one, other| one.0.cmp(&other.0));
     fields.dedup_by(|one, other| one.0 == b"content-length" && one.0 == other.0);
+    fields.dedup_by(|one, other| one.0 == b"te" && one == other);
     if message.how == How::Length && message.body.is_empty() {
         message.how = How::Nothing;
     }
