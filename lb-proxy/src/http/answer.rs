@@ -147,6 +147,10 @@ impl Answer<'_> {
         let mut judged = 0;
         loop {
             if let Some(len) = head_end(buffer.filled(), searched) {
+                // It may have come whole, in one read.
+                if len > HEAD_MAX {
+                    return Err(Failed::Bad(BadAnswer::TooLarge));
+                }
                 let head = &buffer.filled()[..len];
                 return response::parse(head, self.request.method, &mut sheet.fields).map_err(Failed::Bad);
             }

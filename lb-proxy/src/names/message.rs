@@ -9,18 +9,20 @@ use domain::rdata::{A, Aaaa, Cname, Soa};
 use lb_core::names::Found;
 
 /// Names that lead to names, in a row.
-pub(super) const ALIASES_MAX: usize = 8;
+pub const ALIASES_MAX: usize = 8;
 
 /// Which addresses are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Family {
+pub enum Family {
+    /// A.
     V4,
+    /// AAAA.
     V6,
 }
 
 /// One question, as it was asked.
 #[derive(Debug)]
-pub(super) struct Question {
+pub struct Question {
     id: u16,
     name: Name<Vec<u8>>,
     family: Family,
@@ -28,7 +30,7 @@ pub(super) struct Question {
 
 /// What a message is to whoever waits for an answer.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Reading {
+pub enum Reading {
     /// No answer to this question: somebody else's, a late one, or forged.
     NotOurs,
     /// The answer did not fit: it is to be had over TCP.
@@ -39,17 +41,24 @@ pub(super) enum Reading {
 
 /// What a server said.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub enum Answer {
+    /// Addresses.
     Found(Found),
     /// The name is an alias, and nothing more is said of the name it leads to.
     Alias {
+        /// That name.
         to: String,
+        /// For so many seconds.
         ttl_s: u32,
     },
+    /// There is no such name.
     NoSuchName {
+        /// For so many seconds, if that was said.
         ttl_s: Option<u32>,
     },
+    /// There is, but without an address.
     NoAddress {
+        /// For so many seconds, if that was said.
         ttl_s: Option<u32>,
     },
     /// The server cannot or will not, in a word.
@@ -58,7 +67,7 @@ pub(super) enum Answer {
 
 impl Question {
     /// For addresses of `name`, which is complete. `None` for what is no name.
-    pub(super) fn new(id: u16, name: &str, family: Family) -> Option<Self> {
+    pub fn new(id: u16, name: &str, family: Family) -> Option<Self> {
         Some(Self { id, name: Name::vec_from_str(name).ok()?, family })
     }
 
@@ -70,7 +79,7 @@ impl Question {
     }
 
     /// As it is sent over UDP.
-    pub(super) fn message(&self) -> Vec<u8> {
+    pub fn message(&self) -> Vec<u8> {
         let mut message = MessageBuilder::new_vec();
         message.header_mut().set_id(self.id);
         message.header_mut().set_rd(true);
@@ -81,7 +90,7 @@ impl Question {
     }
 
     /// Reads what came back.
-    pub(super) fn read(&self, bytes: &[u8]) -> Reading {
+    pub fn read(&self, bytes: &[u8]) -> Reading {
         let Ok(message) = Message::from_octets(bytes) else { return Reading::NotOurs };
         let header = message.header();
         if header.id() != self.id || !header.qr() || header.opcode() != Opcode::QUERY {
@@ -113,6 +122,8 @@ impl Question {
             }
             ttl_s = ttl_s.min(step.ttl_s);
             match step.alias {
+                // Nobody lives at the root, and nothing could be asked about it.
+                Some(next) if next.is_root() => return Ok(Answer::NoAddress { ttl_s: Some(ttl_s) }),
                 Some(next) => name = next,
                 None if hops > 0 && negative_ttl_s(message).is_none() => {
                     return Ok(Answer::Alias { to: name.to_string(), ttl_s });

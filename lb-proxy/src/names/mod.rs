@@ -6,7 +6,7 @@
 mod exchange;
 mod files;
 mod lookup;
-mod message;
+pub mod message;
 #[cfg(test)]
 mod tests;
 

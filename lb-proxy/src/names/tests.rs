@@ -93,6 +93,8 @@ fn addresses_are_found_along_aliases_with_the_least_ttl() {
     let alias = |to: &str, ttl_s| Answer::Alias { to: to.to_owned(), ttl_s };
     assert_eq!(said(ok, &[Line::Alias(APP, 30, "elsewhere.example.org")]), alias("elsewhere.example.org", 30));
     // In a circle: whoever follows it counts.
+    let nowhere = [Line::Alias(APP, 30, ".")];
+    assert_eq!(said(ok, &nowhere), Answer::NoAddress { ttl_s: Some(30) }, "an alias to the root leads nowhere");
     let circle = [Line::Alias(APP, 30, "b.example.com"), Line::Alias("b.example.com", 30, APP)];
     assert!(matches!(said(ok, &circle), Answer::Alias { .. }));
 }
