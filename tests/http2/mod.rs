@@ -1,6 +1,7 @@
 //! Promise: HTTP/2 on both sides, by the rules of RFC 9113, also against those who break them.
 
 mod attacks;
+mod conformance;
 mod forms;
 mod grpc;
 mod members;

@@ -34,6 +34,8 @@ const RESETS_MAX: usize = 50;
 
 /// How long after the last answer a connection that is to end may take to do so.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// And how many bytes it may send that nobody reads any more.
+const LINGER_MAX: usize = 256 * 1024;
 
 /// How many streams are worked on, and whom it concerns.
 #[derive(Default)]
@@ -70,7 +72,7 @@ pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
     let budget = Rc::new(Budget::default());
     let stream = Rc::new(stream);
     let connected = Connected { budget: Rc::clone(&budget), told: stream.told(), carrier: Rc::downgrade(&stream) };
-    let io = Io::new(stream, first, Rc::clone(&budget), preface::PREFACE.len());
+    let io = Io::of_client(Rc::clone(&stream), first, Rc::clone(&budget), preface::PREFACE.len());
     let timeouts = downstream.listener.timeouts;
     let shaking = Builder::new()
         .max_concurrent_streams(STREAMS_MAX)
@@ -95,10 +97,10 @@ pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
     // The first request has less time than the next ones.
     let sleep = tokio::time::sleep(patience);
     tokio::pin!(sleep);
-    let mut was_busy = false;
+    let (mut was_busy, mut was_wrong) = (false, false);
     loop {
         let accepted = poll_fn(|cx| {
-            if budget.is_spent() {
+            if budget.verdict().is_some() {
                 return Poll::Ready(None);
             }
             downstream.wake_on_change(cx.waker());
@@ -118,11 +120,17 @@ pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
                 was_busy = true;
                 return match connection.poll_closed(cx) {
                     Poll::Ready(_) => Poll::Ready(None),
+                    Poll::Pending if budget.verdict().is_some() => Poll::Ready(None),
                     Poll::Pending => Poll::Pending,
                 };
             }
-            if let Poll::Ready(accepted) = connection.poll_accept(cx) {
-                return Poll::Ready(accepted);
+            let accepted = connection.poll_accept(cx);
+            // Judged on the way. What came with something wrong goes nowhere.
+            if budget.verdict().is_some() {
+                return Poll::Ready(None);
+            }
+            if accepted.is_ready() {
+                return accepted;
             }
             // The last answers have been passed on; what they were written to may still have to be sent.
             if work.streams.get() > 0 {
@@ -157,17 +165,37 @@ pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
                 begin(&downstream, Stream::disguised(disguise), Alive::new(&work));
             }
             // What was wrong has been said to the client.
-            Some(Err(_)) => break,
+            Some(Err(_)) => {
+                was_wrong = true;
+                break;
+            }
             None => break,
         }
     }
     if downstream.ticket.shed().is_some() {
         downstream.note_shed();
     }
-    if budget.is_spent() {
-        connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+    if let Some(reason) = budget.verdict() {
+        connection.abrupt_shutdown(reason);
         let goodbye = poll_fn(|cx| connection.poll_closed(cx));
         let _ = tokio::time::timeout(LAST_WORDS, goodbye).await;
+    }
+    if was_wrong || budget.verdict().is_some() {
+        let _ = tokio::time::timeout(LAST_WORDS, linger(&downstream, &stream)).await;
+    }
+}
+
+/// Lets the client read what it was told: says that nothing more comes, then throws away what it still sends. Were the
+/// connection closed with something unread, the kernel would throw away what was said, too.
+async fn linger(downstream: &Downstream, stream: &Stream) {
+    let _ = stream.shutdown();
+    let mut buffer = downstream.worker.buffers.lend();
+    let mut left = LINGER_MAX;
+    while left > 0 {
+        match poll_fn(|cx| stream.poll_read(cx, buffer.room())).await {
+            Ok(n) if n > 0 => left = left.saturating_sub(n),
+            _ => return,
+        }
     }
 }
 

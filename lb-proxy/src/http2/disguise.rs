@@ -53,8 +53,12 @@ enum Answer {
 }
 
 /// True if a target is one that only origin servers are asked for (RFC 9113 section 8.3.1): with another one, the text
-/// could name a second authority.
+/// could name a second authority. A scheme that is there is not empty: the library knows the names of schemes, and takes
+/// none for one.
 pub fn has_plain_target(request: &Request<RecvStream>) -> bool {
+    if request.uri().scheme_str() == Some("") {
+        return false;
+    }
     let target = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     match *request.method() {
         http::Method::CONNECT => true,

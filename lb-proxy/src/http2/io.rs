@@ -9,9 +9,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use h2::Reason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::toll::Toll;
+use super::law::Law;
+use super::toll::{Toll, Walked};
 use crate::clock;
 use crate::wire::Stream;
 
@@ -40,6 +42,8 @@ pub struct Budget {
     resets: Cell<i64>,
     /// Reads that brought something.
     heard: Cell<u64>,
+    /// It broke the law.
+    fault: Cell<Option<Reason>>,
 }
 
 impl Default for Budget {
@@ -49,6 +53,7 @@ impl Default for Budget {
             renewed: Cell::new(clock::now()),
             resets: Cell::new(RESETS_MAX),
             heard: Cell::new(0),
+            fault: Cell::new(None),
         }
     }
 }
@@ -62,6 +67,11 @@ impl Budget {
     /// True once the peer has sent more than it may.
     pub fn is_spent(&self) -> bool {
         self.left.get() < 0 || self.resets.get() < 0
+    }
+
+    /// Why the peer is to be told to go, if it is.
+    pub fn verdict(&self) -> Option<Reason> {
+        self.fault.get().or_else(|| self.is_spent().then_some(Reason::ENHANCE_YOUR_CALM))
     }
 
     /// A stream has ended; `answered`: with a whole answer, else it was given up or broken off.
@@ -100,32 +110,53 @@ pub struct Io {
 }
 
 impl Io {
-    /// `first` was read from `stream` already, whose peer begins with `preface` bytes that are no frame.
-    pub fn new(stream: Rc<Stream>, first: Vec<u8>, budget: Rc<Budget>, preface: usize) -> Self {
-        Self { stream, first, budget, toll: Toll::after(preface) }
+    /// Of a client, which begins with `preface` bytes that are no frame; `first` was read from `stream` already.
+    pub fn of_client(stream: Rc<Stream>, first: Vec<u8>, budget: Rc<Budget>, preface: usize) -> Self {
+        Self { stream, first, budget, toll: Toll::after(preface, Some(Law::default())) }
+    }
+
+    /// Of a member.
+    pub fn of_member(stream: Rc<Stream>, budget: Rc<Budget>) -> Self {
+        Self { stream, first: Vec::new(), budget, toll: Toll::after(0, None) }
+    }
+
+    /// How many of `bytes`, which were just read, the library may see.
+    fn pass(&mut self, bytes: &[u8]) -> usize {
+        let Walked { cost, fault } = self.toll.walk(bytes);
+        self.budget.spend(cost);
+        self.budget.fault.set(fault.map(|(_, reason)| reason));
+        fault.map_or(bytes.len(), |(sound, _)| sound)
     }
 }
 
 impl AsyncRead for Io {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, first, budget, toll } = &mut *self;
-        if !first.is_empty() {
-            let n = first.len().min(into.remaining());
-            budget.spend(toll.of(&first[..n]));
-            into.put_slice(&first[..n]);
-            first.drain(..n);
+        let room = into.remaining().min(READ_MAX);
+        if room == 0 {
             return Poll::Ready(Ok(()));
         }
-        let room = into.remaining().min(READ_MAX);
-        let Some(room) = into.initialize_unfilled().get_mut(..room).filter(|room| !room.is_empty()) else {
-            return Poll::Ready(Ok(()));
-        };
-        match std::task::ready!(stream.poll_read(cx, room)) {
-            Ok(n) => {
-                budget.spend(toll.of(&room[..n]));
-                into.advance(n);
-                Poll::Ready(Ok(()))
-            }
+        if self.budget.fault.get().is_some() {
+            // Nothing more is heard of it. Whoever serves the connection looks after each reading.
+            return Poll::Pending;
+        }
+        if !self.first.is_empty() {
+            let mut first = std::mem::take(&mut self.first);
+            let rest = first.split_off(first.len().min(room));
+            let sound = self.pass(&first);
+            self.first = rest;
+            into.put_slice(&first[..sound]);
+            return if sound > 0 { Poll::Ready(Ok(())) } else { Poll::Pending };
+        }
+        let Some(room) = into.initialize_unfilled().get_mut(..room) else { return Poll::Ready(Ok(())) };
+        match std::task::ready!(self.stream.poll_read(cx, room)) {
+            Ok(0) => Poll::Ready(Ok(())),
+            Ok(n) => match self.pass(&room[..n]) {
+                0 => Poll::Pending,
+                sound => {
+                    into.advance(sound);
+                    Poll::Ready(Ok(()))
+                }
+            },
             // A peer that goes without a goodbye has gone: what was cut short is seen by each stream.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
             Err(error) => Poll::Ready(Err(error)),

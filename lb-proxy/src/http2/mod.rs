@@ -7,6 +7,7 @@ pub mod connection;
 pub mod disguise;
 pub mod incoming;
 pub mod io;
+pub mod law;
 pub mod mirror;
 pub mod outgoing;
 pub mod preface;

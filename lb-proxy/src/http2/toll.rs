@@ -1,10 +1,12 @@
 //! What of a peer's bytes means nothing: frames are walked as they come, by their heads alone, before the framing
-//! library sees them.
+//! library sees them. On the same walk a client is held to the [`Law`].
 //!
 //! Data is held back by windows and heads by their limit; everything else is free of charge in HTTP/2, and counts here.
 
-/// Bytes of a frame's head.
-const HEAD: usize = 9;
+use h2::Reason;
+
+use super::law::{HEAD, Law};
+
 const DATA: u8 = 0;
 const PADDED: u8 = 8;
 /// Most bytes of padding in a frame, with the one that says how many.
@@ -18,29 +20,48 @@ pub struct Toll {
     head: [u8; HEAD],
     /// How much of the head has come.
     known: usize,
+    /// What the peer is held to.
+    law: Option<Law>,
+}
+
+/// What a walk over bytes found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Walked {
+    /// How many bytes count, of frames whose heads end there: whole frames, but of data only what surrounds it.
+    pub cost: i64,
+    /// What is wrong with them, and how many bytes come before the one that shows it.
+    pub fault: Option<(usize, Reason)>,
 }
 
 impl Toll {
-    /// Of a peer that begins with `preface` bytes that are no frame.
-    pub fn after(preface: usize) -> Self {
-        Self { skip: preface, head: [0; HEAD], known: 0 }
+    /// Of a peer that begins with `preface` bytes that are no frame. `law`: what it is held to.
+    pub fn after(preface: usize, law: Option<Law>) -> Self {
+        Self { skip: preface, head: [0; HEAD], known: 0, law }
     }
 
-    /// How many bytes count, of frames whose heads end in `bytes`: whole frames, but of data only what surrounds it.
-    pub fn of(&mut self, mut bytes: &[u8]) -> i64 {
-        let mut sum = 0;
-        loop {
-            let skipped = self.skip.min(bytes.len());
-            self.skip -= skipped;
-            bytes = &bytes[skipped..];
-            if bytes.is_empty() {
-                return sum;
+    /// Walks over the next bytes. After a fault there is nothing to walk over.
+    pub fn walk(&mut self, bytes: &[u8]) -> Walked {
+        let (mut cost, mut at) = (0, 0);
+        let fault = loop {
+            let rest = &bytes[at..];
+            let skipped = self.skip.min(rest.len());
+            if let Some(Err((sound, reason))) = self.law.as_mut().map(|law| law.payload(&rest[..skipped])) {
+                break Some((at + sound, reason));
             }
-            let n = (HEAD - self.known).min(bytes.len());
-            self.head[self.known..self.known + n].copy_from_slice(&bytes[..n]);
+            self.skip -= skipped;
+            at += skipped;
+            let rest = &rest[skipped..];
+            if rest.is_empty() {
+                break None;
+            }
+            let n = (HEAD - self.known).min(rest.len());
+            self.head[self.known..self.known + n].copy_from_slice(&rest[..n]);
             self.known += n;
-            bytes = &bytes[n..];
+            at += n;
             if self.known == HEAD {
+                if let Some(Err(reason)) = self.law.as_mut().map(|law| law.head(self.head)) {
+                    break Some((at - 1, reason));
+                }
                 let [a, b, c, kind, flags, ..] = self.head;
                 let len = u32::from_be_bytes([0, a, b, c]) as usize;
                 let counted = match (kind, flags & PADDED) {
@@ -48,10 +69,11 @@ impl Toll {
                     (DATA, _) => len.min(PADDING_MAX),
                     _ => len,
                 };
-                sum += (HEAD + counted) as i64;
+                cost += (HEAD + counted) as i64;
                 (self.known, self.skip) = (0, len);
             }
-        }
+        };
+        Walked { cost, fault }
     }
 }
 
@@ -73,7 +95,7 @@ mod tests {
         for (len, kind, flags, expected) in
             [(100, 0, 0, 9), (0, 0, 0, 9), (100, 0, 8, 109), (9000, 0, 9, 265), (8, 6, 0, 17), (500, 1, 4, 509)]
         {
-            assert_eq!(Toll::after(0).of(&frame(len, kind, flags)), expected, "{len} {kind} {flags}");
+            assert_eq!(Toll::after(0, None).walk(&frame(len, kind, flags)).cost, expected, "{len} {kind} {flags}");
         }
     }
 
@@ -85,22 +107,30 @@ mod tests {
         ) {
             let bytes: Vec<u8> = frames.iter().flat_map(|(len, kind, flags)| frame(*len, *kind, *flags)).collect();
             let bytes = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &bytes].concat();
-            let whole = Toll::after(24).of(&bytes);
-            let (mut toll, mut rest, mut sum) = (Toll::after(24), &bytes[..], 0);
+            let held = || Toll::after(24, Some(Law::default()));
+            let whole = held().walk(&bytes);
+            let (mut toll, mut at, mut cost) = (held(), 0, 0);
+            let mut fault = None;
             for cut in cuts.iter().cycle() {
-                let (piece, more) = rest.split_at((*cut).min(rest.len()));
-                sum += toll.of(piece);
-                rest = more;
-                if rest.is_empty() {
+                let end = (at + *cut).min(bytes.len());
+                let walked = toll.walk(&bytes[at..end]);
+                cost += walked.cost;
+                fault = walked.fault.map(|(sound, reason)| (at + sound, reason));
+                at = end;
+                if fault.is_some() || at == bytes.len() {
                     break;
                 }
             }
-            prop_assert_eq!(sum, whole);
+            prop_assert_eq!(Walked { cost, fault }, whole);
+            if fault.is_none() {
+                prop_assert_eq!(Toll::after(24, None).walk(&bytes).cost, cost);
+            }
         }
 
         #[test]
         fn nothing_makes_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
-            prop_assert!(Toll::after(0).of(&bytes) >= 0);
+            let walked = Toll::after(0, Some(Law::default())).walk(&bytes);
+            prop_assert!(walked.cost >= 0 && walked.fault.is_none_or(|(sound, _)| sound < bytes.len()));
         }
     }
 }

@@ -274,7 +274,7 @@ impl Shared {
             mover: RefCell::default(),
         });
         let secured = stream.channel().is_some();
-        let io = Io::new(Rc::new(stream), Vec::new(), Rc::clone(&life.budget), 0);
+        let io = Io::of_member(Rc::new(stream), Rc::clone(&life.budget));
         let shaking = Builder::new()
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)
