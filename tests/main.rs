@@ -24,4 +24,5 @@ mod queue;
 mod reload;
 mod tidy;
 mod tls;
+mod upgrade;
 mod words;

@@ -76,6 +76,11 @@ impl Buffers {
         Buffer { bytes, start: 0, end: 0, home: Rc::clone(self) }
     }
 
+    /// A buffer without room, in place of one that is given away.
+    pub fn none(self: &Rc<Self>) -> Buffer {
+        Buffer { bytes: Box::default(), start: 0, end: 0, home: Rc::clone(self) }
+    }
+
     /// Lends a sheet, empty.
     pub fn lend_sheet(self: &Rc<Self>) -> LentSheet {
         let sheet = self.sheets.borrow_mut().pop().unwrap_or_default();
@@ -96,10 +101,10 @@ impl Buffers {
     }
 
     fn take_back(&self, bytes: Box<[u8]>) {
-        if bytes.len() == BUFFER_LEN {
-            self.small.put(bytes, KEPT_MAX);
-        } else {
-            self.large.put(bytes, KEPT_LARGE_MAX);
+        match bytes.len() {
+            BUFFER_LEN => self.small.put(bytes, KEPT_MAX),
+            LARGE_LEN => self.large.put(bytes, KEPT_LARGE_MAX),
+            _ => {}
         }
     }
 }

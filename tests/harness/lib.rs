@@ -14,6 +14,7 @@
 //! | a client that speaks TLS | [`tls`] |
 //! | many requests at once, counted | [`load`], [`tools`] |
 //! | Weir, HAProxy or nginx in front or behind | [`weir`], [`haproxy`], [`nginx`] |
+//! | WebSocket by hand | [`websocket`] |
 //! | all of it at once: members, a VIP, Weir | [`stage`] |
 //! | a network of one's own, and a node with an agent in it | [`netns`], [`node`] |
 #![allow(
@@ -44,4 +45,5 @@ pub mod stage;
 pub mod tls;
 pub mod tools;
 pub mod wait;
+pub mod websocket;
 pub mod weir;

@@ -14,10 +14,11 @@ use lb_core::persistence::{Found, Outcome};
 
 use super::answer::{Answer, Failed, Passed, Told};
 use super::body::{Broken, Pump};
-use super::h1::Framing;
 use super::h1::request::{self, Additions, Method, Parts, RequestHead};
+use super::h1::{Framing, upgrade};
 use super::refusal;
 use super::session::{After, Books, Request, Session};
+use super::tunnel;
 use lb_core::snapshot::PoolIndex;
 
 use crate::buffer::{Buffer, Sheet};
@@ -57,6 +58,8 @@ struct Course {
     moves: u32,
     /// Whose client it is.
     found: Found,
+    /// How its tunnel ended, if it became one.
+    ended: Option<Ending>,
 }
 
 impl Session {
@@ -69,15 +72,16 @@ impl Session {
         let found = pool.map_or(Found::OFF, |pool| self.look_up(pool, &request, &buffer));
         let key = self.prepare(&mut request, &mut buffer, from);
         let head = request.head;
+        let switches = upgrade::asked(&request.sheet.out).is_some();
         self.client_ends = !head.keep_alive;
         let private = std::mem::take(&mut self.private);
         let told_of = from.told();
         let asked_for = told_of.as_ref().and_then(|told| told.asked_for.as_deref());
         let mut journey = pool.map(|pool| {
-            let journey = Journey::new(pool, key).homeward(found.member).with(private);
+            let journey = Journey::new(pool, key).homeward(found.member).with(private).switching(switches);
             journey.asking_for(&self.downstream.view, asked_for)
         });
-        let mut course = Course { reached: None, connected_at: None, moves: 0, found };
+        let mut course = Course { reached: None, connected_at: None, moves: 0, found, ended: None };
         let outcome = match &mut journey {
             None => Err(endings::NO_MEMBER),
             Some(journey) => self.travel(&request, journey, &mut course, &mut buffer, &told, from, to).await,
@@ -85,7 +89,7 @@ impl Session {
         self.buffer = Some(buffer);
         let page = refusal::Answer { bodiless: head.method == Method::Head, ..Default::default() };
         let (ending, after) = match outcome {
-            Ok(after) => (endings::SERVED, after),
+            Ok(after) => (course.ended.unwrap_or(endings::SERVED), after),
             Err(ending) => (ending, self.refuse(ending, page, &told, to).await),
         };
         let now = clock::now().into_std();
@@ -188,6 +192,9 @@ impl Session {
         loop {
             course.connected_at = Some(clock::now().into_std());
             persistence::placed(&reached.lease, &course.found, worker.now());
+            if let Some(asked) = upgrade::asked(&request.sheet.out) {
+                Box::pin(tunnel::check(&reached, asked)).await?;
+            }
             let attempt = self.attempt(request, &mut reached, &course.found, held, buffer, told, from, to).await;
             self.witness(&attempt, &reached);
             let closed_unanswered = matches!(attempt, Attempt::Failed(Failed::Closed));
@@ -222,7 +229,13 @@ impl Session {
                 reached = journey.reach(&worker, &view, Reuse::Never, connect_ms, &mut left).await?;
                 continue;
             }
-            let concluded = self.conclude(&attempt, &reached, buffer, held, told);
+            let mut concluded = self.conclude(&attempt, &reached, buffer, held, told);
+            if matches!(attempt, Attempt::Passed { passed: Passed { switched: true, .. }, .. }) {
+                let ahead = std::mem::replace(buffer, worker.buffers.none());
+                let ended = Box::pin(self.tunnel(&reached, ahead, told, from)).await;
+                course.ended = Some(ended.ending);
+                concluded = Ok(ended.after);
+            }
             course.reached = Some(reached);
             return concluded;
         }
@@ -325,6 +338,7 @@ impl Session {
         let to_member = Patience::new(deadlines, Wait::MemberWrite, timeouts.member_data_ms);
         let answer = Answer {
             request: &request.head,
+            asked: upgrade::asked(&request.sheet.out),
             keep_client: &keep_client,
             head_patience: Patience { excused: Some(&uploading), ..from_member },
             body_patience: from_member,

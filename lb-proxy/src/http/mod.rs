@@ -9,3 +9,4 @@ pub mod head;
 pub mod parked;
 pub mod refusal;
 pub mod session;
+pub mod tunnel;

@@ -72,7 +72,9 @@ pub enum Kind {
     Replaced,
     /// `X-SSL-...`
     XSsl,
-    /// Hop-by-hop by name: `Keep-Alive`, `Proxy-Connection`, `Upgrade`, `HTTP2-Settings`.
+    /// `Upgrade`: never passed on as it stands, see [`super::upgrade`].
+    Upgrade,
+    /// Hop-by-hop by name: `Keep-Alive`, `Proxy-Connection`, `HTTP2-Settings`.
     HopByHop,
 }
 
@@ -84,7 +86,7 @@ impl Kind {
             2 if is("te") => Self::Te,
             4 if is("host") => Self::Host,
             6 if is("expect") => Self::Expect,
-            7 if is("upgrade") => Self::HopByHop,
+            7 if is("upgrade") => Self::Upgrade,
             10 if is("connection") => Self::Connection,
             10 if is("keep-alive") => Self::HopByHop,
             14 if is("content-length") => Self::ContentLength,
@@ -111,6 +113,8 @@ pub struct ConnectionWords {
     pub close: bool,
     /// `keep-alive`
     pub keep_alive: bool,
+    /// `upgrade`
+    pub upgrade: bool,
 }
 
 /// Reads all `Connection` fields, and stops the fields they nominate from being forwarded (RFC 9110 section
@@ -126,6 +130,8 @@ pub fn apply_connection(head: &[u8], fields: &mut [Field]) -> ConnectionWords {
                 words.close = true;
             } else if word.eq_ignore_ascii_case(b"keep-alive") {
                 words.keep_alive = true;
+            } else if word.eq_ignore_ascii_case(b"upgrade") {
+                words.upgrade = true;
             } else {
                 for field in fields.iter_mut().filter(|f| !f.kind.immune()) {
                     if field.name.in_(head).eq_ignore_ascii_case(word) {

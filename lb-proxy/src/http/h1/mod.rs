@@ -8,6 +8,7 @@ pub mod chunked;
 pub mod fields;
 pub mod request;
 pub mod response;
+pub mod upgrade;
 
 use lb_core::config::limits;
 

@@ -8,6 +8,7 @@ use lb_core::request::Parts as _;
 
 use super::super::certificate_fields;
 use super::fields::{self, Ambiguous, Field, Kind, Span};
+use super::upgrade;
 use super::{FIELDS_MAX, Framing, TARGET_MAX, lines_end_in_crlf};
 use crate::persistence;
 use crate::tls::facts::Told;
@@ -79,6 +80,8 @@ pub enum Malformed {
     Expectation,
     /// `CONNECT`: this is no forward proxy.
     Connect,
+    /// A tunnel for another protocol than WebSocket, on a stream of HTTP/2 (RFC 9220 section 3).
+    Tunnel,
 }
 
 impl Malformed {
@@ -90,7 +93,7 @@ impl Malformed {
             Self::TooLarge => 431,
             Self::Expectation => 417,
             Self::Connect => 405,
-            Self::Framing(Ambiguous::UnknownEncoding) => 501,
+            Self::Framing(Ambiguous::UnknownEncoding) | Self::Tunnel => 501,
             _ => 400,
         }
     }
@@ -113,6 +116,7 @@ impl Malformed {
             Self::Framing(Ambiguous::EncodingInOldVersion) => "Transfer-Encoding in an HTTP/1.0 request",
             Self::Expectation => "an expectation other than 100-continue",
             Self::Connect => "CONNECT is not served here",
+            Self::Tunnel => "a tunnel for another protocol than WebSocket",
         }
     }
 }
@@ -170,7 +174,10 @@ pub fn parse(head: &[u8], table: &mut Vec<Field>) -> Result<RequestHead, Malform
             name: Span::of(field.name.as_bytes(), head),
             value: Span::of(value, head),
             kind,
-            forward: !matches!(kind, Kind::Connection | Kind::HopByHop | Kind::TransferEncoding | Kind::Te),
+            forward: !matches!(
+                kind,
+                Kind::Connection | Kind::HopByHop | Kind::Upgrade | Kind::TransferEncoding | Kind::Te
+            ),
         });
     }
     let target = Span::of(target.as_bytes(), head);
@@ -191,10 +198,15 @@ fn judge(
     drop_repeated_length(table);
     let expects_continue = check_expectation(head, table)?;
     let words = fields::apply_connection(head, table);
+    let is_bare = matches!(body, None | Some(Framing::Length(0)));
+    if words.upgrade && is_bare && minor_version > 0 {
+        upgrade::admit(head, table, method);
+    }
     let keep_alive = if minor_version == 0 { words.keep_alive && !words.close } else { !words.close };
     let method = match method {
         "HEAD" => Method::Head,
         "GET" | "OPTIONS" | "TRACE" | "PUT" | "DELETE" => Method::Idempotent,
+        "CONNECT" if table.iter().any(|field| field.kind == Kind::Upgrade) => return Err(Malformed::Tunnel),
         "CONNECT" => return Err(Malformed::Connect),
         _ => Method::Other,
     };
@@ -389,6 +401,7 @@ pub fn write(request: &RequestHead, head: &[u8], table: &[Field], add: &Addition
     } else if !request.has_host {
         fields::write_field(out, b"Host", add.local.to_string().as_bytes());
     }
+    let mut switches = false;
     for field in table {
         let replaced = match field.kind {
             Kind::XForwardedPort => add.insert.x_forwarded_port,
@@ -399,6 +412,10 @@ pub fn write(request: &RequestHead, head: &[u8], table: &[Field], add: &Addition
                 if trailers {
                     fields::write_field(out, b"TE", b"trailers");
                 }
+                true
+            }
+            Kind::Upgrade => {
+                switches |= field.forward;
                 true
             }
             _ => false,
@@ -417,6 +434,9 @@ pub fn write(request: &RequestHead, head: &[u8], table: &[Field], add: &Addition
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
     write_forwarded(add, out);
+    if switches {
+        upgrade::write(parts.method(), head, table, out);
+    }
     out.extend_from_slice(b"\r\n");
 }
 
