@@ -25,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
         cookies: None,
     };
     let mut out = Vec::new();
-    write(&request, head, &table, &add, &mut out);
+    write(&request, head, &table, &add, None, &mut out);
     assert_eq!(head_end(&out, 0), Some(out.len()), "one head");
     let mut again = Vec::new();
     let second = match parse(&out, &mut again) {
@@ -35,6 +35,6 @@ fuzz_target!(|bytes: &[u8]| {
     };
     assert_eq!(second.body, request.body);
     let mut twice = Vec::new();
-    write(&second, &out, &again, &add, &mut twice);
+    write(&second, &out, &again, &add, None, &mut twice);
     assert_eq!(out, twice, "forwarding it again changes nothing");
 });

@@ -2,9 +2,11 @@
 
 use lb_control::instance::{Health, InstanceState};
 use lb_control::node::{
-    InstanceStatus, ListenerStatus, LoadBalancerStatus, MemberStatus, PoolStatus, ProvisioningStatus, Status, Summary,
+    InstanceStatus, ListenerStatus, LoadBalancerStatus, MemberStatus, PolicyStatus, PoolStatus, ProvisioningStatus,
+    Status, Summary,
 };
-use lb_control::stats::{PoolStats, Stats};
+use lb_control::stats::{ListenerStats, PoolStats, Stats};
+use lb_core::config::l7::L7Policy;
 use lb_core::config::{Listener, LoadBalancer, Member, Pool};
 use lb_core::health::OperatingStatus;
 
@@ -62,7 +64,7 @@ struct Tree<'a> {
 impl Tree<'_> {
     fn root(&self) -> LoadBalancerStatus {
         let document = self.document;
-        let used = |pool: &Pool| document.listeners.iter().any(|l| l.default_pool == Some(pool.id));
+        let used = |pool: &Pool| document.listeners.iter().any(|l| l.pools().contains(&pool.id));
         LoadBalancerStatus {
             id: document.id.to_string(),
             name: document.name.clone(),
@@ -81,7 +83,7 @@ impl Tree<'_> {
 
     fn listener(&self, listener: &Listener) -> ListenerStatus {
         let up = self.document.admin_state_up && listener.admin_state_up;
-        let pool = listener.default_pool.and_then(|id| self.document.pool(id));
+        let pools = listener.pools();
         let id = listener.id.to_string();
         let figures = self.stats.and_then(|stats| stats.listeners.iter().find(|l| l.id == id));
         ListenerStatus {
@@ -95,7 +97,8 @@ impl Tree<'_> {
                 .and_then(|figures| figures.operating_status)
                 .unwrap_or_else(|| operating(self.serves, up)),
             limits: figures.map(|figures| figures.limits).unwrap_or_default(),
-            pools: pool.iter().map(|pool| self.pool(pool)).collect(),
+            l7policies: policies(listener, figures),
+            pools: pools.iter().filter_map(|id| self.document.pool(*id)).map(|pool| self.pool(pool)).collect(),
         }
     }
 
@@ -156,11 +159,27 @@ fn operating(works: bool, up: bool) -> OperatingStatus {
     }
 }
 
+fn policies(listener: &Listener, figures: Option<&ListenerStats>) -> Vec<PolicyStatus> {
+    let policy = |(place, policy): (usize, &L7Policy)| {
+        let id = policy.id.to_string();
+        let figures = figures.and_then(|figures| figures.l7policies.iter().find(|p| p.id == id));
+        PolicyStatus {
+            id,
+            name: policy.name.clone(),
+            action: policy.action.word().to_owned(),
+            position: place as u32 + 1,
+            admin_state_up: policy.admin_state_up,
+            matched: figures.map(|figures| figures.matched),
+        }
+    };
+    listener.l7policies.iter().enumerate().map(policy).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::document;
-    use lb_control::stats::{ListenerStats, MemberHealth, MemberStats};
+    use lb_control::stats::{MemberHealth, MemberStats};
     use lb_core::health::{Administrative, Operational};
     use std::sync::Arc;
 

@@ -19,6 +19,7 @@ pub(crate) fn document(name: &str, vip: &str, ports: &[u16]) -> LoadBalancer {
         admin_state_up: true,
         connection_limit: None,
         default_pool: Some(pool),
+        l7policies: Vec::new(),
         timeouts: Timeouts {
             client_data_ms: 50_000,
             member_connect_ms: 5_000,
@@ -80,6 +81,7 @@ pub(crate) fn document(name: &str, vip: &str, ports: &[u16]) -> LoadBalancer {
             slow_start_ms: 0,
             agent_check: None,
             on_marked_down: lb_core::config::monitor::OnMarkedDown::KeepSessions,
+            retry: None,
             session_persistence: None,
             max_queue: None,
             timeout_queue_ms: None,

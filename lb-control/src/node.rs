@@ -156,8 +156,28 @@ pub struct ListenerStatus {
     /// What its limits did since its data plane began.
     #[serde(default)]
     pub limits: LimitStats,
-    /// Where its traffic goes.
+    /// Its L7 policies, in the order of their positions.
+    #[serde(default)]
+    pub l7policies: Vec<PolicyStatus>,
+    /// Where its traffic goes: the default pool, and those of policies.
     pub pools: Vec<PoolStatus>,
+}
+
+/// One L7 policy of a listener.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PolicyStatus {
+    /// Identity.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// REJECT, ...
+    pub action: String,
+    /// Counted from 1.
+    pub position: u32,
+    /// What the operator wants.
+    pub admin_state_up: bool,
+    /// Requests it matched; none while no data plane tells.
+    pub matched: Option<u64>,
 }
 
 /// One pool with its members.

@@ -128,7 +128,7 @@ pub struct ListenerStats {
     pub request_errors: u64,
     /// Answers sent, by class: 1xx, 2xx, 3xx, 4xx, 5xx.
     pub responses: [u64; 5],
-    /// Answers made here (refusals), not by a member.
+    /// Answers made here (refusals, redirects), not by a member.
     pub refusals: u64,
     /// Requests that became something else than HTTP (WebSockets for the most part) and go on.
     #[serde(default)]
@@ -136,6 +136,9 @@ pub struct ListenerStats {
     /// Requests that did.
     #[serde(default)]
     pub tunnels: u64,
+    /// Per L7 policy, in the order of their positions.
+    #[serde(default)]
+    pub l7policies: Vec<PolicyStats>,
     /// Connections closed because their PROXY header was bad, missing or late.
     #[serde(default)]
     pub proxy_header_errors: u64,
@@ -151,6 +154,21 @@ pub struct ListenerStats {
     /// What its limits did.
     #[serde(default)]
     pub limits: LimitStats,
+}
+
+/// One L7 policy.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PolicyStats {
+    /// Id of the policy.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Requests it matched.
+    pub matched: u64,
+    /// Copies it had sent elsewhere.
+    pub mirrored: u64,
+    /// Copies that were not sent, or got no answer.
+    pub mirrors_lost: u64,
 }
 
 /// One pool with its members.
@@ -170,6 +188,9 @@ pub struct PoolStats {
     pub bytes_in: u64,
     /// Bytes received from members.
     pub bytes_out: u64,
+    /// Requests that were not sent again because the budget for that was used up.
+    #[serde(default)]
+    pub retries_denied: u64,
     /// How it remembers its clients; `None`: it does not.
     #[serde(default)]
     pub persistence: Option<PersistenceStats>,

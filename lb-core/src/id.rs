@@ -51,6 +51,10 @@ id_types! {
     MemberId = "member";
     /// One health monitor of a pool.
     MonitorId = "healthmonitor";
+    /// One L7 policy of a listener.
+    L7PolicyId = "l7policy";
+    /// One rule of an L7 policy.
+    L7RuleId = "l7rule";
 }
 
 impl LoadBalancerId {

@@ -12,6 +12,7 @@ use crate::balance::{Asks, Group, MemberIndex, effective_weight};
 use crate::config::monitor::{Observation, OnMarkedDown, ProxyVersion};
 use crate::config::{self, ListenerProtocol, LoadBalancer, LogSettings};
 use crate::id::{ListenerId, MemberId, PoolId};
+use crate::l7::ListenerPolicies;
 use crate::limits::clients::Clients;
 use crate::limits::rules::Rules;
 use crate::limits::{Place, PoolLimits};
@@ -19,6 +20,7 @@ use crate::member::{ListenerCell, MemberCell, MemberState, PerWorker, PoolCell};
 use crate::names::Addresses;
 use crate::persistence::{Persistence, Secret};
 use crate::proxy_protocol::Senders;
+use crate::retry::RetryRules;
 
 /// Place of a pool in [`Snapshot::pools`].
 pub type PoolIndex = usize;
@@ -54,8 +56,10 @@ pub struct ListenerSnapshot {
     pub up: bool,
     /// What it speaks.
     pub protocol: ListenerProtocol,
-    /// Where its traffic goes.
+    /// Where its traffic goes, unless a policy says otherwise.
     pub pool: Option<PoolIndex>,
+    /// What else becomes of requests; `None`: there are no policies.
+    pub policies: Option<Box<ListenerPolicies>>,
     /// Most connections at once.
     pub connection_limit: Option<u32>,
     /// How long it waits for what.
@@ -101,6 +105,8 @@ pub struct PoolSnapshot {
     pub observation: Option<Observation>,
     /// Connections to a member that is marked down are closed.
     pub cuts_sessions: bool,
+    /// When requests are sent again; `None`: as the data plane does by itself.
+    pub retry: Option<RetryRules>,
     /// How it remembers its clients.
     pub persistence: Option<Arc<Persistence>>,
     /// What its members may take at once, and who waits for them.
@@ -144,6 +150,7 @@ impl PoolSnapshot {
         let (observation, cuts_sessions, send_proxy) = (self.observation, self.cuts_sessions, self.send_proxy);
         let (id, persistence, asks) = (self.id, self.persistence.clone(), self.asks.clone());
         let http2_prior_knowledge = self.http2_prior_knowledge;
+        let retry = self.retry.clone();
         Self {
             id,
             label,
@@ -153,6 +160,7 @@ impl PoolSnapshot {
             asks,
             observation,
             cuts_sessions,
+            retry,
             persistence,
             limits,
             send_proxy,
@@ -252,7 +260,8 @@ impl Snapshot {
             .iter()
             .map(|listener| {
                 let pool = listener.default_pool.and_then(|id| place_of.get(&id).copied());
-                Arc::new(build_listener(&config, listener, pool, previous, workers))
+                let policies = build_policies(&config, listener, &place_of, previous, workers);
+                Arc::new(build_listener(&config, listener, (pool, policies), previous, workers))
             })
             .collect();
         let (generation, secret) = (previous.generation + 1, previous.secret);
@@ -305,7 +314,7 @@ impl Snapshot {
 fn build_listener(
     config: &LoadBalancer,
     listener: &config::Listener,
-    pool: Option<PoolIndex>,
+    (pool, policies): (Option<PoolIndex>, Option<Box<ListenerPolicies>>),
     previous: &Snapshot,
     workers: usize,
 ) -> ListenerSnapshot {
@@ -317,6 +326,7 @@ fn build_listener(
         up: config.admin_state_up && listener.admin_state_up,
         protocol: listener.protocol,
         pool,
+        policies,
         connection_limit: listener.connection_limit,
         timeouts: listener.timeouts,
         insert_headers: listener.insert_headers,
@@ -330,6 +340,24 @@ fn build_listener(
         clients: old.map(|l| Arc::clone(&l.clients)).unwrap_or_default(),
         cells: old.map_or_else(|| PerWorker::new(workers), |l| l.cells.grown(workers)),
     }
+}
+
+fn build_policies(
+    config: &LoadBalancer,
+    listener: &config::Listener,
+    place_of: &HashMap<PoolId, PoolIndex>,
+    previous: &Snapshot,
+    workers: usize,
+) -> Option<Box<ListenerPolicies>> {
+    if listener.l7policies.is_empty() {
+        return None;
+    }
+    let written = previous.config.as_ref().and_then(|config| config.listeners.iter().find(|l| l.id == listener.id));
+    let compiled = previous.listener(listener.id).and_then(|l| l.policies.as_deref());
+    let old = compiled.zip(written.map(|l| &*l.l7policies));
+    // As in the programs Octavia drives, a policy whose pool is administratively down is as if it were not there.
+    let up = |id: PoolId| config.pool(id).filter(|pool| pool.admin_state_up).and_then(|_| place_of.get(&id).copied());
+    Some(Box::new(ListenerPolicies::build(&listener.l7policies, old, workers, &up)))
 }
 
 /// What all pools are compiled with.
@@ -365,6 +393,7 @@ fn build_pool(pool: &config::Pool, old: Option<&PoolSnapshot>, carry: &Carry<'_>
         members,
         observation,
         cuts_sessions,
+        retry: pool.retry.as_ref().map(|retry| RetryRules::build(retry, old.and_then(|p| p.retry.as_ref()))),
         persistence: Persistence::build(pool, old.and_then(|p| p.persistence.as_ref()), secret),
         limits: build_limits(pool, old),
         send_proxy: pool.protocol.proxy_version(),

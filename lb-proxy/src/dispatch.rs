@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use lb_core::balance::{self, FlowKey, MemberIndex, Pick, Tried};
 use lb_core::config::monitor::ObservedLayer;
+use lb_core::config::retry::RetryOn;
 use lb_core::id::MemberId;
 use lb_core::limits::{Asking, Slot};
 use lb_core::member::MemberCell;
@@ -18,6 +19,7 @@ use lb_core::snapshot::{MemberSlot, PoolIndex, PoolSnapshot};
 use crate::clock;
 use crate::listener::Downstream;
 use crate::observe::record::{Ending, endings};
+use crate::retry::{self, RETRIES_MAX};
 use crate::tls::member::MemberTls;
 use crate::upstream::connect::{ConnectFailure, Purpose, connect};
 use crate::upstream::h2::{self as shared, Shared};
@@ -27,8 +29,6 @@ use crate::waiting::{self, NoSlot, Queued};
 use crate::wire::Stream;
 use crate::worker::Worker;
 
-/// Attempts after the first (HAProxy: `retries 3`).
-pub const RETRIES_MAX: u32 = 3;
 /// Pauses before an attempt on a member that failed before, when there is no other: one second in all, enough
 /// for a server that is restarted. HAProxy's three pauses of a second each keep clients waiting for longer than
 /// most of them like to be told 503.
@@ -206,6 +206,8 @@ pub struct Journey {
     tried: Tried,
     /// Failed attempts so far.
     retries: u32,
+    /// Those of them in which a member had got the request.
+    moves: u32,
     /// Attempts that were not waited for.
     given_up: u32,
     /// It carries one request, and may share a connection with others.
@@ -246,6 +248,7 @@ impl Journey {
             key,
             tried: Tried::default(),
             retries: 0,
+            moves: 0,
             given_up: 0,
             shares: false,
             switches: false,
@@ -323,8 +326,8 @@ impl Journey {
 
     /// Chooses a member and gets a connection to it, trying others when that fails.
     ///
-    /// Refused or unanswered connections are retried [`RETRIES_MAX`] times: at once while another member is
-    /// ready, after a pause when the last one worked within [`RESTART_MS`]; otherwise not at all. Where members
+    /// Refused or unanswered connections are retried as often as the pool says ([`RETRIES_MAX`] times): at once while
+    /// another member is ready, after a pause when the last one worked within [`RESTART_MS`]; otherwise not at all. Where members
     /// are full it is waited for one that has room, while `left` is not over: that is when the client leaves.
     pub async fn reach(
         &mut self,
@@ -334,6 +337,9 @@ impl Journey {
         connect_timeout_ms: u64,
         left: &mut impl AsyncFnMut(),
     ) -> Result<Reached, Ending> {
+        if self.last.is_none() {
+            retry::asked(worker, view, self.pool);
+        }
         loop {
             let lease = match self.choose(worker, view)? {
                 Chosen::Lease(lease) => lease,
@@ -440,7 +446,7 @@ impl Journey {
                         }
                     }
                     cell.queue_timeouts.inc();
-                    self.queued.limit = limit_of(pool, whom);
+                    self.queued.limit = waiting::limit_of(pool, whom);
                     endings::QUEUE_TIMEOUT
                 }
                 Err(NoSlot::Full) => {
@@ -524,14 +530,31 @@ impl Journey {
         }
     }
 
-    /// The member took the request and then failed before a byte of an answer: may it be sent once more? To
-    /// another member if there is one, else to the same.
-    pub fn may_move_on(&mut self, lease: &Lease) -> bool {
-        let may = self.retries < RETRIES_MAX;
+    /// The member took the request and then failed by `cause`, before the client got a byte of an answer: may it be sent once
+    /// more, to another member if there is one? A yes takes a retry out of the budget and is followed by [`Self::move_on`].
+    pub fn may_move_on(&self, worker: &Worker, view: &View, cause: RetryOn) -> bool {
+        let view = self.moved.as_deref().unwrap_or(view);
+        retry::may_move_on(view, self.pool, self.moves)
+            && retry::is_wanted(view, self.pool, cause, self.retries)
+            && retry::claim(worker, view, self.pool)
+    }
+
+    /// The member refused the request without having looked at it: may it be sent again? As after a connection that
+    /// failed.
+    pub fn may_ask_again(&mut self, worker: &Worker, view: &View, lease: &Lease) -> bool {
+        let view = self.moved.as_deref().unwrap_or(view);
+        let may = retry::is_wanted(view, self.pool, RetryOn::ConnectFailure, self.retries)
+            && retry::claim(worker, view, self.pool);
         if may {
             self.note(lease.member(), lease.cell());
         }
         may
+    }
+
+    /// Leaves a member that took the request.
+    pub fn move_on(&mut self, lease: &Lease) {
+        self.moves += 1;
+        self.note(lease.member(), lease.cell());
     }
 
     /// The member it was last on or bound to, if there is one: what a log line names. `view` is the one it began with.
@@ -598,34 +621,23 @@ impl Journey {
                 return Ok(());
             }
         };
-        if self.retries >= RETRIES_MAX {
+        if !retry::is_wanted(view, self.pool, RetryOn::ConnectFailure, self.retries) {
             return Err(ending);
         }
-        let pause_ms = PAUSES_MS[self.retries as usize];
+        let pause_ms = PAUSES_MS[PAUSES_MS.len().min(self.retries as usize + 1) - 1];
         let view = Rc::clone(view);
         let worked_lately = view.member(self.pool, member).state.fault.worked_within(RESTART_MS, worker.now());
         self.note(member, view.member_cell(self.pool, member));
-        if !balance::alternative(view.pool(self.pool), worker.now(), &self.tried) {
-            if !worked_lately {
-                return Err(ending);
-            }
+        let alternative = balance::alternative(view.pool(self.pool), worker.now(), &self.tried);
+        if !(alternative || worked_lately) || !retry::claim(worker, &view, self.pool) {
+            return Err(ending);
+        }
+        if !alternative {
             tokio::time::sleep(Duration::from_millis(pause_ms)).await;
             // Everybody failed once: all are candidates again.
             self.tried = Tried::default();
         }
         Ok(())
-    }
-}
-
-/// What may be worked on at once by that member, or by all that take new work.
-fn limit_of(pool: &PoolSnapshot, whom: Option<MemberIndex>) -> u32 {
-    let limit = |slot: &MemberSlot| slot.state.slots.limit().unwrap_or(0);
-    match whom {
-        Some(member) => limit(pool.member(member)),
-        None => {
-            let working = pool.members.iter().filter(|slot| slot.takes_new_work() && slot.state.up());
-            working.fold(0, |sum, slot| sum.saturating_add(limit(slot)))
-        }
     }
 }
 

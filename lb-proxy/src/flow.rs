@@ -2,14 +2,15 @@
 
 use lb_core::balance::{Asks, FlowKey, HashRule};
 use lb_core::request::Parts;
+use lb_core::snapshot::PoolIndex;
 
 use crate::listener::Downstream;
 
 impl Downstream {
-    /// Of a request.
-    pub fn flow_of_request(&self, parts: &impl Parts) -> FlowKey {
+    /// Of a request that goes to this pool.
+    pub fn flow_of_request(&self, pool: Option<PoolIndex>, parts: &impl Parts) -> FlowKey {
         let plain = FlowKey::of(self.peer);
-        match self.asks() {
+        match self.asks_of(pool) {
             Asks::Nothing | Asks::FirstBytes(_) => plain,
             Asks::Draw => FlowKey { draw: self.worker.draws.next(), ..plain },
             Asks::Request(rule) => FlowKey { hash: rule.of_request(parts), ..plain },
@@ -35,6 +36,10 @@ impl Downstream {
     }
 
     fn asks(&self) -> &Asks {
-        self.listener.pool.map_or(&Asks::Nothing, |pool| &self.view.pool(pool).asks)
+        self.asks_of(self.listener.pool)
+    }
+
+    fn asks_of(&self, pool: Option<PoolIndex>) -> &Asks {
+        pool.map_or(&Asks::Nothing, |pool| &self.view.pool(pool).asks)
     }
 }

@@ -22,6 +22,7 @@ pub mod pace;
 pub mod persistence;
 pub mod privilege;
 pub mod process;
+pub mod retry;
 pub mod room;
 pub mod shed;
 pub mod shortage;

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use lb_core::balance::MemberIndex;
 use lb_core::limits::{Asking, Outcome, Queue, QueueFull, Slot};
+use lb_core::snapshot::{MemberSlot, PoolSnapshot};
 use tokio::time::Instant;
 
 use crate::clock;
@@ -86,4 +88,16 @@ pub async fn for_slot(
         }
     })
     .await
+}
+
+/// What may be worked on at once by that member, or by all that take new work.
+pub fn limit_of(pool: &PoolSnapshot, whom: Option<MemberIndex>) -> u32 {
+    let limit = |slot: &MemberSlot| slot.state.slots.limit().unwrap_or(0);
+    match whom {
+        Some(member) => limit(pool.member(member)),
+        None => {
+            let working = pool.members.iter().filter(|slot| slot.takes_new_work() && slot.state.up());
+            working.fold(0, |sum, slot| sum.saturating_add(limit(slot)))
+        }
+    }
 }

@@ -102,6 +102,11 @@ impl Conn {
         self.wire().exact(n)
     }
 
+    /// Takes what is there; waits for at least one byte.
+    pub fn take_some(&mut self) -> Result<Vec<u8>, End> {
+        self.wire().some()
+    }
+
     /// A second handle of the socket, to write while it is read from.
     pub fn other_hand(&mut self) -> TcpStream {
         self.wire().stream().try_clone().unwrap()

@@ -52,8 +52,8 @@ pub fn echo(conn: &mut Conn) -> Result<(), End> {
 /// Sends back whatever comes, and ends when the other side has.
 pub fn echo_bytes(conn: &mut Conn) -> Result<(), End> {
     loop {
-        match conn.take(1) {
-            Ok(byte) => conn.send(byte)?,
+        match conn.take_some() {
+            Ok(bytes) => conn.send(bytes)?,
             Err(End::Closed) => {
                 conn.ended(End::Closed);
                 conn.close();

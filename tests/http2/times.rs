@@ -23,7 +23,8 @@ fn whoever_says_nothing_is_let_go() {
         assert_eq!(speaker.outcome(1).status(), Some(200));
     };
     // A preface and nothing else; a head without an end; nothing after an answer.
-    let openings: [(&str, &dyn Fn(&mut Speaker)); 3] = [
+    type Opening<'a> = (&'a str, &'a dyn Fn(&mut Speaker));
+    let openings: [Opening<'_>; 3] = [
         ("preface", &|_| {}),
         ("head", &|speaker| speaker.send(frame(kind::HEADERS, 0, 1, &request_fields("GET", "/", &[])))),
         ("idle", &served),

@@ -1,5 +1,7 @@
 //! Tunnels on streams of HTTP/2 (RFC 8441), on either side, and over TLS.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use weir_tests::certificates::Authority;
 use weir_tests::client::Client;
@@ -11,7 +13,7 @@ use weir_tests::place::Place;
 use weir_tests::setup::{Mode, Setup};
 use weir_tests::stage::Stage;
 use weir_tests::tls::Trusting;
-use weir_tests::wait::{PATIENCE, until_true};
+use weir_tests::wait::{PATIENCE, pause, until_true};
 use weir_tests::websocket::{ACCEPT, KEY, ask, echo, switching};
 use weir_tests::weir::Weir;
 
@@ -119,6 +121,26 @@ fn much_goes_through_a_stream() {
     assert!(got == sent);
 }
 
+/// Each byte a message, and each message taken with two window updates, which weigh more than it does: that is no attack.
+#[test]
+fn small_messages_are_no_attack() {
+    const MESSAGES: usize = 7000;
+    let member = |name: &str, at| {
+        Member::script(name, at, |conn| {
+            let head = conn.head()?;
+            conn.send(switching(&head))?;
+            for _ in 0..MESSAGES {
+                conn.send("x")?;
+                pause(Duration::from_micros(500));
+            }
+            Ok(())
+        })
+    };
+    let stage = Stage::with(Mode::Http, 1, member, knowing);
+    let mut speaker = tunnel(&stage);
+    assert_eq!(heard(&mut speaker, 1, MESSAGES), [b'x'; MESSAGES]);
+}
+
 /// What a member says that is not a 101 is never a grant, and what the client sent ahead is nobody's request.
 #[test]
 fn what_is_no_switch_is_no_success() {
@@ -139,9 +161,10 @@ fn what_is_no_switch_is_no_success() {
         let member = move |name: &str, at| {
             let answer = answer_with.clone();
             Member::script(name, at, move |conn: &mut Conn| {
-                conn.head()?;
-                conn.send(&answer)?;
-                conn.take(1).map(|_| ())
+                loop {
+                    conn.head()?;
+                    conn.send(&answer)?;
+                }
             })
         };
         let stage = Stage::with(Mode::Http, 1, member, knowing);

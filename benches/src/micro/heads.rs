@@ -17,7 +17,7 @@ const REQUEST_SMALL: &str = "GET /b/64 HTTP/1.1\r\n\
     Accept: */*\r\n\r\n";
 
 /// What a browser sends: 12 fields, 900 bytes, a third of them cookies.
-const REQUEST_BROWSER: &str = "GET /shop/articles/20451?sort=price&page=3 HTTP/1.1\r\n\
+pub(super) const REQUEST_BROWSER: &str = "GET /shop/articles/20451?sort=price&page=3 HTTP/1.1\r\n\
     Host: shop.example.com\r\n\
     Connection: keep-alive\r\n\
     Cache-Control: max-age=0\r\n\
@@ -110,7 +110,7 @@ fn write_request(name: &str, head: String) -> Scenario {
         };
         Ok(Box::new(move || {
             out.clear();
-            request::write(black_box(&request), head.as_bytes(), &table, black_box(&add), &mut out);
+            request::write(black_box(&request), head.as_bytes(), &table, black_box(&add), black_box(None), &mut out);
         }))
     })
 }

@@ -13,8 +13,13 @@ use lb_proxy::persistence::Noted;
 
 use super::{CALLS_ALL, Scenario};
 
-const WORDS: Words<'_> =
-    Words { listener: "http", pool: Some("web"), member: Some("web-7"), line: b"GET /shop/articles/20451 HTTP/1.1" };
+const WORDS: Words<'_> = Words {
+    listener: "http",
+    pool: Some("web"),
+    member: Some("web-7"),
+    policy: None,
+    line: b"GET /shop/articles/20451 HTTP/1.1",
+};
 
 fn record(http: bool) -> Record {
     Record {

@@ -2,7 +2,7 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | [`heads`], [`bodies`], [`picks`], [`lines`] | the scenarios, by what they count |
+//! | [`heads`], [`bodies`], [`policies`], [`picks`], [`lines`] | the scenarios, by what they count |
 //! | [`callgrind`] | plays them under valgrind and reads what it counted |
 //! | [`stored`] | the counts that are defended, and the judgement |
 
@@ -11,6 +11,7 @@ pub mod callgrind;
 pub mod heads;
 pub mod lines;
 pub mod picks;
+pub mod policies;
 pub mod stored;
 
 /// Calls that are counted; the figure is their mean, so that what takes turns (members, clients) is in it.
@@ -38,7 +39,8 @@ impl Scenario {
 
 /// Every scenario, in the order of a request's walk.
 pub fn scenarios() -> Vec<Scenario> {
-    [heads::scenarios(), bodies::scenarios(), picks::scenarios(), lines::scenarios()].into_iter().flatten().collect()
+    let all = [heads::scenarios(), bodies::scenarios(), policies::scenarios(), picks::scenarios(), lines::scenarios()];
+    all.into_iter().flatten().collect()
 }
 
 /// Calls nothing: what the loop itself costs, which is taken from every other count.

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use lb_core::config::l7::L7Policy;
 use lb_core::config::{Listener, LoadBalancer, Member, Pool};
 
 /// Changes that are told one by one; of the others only the number is.
@@ -42,6 +43,12 @@ impl Changes {
         self.up(&label, old.admin_state_up, new.admin_state_up);
         if old.default_pool != new.default_pool {
             self.0.push(format!("{label} has another default pool"));
+        }
+        let within = |policy: &L7Policy| format!("{}/{}", new.label(), policy.label());
+        for (old, new) in self.pairs("policy", (&old.l7policies, &new.l7policies), |p| p.id, within) {
+            let (before, label) = (self.0.len(), format!("policy {}", within(new)));
+            self.up(&label, old.admin_state_up, new.admin_state_up);
+            self.settings(&label, before, old != new);
         }
         let limit = |l: &Listener| l.connection_limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string());
         self.value(&format!("connection limit of {label}"), &limit(old), &limit(new));

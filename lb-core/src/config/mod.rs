@@ -5,10 +5,12 @@
 
 pub mod address;
 mod algorithm;
+pub mod l7;
 pub mod limits;
 pub mod monitor;
 pub mod persistence;
 pub mod proxy_protocol;
+pub mod retry;
 pub mod tls;
 
 use std::collections::BTreeMap;
@@ -24,10 +26,12 @@ pub use algorithm::{
 };
 
 use crate::id::{ListenerId, LoadBalancerId, MemberId, PoolId};
+use l7::{Action, L7Policy};
 use limits::ListenerLimits;
 use monitor::{AgentCheck, HealthMonitor, Observation, OnMarkedDown, ProxyVersion};
 use persistence::SessionPersistence;
 use proxy_protocol::ProxyProtocol;
+use retry::Retry;
 
 /// Most workers a document may ask for.
 pub const WORKERS_MAX: u16 = 64;
@@ -192,6 +196,9 @@ pub struct Listener {
     pub connection_limit: Option<u32>,
     /// Where its traffic goes; `None`: 503, or a closed connection for TCP.
     pub default_pool: Option<PoolId>,
+    /// What else becomes of requests, in the order of their positions (HTTP only).
+    #[serde(default)]
+    pub l7policies: Vec<L7Policy>,
     /// How long it waits for what.
     pub timeouts: Timeouts,
     /// Headers it adds to what members see (HTTP only).
@@ -217,6 +224,23 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// Every pool its requests may go to: each once, the default pool first, those that only get copies last.
+    pub fn pools(&self) -> Vec<PoolId> {
+        let of_policy = |policy: &L7Policy| match policy.action {
+            Action::ToPool(pool) => Some(pool),
+            _ => None,
+        };
+        let mut pools: Vec<PoolId> = Vec::new();
+        let serving = self.default_pool.into_iter().chain(self.l7policies.iter().filter_map(of_policy));
+        let copies = self.l7policies.iter().filter_map(|policy| policy.mirror.map(|mirror| mirror.pool));
+        for pool in serving.chain(copies) {
+            if !pools.contains(&pool) {
+                pools.push(pool);
+            }
+        }
+        pools
+    }
+
     /// Its name, or its id when it has none: what log lines and tables show.
     pub fn label(&self) -> String {
         label(&self.name, self.id)
@@ -360,6 +384,9 @@ pub struct Pool {
     /// What becomes of connections when their member is marked down. Extension.
     #[serde(default)]
     pub on_marked_down: OnMarkedDown,
+    /// When a request is sent again; `None`: as the data plane does by itself. Extension.
+    #[serde(default)]
+    pub retry: Option<Retry>,
     /// How it remembers its clients; `None`: it does not.
     #[serde(default)]
     pub session_persistence: Option<SessionPersistence>,

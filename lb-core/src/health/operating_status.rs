@@ -8,8 +8,9 @@
 //!   (HAProxy: no server with weight left), DEGRADED while a member is in ERROR, else ONLINE: also without
 //!   members or monitors.
 //! - a listener is OFFLINE if it is administratively down, DEGRADED while its connection limit is reached, and
-//!   else as its default pool is. (Octavia leaves the pool out there and shows it beside; here a listener that can
-//!   only refuse does not claim to be well.) A pool that is OFFLINE is what the operator wanted.
+//!   else as its pools are, the default pool and those of its policies: ERROR if all of them are, DEGRADED if some are or
+//!   one is DEGRADED. (Octavia leaves pools out there and shows them beside; here a listener that can only refuse
+//!   does not claim to be well.) A pool that is OFFLINE is what the operator wanted.
 //! - a load balancer is OFFLINE if it is administratively down, else as bad as the worst of its listeners. Pools
 //!   that no listener uses serve nobody and do not count.
 
@@ -86,13 +87,26 @@ pub fn of_pool(admin_state_up: bool, members: impl IntoIterator<Item = Operating
     }
 }
 
-/// A listener's, from its default pool's; `admin_state_up` is its own and the load balancer's.
-pub fn of_listener(admin_state_up: bool, admission: Admission, pool: Option<OperatingStatus>) -> OperatingStatus {
-    match (admin_state_up, pool, admission) {
-        (false, _, _) => OperatingStatus::Offline,
-        (true, Some(OperatingStatus::Error), _) => OperatingStatus::Error,
-        (true, Some(OperatingStatus::Degraded), _) | (true, _, Admission::Full) => OperatingStatus::Degraded,
-        (true, _, Admission::Open) => OperatingStatus::Online,
+/// A listener's, from those of all pools that can serve its requests; `admin_state_up` is its own and the load balancer's.
+pub fn of_listener(
+    admin_state_up: bool,
+    admission: Admission,
+    pools: impl IntoIterator<Item = OperatingStatus>,
+) -> OperatingStatus {
+    if !admin_state_up {
+        return OperatingStatus::Offline;
+    }
+    let (mut serving, mut failed, mut degraded) = (false, false, admission == Admission::Full);
+    for pool in pools {
+        failed |= pool == OperatingStatus::Error;
+        serving |= !matches!(pool, OperatingStatus::Error | OperatingStatus::Offline);
+        degraded |= pool == OperatingStatus::Degraded;
+    }
+    match (failed, serving) {
+        (true, false) => OperatingStatus::Error,
+        (true, true) => OperatingStatus::Degraded,
+        (false, _) if degraded => OperatingStatus::Degraded,
+        (false, _) => OperatingStatus::Online,
     }
 }
 

@@ -145,6 +145,8 @@ pub struct MemberCell {
 pub struct PoolCell {
     /// Gauge: requests or connections in flight on its members.
     pub active: Counter,
+    /// Requests that were not sent again because the budget for that was used up.
+    pub retries_denied: Counter,
     /// Requests or connections that went to the member that was remembered.
     pub persistence_hits: Counter,
     /// Those of whom nobody was remembered.
@@ -159,6 +161,18 @@ pub struct PoolCell {
     pub queue_refused: Counter,
     /// The longest time one waited, in milliseconds.
     pub longest_wait_ms: Counter,
+}
+
+/// What one worker counts for one L7 policy.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct PolicyCell {
+    /// Requests it matched.
+    pub matched: Counter,
+    /// Copies sent to its mirror.
+    pub mirrored: Counter,
+    /// Copies that were not sent, or failed.
+    pub mirrors_lost: Counter,
 }
 
 /// One cell for each worker, kept by all snapshots that know the same object.

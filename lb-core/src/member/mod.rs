@@ -7,7 +7,7 @@ pub mod fault;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-pub use counters::{Counter, LimitCell, ListenerCell, MemberCell, PerWorker, PoolCell};
+pub use counters::{Counter, LimitCell, ListenerCell, MemberCell, PerWorker, PolicyCell, PoolCell};
 pub use fault::Fault;
 
 use crate::health::Witness;

@@ -30,10 +30,8 @@ pub(super) fn asks_for_nothing(tree: &Tree, value: NodeId) -> bool {
 
 pub(super) const MESSAGE: &str = "is not supported by this version yet";
 
-const KEYS: &[(&str, &[&str])] = &[
-    ("LoadBalancer", &["additional_vips", "vip_qos_policy_id", "vip_sg_ids", "flavor_id", "availability_zone"]),
-    ("Listener", &["l7policies"]),
-];
+const KEYS: &[(&str, &[&str])] =
+    &[("LoadBalancer", &["additional_vips", "vip_qos_policy_id", "vip_sg_ids", "flavor_id", "availability_zone"])];
 
 const WORDS: &[(&str, &[&str])] = &[
     ("PoolProtocol", &["UDP", "SCTP"]),

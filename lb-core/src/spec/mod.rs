@@ -68,6 +68,10 @@ pub const HEADER_VALUE_MAX: usize = 4096;
 pub const BODY_PATTERN_MAX: usize = 1024;
 /// Most different regular expressions in one document: each takes milliseconds to compile.
 pub const REGEXES_MAX: usize = 256;
+/// Most different regular expressions in rules of L7 policies of one document.
+pub const L7_REGEXES_MAX: usize = 256;
+/// Highest position of an L7 policy (Octavia: that of a signed 32-bit number).
+pub const POLICY_POSITION_MAX: u32 = 2_147_483_647;
 /// Longest delay or timeout of a health check, and longest slow start, in seconds: a day.
 pub const SECONDS_MAX: u64 = 86_400;
 /// Most files or folders of certificates of one listener, beside its default.

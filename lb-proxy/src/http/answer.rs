@@ -11,6 +11,7 @@ use super::body::{Broken, Pump};
 use super::h1::request::{Method, RequestHead};
 use super::h1::response::{self, Added, BadAnswer, ConnectionWord, ResponseHead};
 use super::h1::{Framing, HEAD_MAX, fields::Span, head_end, upgrade};
+use super::policy::Changed;
 use crate::buffer::{BUFFER_LEN, Buffer, Buffers, LentSheet, Sheet};
 use crate::clock;
 use crate::persistence::Remembered;
@@ -56,6 +57,8 @@ pub enum Failed {
     Closed,
     /// It closed or reset within the head.
     ClosedInHead,
+    /// It has this status, and the request is sent once more instead.
+    Declined(u16),
     /// It cannot be passed on.
     Bad(BadAnswer),
     /// Its body broke, either at the member's end or at the client's.
@@ -85,6 +88,10 @@ pub struct Answer<'a> {
     pub asked: Option<&'a [u8]>,
     /// May the client send another request after this one? Asked when the head goes out.
     pub keep_client: &'a dyn Fn() -> bool,
+    /// What policies change of it; `None`: nothing.
+    pub changed: Option<&'a Changed<'a>>,
+    /// True if an answer of that status is not to be passed on.
+    pub decline: &'a dyn Fn(u16) -> bool,
     /// Waiting for the head.
     pub head_patience: Patience<'a>,
     /// Waiting for the body.
@@ -107,6 +114,9 @@ impl Answer<'_> {
         let mut buffer = self.buffers.lend();
         let mut sheet = self.buffers.lend_sheet();
         let head = self.final_head(from, to, &mut buffer, &mut sheet).await?;
+        if (self.decline)(head.status) {
+            return Err(Failed::Declined(head.status));
+        }
         if head.status == 101 {
             return Box::pin(self.switch(&head, to, buffer, sheet)).await;
         }
@@ -241,7 +251,8 @@ impl Answer<'_> {
             self.told.remembered.set(answered);
         }
         let Sheet { fields, out, line } = sheet;
-        let added = Added { lines: line, gone, strict_transport: self.strict_transport };
+        self.changed.iter().for_each(|changed| changed.drop_from_response(buffer.filled(), fields));
+        let added = Added { lines: line, gone, strict_transport: self.strict_transport, changed: self.changed };
         let counted = response::write(head, buffer.filled(), fields, added, word, chunked, out);
         self.told.head_counted.set(self.told.head_counted.get() + counted);
         keep

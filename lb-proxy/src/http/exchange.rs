@@ -10,12 +10,16 @@ use std::time::Instant;
 use lb_core::balance::FlowKey;
 use lb_core::config::limits::BodyRate;
 use lb_core::config::monitor::ObservedLayer;
+use lb_core::config::retry::RetryOn;
 use lb_core::persistence::{Found, Outcome};
+use lb_core::proxy_protocol::Ends;
 
 use super::answer::{Answer, Failed, Passed, Told};
 use super::body::{Broken, Pump};
 use super::h1::request::{self, Additions, Method, Parts, RequestHead};
 use super::h1::{Framing, upgrade};
+use super::mirror;
+use super::policy::{Choice, Mirror};
 use super::refusal;
 use super::session::{After, Books, Request, Session};
 use super::tunnel;
@@ -24,6 +28,7 @@ use lb_core::snapshot::PoolIndex;
 use crate::buffer::{Buffer, Sheet};
 use crate::clock;
 use crate::dispatch::{Journey, Reached, Reuse};
+use crate::listener::Downstream;
 use crate::observe::queue::LINE_MAX;
 use crate::observe::record::{Ending, Times, endings};
 use crate::pace::{Pace, Progress, TooLong};
@@ -32,10 +37,6 @@ use crate::timer::{Deadlines, Patience, Side, Wait};
 use crate::upstream::proxy_header;
 use crate::wire::{self, Stream};
 use crate::worker::{Ticket, millis_between};
-
-/// Times a request that a member took without answering may be sent once more to another. Not more: it may be
-/// the request that fells them.
-const MOVES_AFTER_SENDING_MAX: u32 = 1;
 
 /// How one attempt on a member ended.
 enum Attempt {
@@ -55,43 +56,62 @@ enum Attempt {
 struct Course {
     reached: Option<Reached>,
     connected_at: Option<Instant>,
-    moves: u32,
     /// Whose client it is.
     found: Found,
     /// How its tunnel ended, if it became one.
     ended: Option<Ending>,
 }
 
+/// How a request goes out and its answer comes back.
+#[derive(Clone, Copy)]
+struct Way<'a> {
+    /// Bytes of its body, if they are all there.
+    held: Option<usize>,
+    /// Whose client it is.
+    found: &'a Found,
+    /// What policies made of it.
+    choice: &'a Choice,
+    /// True if an answer of that status is not wanted: the request will be sent once more.
+    decline: &'a dyn Fn(u16) -> bool,
+}
+
 impl Session {
     /// Serves one request.
-    pub async fn exchange(&mut self, mut request: Request, from: &Stream, to: &Stream) -> After {
+    pub async fn exchange(&mut self, request: &mut Request, from: &Stream, to: &Stream) -> After {
         let told = Told::default();
         // The buffer is there: the head was read into it.
         let mut buffer = self.buffer.take().unwrap_or_else(|| self.downstream.worker.buffers.lend());
-        let pool = self.listener().pool;
-        let found = pool.map_or(Found::OFF, |pool| self.look_up(pool, &request, &buffer));
-        let key = self.prepare(&mut request, &mut buffer, from);
-        let head = request.head;
+        let (choice, mirror) = self.choose(request, &buffer, from);
+        let pool = choice.pool;
+        let found = pool.map_or(Found::OFF, |pool| self.look_up(pool, request, &buffer));
+        let mut course = Course { reached: None, connected_at: None, found, ended: None };
+        let key = self.prepare(request, &mut buffer, &choice, from);
+        let request = &*request;
+        let head = &request.head;
         let switches = upgrade::asked(&request.sheet.out).is_some();
         self.client_ends = !head.keep_alive;
         let private = std::mem::take(&mut self.private);
         let told_of = from.told();
         let asked_for = told_of.as_ref().and_then(|told| told.asked_for.as_deref());
         let mut journey = pool.map(|pool| {
-            let journey = Journey::new(pool, key).homeward(found.member).with(private).switching(switches);
+            let journey = Journey::new(pool, key).homeward(course.found.member).with(private).switching(switches);
             journey.asking_for(&self.downstream.view, asked_for)
         });
-        let mut course = Course { reached: None, connected_at: None, moves: 0, found, ended: None };
         let outcome = match &mut journey {
+            Some(journey) => {
+                // Nobody would speak what a copy is told it may speak.
+                self.copy(request, mirror.filter(|_| !switches), &buffer, asked_for);
+                self.travel(request, &choice, journey, &mut course, &mut buffer, &told, from, to).await
+            }
             None => Err(endings::NO_MEMBER),
-            Some(journey) => self.travel(&request, journey, &mut course, &mut buffer, &told, from, to).await,
         };
-        self.buffer = Some(buffer);
         let page = refusal::Answer { bodiless: head.method == Method::Head, ..Default::default() };
         let (ending, after) = match outcome {
             Ok(after) => (course.ended.unwrap_or(endings::SERVED), after),
+            Err(_) if choice.answered_here => self.answer_here(&choice, request, &mut buffer, &told, to).await,
             Err(ending) => (ending, self.refuse(ending, page, &told, to).await),
         };
+        self.buffer = Some(buffer);
         let now = clock::now().into_std();
         let since_whole = |at: Option<Instant>, from: Instant| at.map_or(-1, |at| millis_between(from, at));
         let times = Times {
@@ -104,13 +124,13 @@ impl Session {
             total: millis_between(request.began, now),
         };
         let noted = match (pool, &journey) {
-            (Some(pool), Some(journey)) if found.outcome != Outcome::Off => {
+            (Some(pool), Some(journey)) if course.found.outcome != Outcome::Off => {
                 persistence::count(
                     self.downstream.view.pool_cell(pool),
-                    &found,
+                    &course.found,
                     journey.member_id(&self.downstream.view),
                 );
-                Noted::new(Some(self.downstream.view.pool(pool)), &found, told.remembered.get())
+                Noted::new(Some(self.downstream.view.pool(pool)), &course.found, told.remembered.get())
             }
             _ => Noted::NOTHING,
         };
@@ -121,6 +141,8 @@ impl Session {
             times,
             told: &told,
             journey: journey.as_ref(),
+            pool,
+            policy: self.deciding(&choice),
             lease: course.reached.as_ref().map(|r| &r.lease),
             line: &request.sheet.line,
             head_in: head.len as u64,
@@ -142,13 +164,13 @@ impl Session {
         persistence::look_up(downstream.view.pool(pool), &parts, downstream.peer.ip(), downstream.worker.now())
     }
 
-    /// Writes the head a member gets and the line the log gets; then the head is dealt with. Returns what its pool
-    /// chooses a member by.
-    fn prepare(&self, request: &mut Request, buffer: &mut Buffer, from: &Stream) -> FlowKey {
+    /// Writes the head a member gets, or where the client is sent, and the line the log gets; then the head is dealt with.
+    /// Returns what its pool chooses a member by.
+    fn prepare(&self, request: &mut Request, buffer: &mut Buffer, choice: &Choice, from: &Stream) -> FlowKey {
         let head = &request.head;
         let bytes = &buffer.filled()[..head.len];
         let Sheet { fields, out, line } = &mut *request.sheet;
-        let pool = self.listener().pool.map(|pool| self.downstream.view.pool(pool));
+        let pool = choice.pool.map(|pool| self.downstream.view.pool(pool));
         let remembers = pool.and_then(|pool| pool.persistence.as_deref());
         let told = from.told();
         let add = Additions {
@@ -159,11 +181,34 @@ impl Session {
             local: self.downstream.local(),
             cookies: remembers.filter(|persistence| persistence.edits_requests()),
         };
-        request::write(head, bytes, fields, &add, out);
-        let key = self.downstream.flow_of_request(&Parts { request: head, head: bytes, table: fields });
+        let key = self.downstream.flow_of_request(choice.pool, &Parts { request: head, head: bytes, table: fields });
+        if choice.answered_here {
+            self.write_location(choice, &Parts { request: head, head: bytes, table: fields }, out);
+        } else {
+            let changed = self.downstream.changed(choice);
+            changed.iter().for_each(|changed| changed.drop_from_request(bytes, fields));
+            request::write(head, bytes, fields, &add, changed.as_ref(), out);
+        }
         write_line(head, bytes, from.is_of_http2(), line);
         buffer.consume(head.len);
         key
+    }
+
+    /// Has a copy of the request sent elsewhere, if a policy wants one and the request is all there.
+    fn copy(&self, request: &Request, mirror: Option<Mirror>, buffer: &Buffer, asked_for: Option<&str>) {
+        let Some((policy, pool)) = mirror else { return };
+        let policy = self.listener().policies.as_ref().and_then(|policies| policies.policies.get(policy));
+        let (Some(policy), Some(body)) = (policy, held_body(&request.head, buffer)) else { return };
+        let (cell, Downstream { worker, view, peer, .. }) = (self.policy_cell(policy), &self.downstream);
+        mirror::send(worker, view, cell, || mirror::Copy {
+            pool,
+            ends: Ends { source: *peer, destination: self.downstream.local() },
+            asked_for: asked_for.map(Into::into),
+            method: request.head.method,
+            bytes: [&request.sheet.out[..], &buffer.filled()[..body]].concat(),
+            connect_ms: self.listener().timeouts.member_connect_ms,
+            cell: std::sync::Arc::clone(cell),
+        });
     }
 
     /// From member to member until the answer has been passed on or nothing more may be tried.
@@ -171,6 +216,7 @@ impl Session {
     async fn travel(
         &mut self,
         request: &Request,
+        choice: &Choice,
         journey: &mut Journey,
         course: &mut Course,
         buffer: &mut Buffer,
@@ -191,42 +237,42 @@ impl Session {
         };
         loop {
             course.connected_at = Some(clock::now().into_std());
+            let decline = |status| {
+                let wanted = RetryOn::status(status).filter(|_| repeatable && told.head_bytes.get() == 0);
+                wanted.is_some_and(|cause| journey.may_move_on(&worker, &view, cause))
+            };
             persistence::placed(&reached.lease, &course.found, worker.now());
             if let Some(asked) = upgrade::asked(&request.sheet.out) {
                 Box::pin(tunnel::check(&reached, asked)).await?;
             }
-            let attempt = self.attempt(request, &mut reached, &course.found, held, buffer, told, from, to).await;
+            let way = Way { held, found: &course.found, choice, decline: &decline };
+            let attempt = self.attempt(request, &mut reached, &way, buffer, told, from, to).await;
             self.witness(&attempt, &reached);
             let closed_unanswered = matches!(attempt, Attempt::Failed(Failed::Closed));
-            if closed_unanswered
+            // Nobody has looked at it: whatever it asks for, it can be sent again.
+            let refused = closed_unanswered
                 && held.is_some()
                 && reached.stream.was_refused()
-                && journey.may_move_on(&reached.lease)
-            {
-                // Nobody has looked at it: whatever it asks for, it can be sent again.
-                drop(reached);
-                let ticket = &self.downstream.ticket;
-                let mut left = async || drop(watch(from, buffer, ticket).await);
-                reached = journey.reach(&worker, &view, reuse, connect_ms, &mut left).await?;
-                continue;
-            }
-            if closed_unanswered && repeatable && reached.reused {
+                && journey.may_ask_again(&worker, &view, &reached.lease);
+            if closed_unanswered && !refused && repeatable && reached.reused {
                 // The member closed an idle connection just then; it has not failed.
                 let ticket = &self.downstream.ticket;
                 let mut left = async || drop(watch(from, buffer, ticket).await);
                 reached = journey.reach_again(&worker, &view, reached.lease, connect_ms, &mut left).await?;
                 continue;
             }
-            if closed_unanswered
-                && repeatable
-                && course.moves < MOVES_AFTER_SENDING_MAX
-                && journey.may_move_on(&reached.lease)
-            {
-                course.moves += 1;
+            let moves =
+                || repeatable && attempt.is_declined_or(told, |cause| journey.may_move_on(&worker, &view, cause));
+            if refused || moves() {
+                if !refused {
+                    journey.move_on(&reached.lease);
+                    told.any_byte.set(false);
+                }
                 drop(reached);
                 let ticket = &self.downstream.ticket;
                 let mut left = async || drop(watch(from, buffer, ticket).await);
-                reached = journey.reach(&worker, &view, Reuse::Never, connect_ms, &mut left).await?;
+                let reuse = if refused { reuse } else { Reuse::Never };
+                reached = journey.reach(&worker, &view, reuse, connect_ms, &mut left).await?;
                 continue;
             }
             let mut concluded = self.conclude(&attempt, &reached, buffer, held, told);
@@ -253,6 +299,10 @@ impl Session {
         };
         if its_own {
             reached.lease.failed(&self.downstream.worker, ObservedLayer::Http);
+        }
+        if let Attempt::Failed(Failed::Declined(status)) = attempt {
+            reached.lease.answered_badly(&self.downstream.worker);
+            reached.lease.cell().responses.get(usize::from(*status / 100).wrapping_sub(1)).iter().for_each(|c| c.inc());
         }
     }
 
@@ -284,6 +334,8 @@ impl Session {
                     (_, false) => After::Linger,
                 })
             }
+            // What is declined is followed by another attempt.
+            Attempt::Failed(Failed::Declined(_)) => Err(endings::NO_MEMBER),
             Attempt::Failed(Failed::Closed) if reused => Err(endings::MEMBER_CLOSED_KEPT),
             Attempt::Failed(Failed::Closed) => Err(endings::MEMBER_CLOSED),
             Attempt::Failed(Failed::ClosedInHead) => Err(endings::MEMBER_CLOSED_HEAD),
@@ -316,18 +368,19 @@ impl Session {
         &mut self,
         request: &Request,
         reached: &mut Reached,
-        found: &Found,
-        held: Option<usize>,
+        way: &Way<'_>,
         buffer: &mut Buffer,
         told: &Told,
         from: &Stream,
         to: &Stream,
     ) -> Attempt {
+        let Way { held, found, choice, decline } = *way;
         let timeouts = self.listener().timeouts;
         let rate = self.listener().limits.body_rate;
         let paces = rate.map(|rate| Box::new(Paces::new(rate, request, told, to)));
         let judge = |wait| paces.as_ref().and_then(|paces| paces.judge(wait, told));
         let Self { timer, deadlines, downstream, last, .. } = self;
+        let changed = downstream.changed(choice);
         let deadlines: &Deadlines = deadlines;
         let (wants_more, last) = (request.head.keep_alive, *last);
         // While the request is still on its way the member owes no answer, and one that comes all the same is
@@ -340,6 +393,8 @@ impl Session {
             request: &request.head,
             asked: upgrade::asked(&request.sheet.out),
             keep_client: &keep_client,
+            changed: changed.as_ref(),
+            decline,
             head_patience: Patience { excused: Some(&uploading), ..from_member },
             body_patience: from_member,
             client: Patience {
@@ -355,7 +410,7 @@ impl Session {
                 now: downstream.worker.now(),
             }),
         };
-        let introduced = proxy_header::before(&request.sheet.out, reached, downstream);
+        let introduced = proxy_header::before(&request.sheet.out, reached, downstream).map(Box::new);
         let head = introduced.as_ref().map_or(&request.sheet.out, |sheet| &sheet.out);
         let member = &reached.stream;
         let mut answering = pin!(answer.pass(member, to));
@@ -408,6 +463,19 @@ impl Session {
     }
 }
 
+impl Attempt {
+    /// True if the answer was declined, or if it failed before a byte of an answer in a way that `may_move_on` allows.
+    fn is_declined_or(&self, told: &Told, may_move_on: impl FnOnce(RetryOn) -> bool) -> bool {
+        let cause = match self {
+            Self::Failed(Failed::Declined(_)) => return true,
+            Self::Failed(Failed::Closed) => RetryOn::EmptyResponse,
+            Self::Silent(Side::Member) if !told.any_byte.get() => RetryOn::ResponseTimeout,
+            _ => return false,
+        };
+        told.head_bytes.get() == 0 && may_move_on(cause)
+    }
+}
+
 /// How fast the client of an exchange sends its body and takes its answer.
 struct Paces<'a> {
     sending: Pace<'a>,
@@ -448,7 +516,7 @@ pub fn write_line(head: &RequestHead, bytes: &[u8], h2: bool, line: &mut Vec<u8>
 }
 
 /// Bytes of the body that are all in `buffer` already and so can be sent again; `None`: the body is streamed.
-fn held_body(head: &RequestHead, buffer: &Buffer) -> Option<usize> {
+pub(super) fn held_body(head: &RequestHead, buffer: &Buffer) -> Option<usize> {
     match head.body {
         Framing::None => Some(0),
         Framing::Length(n) if n <= buffer.len() as u64 => Some(n as usize),

@@ -3,10 +3,14 @@
 pub mod answer;
 pub mod body;
 pub mod certificate_fields;
+pub mod discard;
 pub mod exchange;
 pub mod h1;
 pub mod head;
+pub mod mirror;
 pub mod parked;
+pub mod policy;
+pub mod redirect;
 pub mod refusal;
 pub mod session;
 pub mod tunnel;

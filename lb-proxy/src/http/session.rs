@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use lb_core::snapshot::ListenerSnapshot;
+use lb_core::l7::Policy;
+use lb_core::snapshot::{ListenerSnapshot, PoolIndex};
 use lb_core::time::Millis;
 
 use super::answer::Told;
@@ -32,7 +33,7 @@ use crate::worker::millis_between;
 /// see the answer before its connection is reset.
 const LINGER_FOR: Duration = Duration::from_millis(5_000);
 /// But not once it has been silent for this long.
-const LINGER_SILENCE: Duration = Duration::from_millis(1_000);
+pub(super) const LINGER_SILENCE: Duration = Duration::from_millis(1_000);
 
 /// A session that has been idle for this long gives back the memory of its working state. Clients that come
 /// back sooner cost no allocation.
@@ -197,10 +198,10 @@ impl Session {
     async fn work(&mut self, from: &Stream, to: &Stream) -> After {
         loop {
             let after = match self.next(from).await {
-                Arrival::Request(request) => {
+                Arrival::Request(mut request) => {
                     self.count_request();
                     match door::ask(&self.downstream) {
-                        Ok(()) => self.exchange(request, from, to).await,
+                        Ok(()) => self.exchange(&mut request, from, to).await,
                         Err(seconds) => Box::pin(self.refuse_for(request, seconds, from, to)).await,
                     }
                 }
@@ -395,6 +396,8 @@ impl Session {
             times,
             told: &told,
             journey: None,
+            pool: None,
+            policy: None,
             noted: Noted::NOTHING,
             lease: None,
             line: &request.sheet.line,
@@ -416,6 +419,8 @@ impl Session {
             times,
             told: &told,
             journey: None,
+            pool: None,
+            policy: None,
             lease: None,
             line: b"",
             head_in: 0,
@@ -458,7 +463,8 @@ impl Session {
         if let Some(counter) = cell.responses.get(class) {
             counter.inc();
         }
-        if matches!(books.ending.flags[0], b'C' | b'c' | b'P') {
+        // What a policy refuses is no failure of anybody.
+        if matches!(books.ending.flags[0], b'C' | b'c' | b'P') && books.ending != endings::REJECTED {
             cell.request_errors.inc();
         }
         if let Some(lease) = books.lease {
@@ -492,11 +498,12 @@ impl Session {
             redispatched: books.journey.is_some_and(|j| j.redispatched),
             queued: books.journey.map_or_else(Default::default, Journey::queued),
         };
-        let pool = books.journey.and(downstream.listener.pool).map(|p| downstream.view.pool(p));
+        let pool = books.journey.and(books.pool).map(|pool| downstream.view.pool(pool));
         let words = Words {
             listener: &downstream.listener.label,
             pool: pool.map(|p| &*p.label),
             member: books.journey.and_then(|journey| journey.member_label(&downstream.view)),
+            policy: books.policy.map(|policy| &*policy.label),
             line: books.line,
         };
         downstream.worker.process.log.note(downstream.worker.index, &record, words);
@@ -557,6 +564,10 @@ pub struct Books<'a> {
     pub told: &'a Told,
     /// Its way through the pool, if it got one.
     pub journey: Option<&'a Journey>,
+    /// Its pool, if it has one.
+    pub pool: Option<PoolIndex>,
+    /// The policy that decided about it, if one did.
+    pub policy: Option<&'a Policy>,
     /// The member that served it, or failed to.
     pub lease: Option<&'a Lease>,
     /// The request line.

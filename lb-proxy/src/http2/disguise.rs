@@ -14,7 +14,7 @@ use h2::{Reason, RecvStream};
 use http::{Request, Response, StatusCode, header};
 
 use super::incoming::{Body, Incoming};
-use super::io::{Budget, REQUEST_CREDIT};
+use super::io::{Budget, MESSAGE_CREDIT, REQUEST_CREDIT};
 use super::outgoing::{self, Outgoing, broken};
 use crate::http::h1::upgrade::{self, Accept};
 use crate::http::h1::{fields, head_end};
@@ -132,7 +132,13 @@ impl Disguise {
         while taken < bytes.len() {
             let piece = match &mut self.answer {
                 Answer::Head(..) => Poll::Ready(self.take_head(&bytes[taken..])),
-                Answer::Body(body) => body.poll_write(cx, &bytes[taken..]),
+                Answer::Body(body) => {
+                    let sent = body.poll_write(cx, &bytes[taken..]);
+                    if self.accept.is_some() && sent.is_ready() {
+                        self.budget.earn(MESSAGE_CREDIT);
+                    }
+                    sent
+                }
                 Answer::Broken => Poll::Ready(Err(broken())),
             };
             match piece {

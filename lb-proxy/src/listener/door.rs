@@ -189,6 +189,6 @@ pub fn note(worker: &Worker, knock: &Knock, ending: Ending, began: Instant) {
         retries: 0,
         redispatched: false,
     };
-    let words = Words { listener: &listener.label, pool: None, member: None, line: b"" };
+    let words = Words { listener: &listener.label, pool: None, member: None, policy: None, line: b"" };
     worker.process.log.note(worker.index, &record, words);
 }

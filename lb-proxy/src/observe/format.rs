@@ -172,6 +172,7 @@ struct JsonLine<'a> {
     listener: &'a str,
     pool: Option<&'a str>,
     member: Option<&'a str>,
+    policy: Option<&'a str>,
     method: Option<&'a str>,
     target: Option<&'a str>,
     status: Option<u16>,
@@ -199,10 +200,13 @@ fn queue_place(record: &Record) -> Option<u32> {
     (place > 0).then_some(place)
 }
 
-/// Why it ended. What came to grief in a queue names the limit that was met, and whose.
+/// Why it ended. What came to grief in a queue names the limit that was met, and whose; a policy that ended it is named.
 fn reason<'a>(record: &Record, words: Words<'_>) -> Cow<'a, str> {
     let (ending, limit) = (record.ending, record.queued.limit);
     let pool = words.pool.unwrap_or_default();
+    if let Some(policy) = words.policy.filter(|_| ending == endings::REJECTED || ending == endings::REDIRECTED) {
+        return format!("{} {policy}", ending.reason).into();
+    }
     match (ending, words.member) {
         (endings::QUEUE_TIMEOUT, Some(member)) => {
             format!("{}: member {member} of pool {pool} takes {limit} at once", ending.reason).into()
@@ -230,6 +234,7 @@ fn json_line(record: &Record, words: Words<'_>, began: Timestamp, out: &mut Vec<
             listener: words.listener,
             pool: words.pool,
             member: words.member,
+            policy: words.policy,
             method,
             target,
             status: (record.http && record.status != 0).then_some(record.status),

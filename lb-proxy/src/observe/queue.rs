@@ -40,6 +40,7 @@ struct Lengths {
     listener: u16,
     pool: Option<u16>,
     member: Option<u16>,
+    policy: Option<u16>,
     line: u16,
 }
 
@@ -139,11 +140,15 @@ impl Batch {
         self.text.extend_from_slice(words.listener.as_bytes());
         self.text.extend_from_slice(words.pool.unwrap_or_default().as_bytes());
         self.text.extend_from_slice(words.member.unwrap_or_default().as_bytes());
+        if let Some(policy) = words.policy {
+            self.text.extend_from_slice(policy.as_bytes());
+        }
         self.text.extend_from_slice(line);
         let lengths = Lengths {
             listener: words.listener.len() as u16,
             pool: words.pool.map(|p| p.len() as u16),
             member: words.member.map(|m| m.len() as u16),
+            policy: words.policy.map(|p| p.len() as u16),
             line: line.len() as u16,
         };
         self.records.push((*record, lengths));
@@ -163,6 +168,7 @@ impl Batch {
                 listener: text(next(lengths.listener)),
                 pool: lengths.pool.map(|len| text(next(len))),
                 member: lengths.member.map(|len| text(next(len))),
+                policy: lengths.policy.map(|len| text(next(len))),
                 line: next(lengths.line),
             };
             (record, words)

@@ -42,6 +42,10 @@ pub mod endings {
     pub const MEMBER_REFUSED: Ending = ending(b"SC", 503, "the member refused the connection");
     /// The last attempt was not answered in time.
     pub const CONNECT_TIMEOUT: Ending = ending(b"sC", 503, "the member did not answer the connection in time");
+    /// A policy refused it.
+    pub const REJECTED: Ending = ending(b"PR", 403, "refused by the policy");
+    /// A policy sent the client elsewhere.
+    pub const REDIRECTED: Ending = ending(b"LR", 0, "redirected by the policy");
     /// We are out of descriptors, ports or memory.
     pub const NO_RESOURCES: Ending = ending(b"RC", 503, "no descriptor or local port left for a connection");
     /// A head that dripped too slowly, or never came.
@@ -196,6 +200,8 @@ pub struct Words<'a> {
     pub pool: Option<&'a str>,
     /// The member, if one was chosen.
     pub member: Option<&'a str>,
+    /// The L7 policy that decided, if one did.
+    pub policy: Option<&'a str>,
     /// The request line, empty for TCP.
     pub line: &'a [u8],
 }

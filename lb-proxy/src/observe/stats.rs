@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use lb_control::stats::{
-    LimitStats, ListenerStats, MemberStats, PersistenceStats, PoolStats, QueueStats, Stats, WorkerStats,
+    LimitStats, ListenerStats, MemberStats, PersistenceStats, PolicyStats, PoolStats, QueueStats, Stats, WorkerStats,
 };
 use lb_core::config::Pool;
 use lb_core::health::operating_status::{Admission, of_listener, of_load_balancer, of_pool};
+use lb_core::l7::Policy;
 use lb_core::member::{Counter, LimitCell, ListenerCell, MemberCell, PoolCell};
 use lb_core::snapshot::{ListenerSnapshot, MemberSlot, PoolSnapshot, Snapshot};
 use lb_core::time::Millis;
@@ -81,11 +82,13 @@ fn persistence(pool: &PoolSnapshot, now: Millis) -> Option<PersistenceStats> {
 fn listeners(snapshot: &Snapshot, pools: &[PoolStats]) -> Vec<ListenerStats> {
     let stats = |listener: &Arc<ListenerSnapshot>| {
         let mut stats = self::listener(listener, name_of(listener.id, &listener.label));
-        let pool = listener.pool.and_then(|place| pools.get(place)?.operating_status);
+        let of_policies = listener.policies.iter().flat_map(|policies| policies.pools());
+        let reachable = listener.pool.into_iter().chain(of_policies);
+        let reachable = reachable.filter_map(|place| pools.get(place)?.operating_status);
         let open = u64::from(listener.admitted.load(Ordering::Relaxed));
         let full = listener.connection_limit.is_some_and(|limit| open >= u64::from(limit));
         let admission = if full { Admission::Full } else { Admission::Open };
-        stats.operating_status = Some(of_listener(listener.up, admission, pool));
+        stats.operating_status = Some(of_listener(listener.up, admission, reachable));
         stats
     };
     snapshot.listeners.iter().map(stats).collect()
@@ -107,6 +110,7 @@ fn listener(listener: &ListenerSnapshot, name: String) -> ListenerStats {
         refusals: sum(|c| &c.refusals),
         tunnels_open: sum(|c| &c.tunnels_open),
         tunnels: sum(|c| &c.tunnels),
+        l7policies: listener.policies.iter().flat_map(|policies| &policies.policies).map(policy).collect(),
         proxy_header_errors: sum(|c| &c.proxy_header_errors),
         tls_handshakes: sum(|c| &c.tls_handshakes),
         tls_resumed: sum(|c| &c.tls_resumed),
@@ -135,6 +139,16 @@ fn limits(listener: &ListenerSnapshot) -> LimitStats {
     }
 }
 
+fn policy(policy: &Policy) -> PolicyStats {
+    PolicyStats {
+        id: policy.id.to_string(),
+        name: name_of(policy.id, &policy.label),
+        matched: policy.cells.sum(|c| c.matched.get()),
+        mirrored: policy.cells.sum(|c| c.mirrored.get()),
+        mirrors_lost: policy.cells.sum(|c| c.mirrors_lost.get()),
+    }
+}
+
 fn pool(pool: &PoolSnapshot, name: String, now: Millis) -> PoolStats {
     let members: Vec<MemberStats> = pool.members.iter().map(|slot| member(pool, slot)).collect();
     let total = |figure: fn(&MemberStats) -> u64| members.iter().map(figure).sum();
@@ -146,6 +160,7 @@ fn pool(pool: &PoolSnapshot, name: String, now: Millis) -> PoolStats {
         total_connections: total(|m| m.total_connections),
         bytes_in: total(|m| m.bytes_in),
         bytes_out: total(|m| m.bytes_out),
+        retries_denied: pool.cells.sum(|c| c.retries_denied.get()),
         persistence: None,
         queue: queue(pool, now),
         members,

@@ -168,6 +168,7 @@ fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome,
         listener: &downstream.listener.label,
         pool: pool.map(|p| &*p.label),
         member: journey.and_then(|journey| journey.member_label(&downstream.view)),
+        policy: None,
         line: b"",
     };
     worker.process.log.note(worker.index, &record, words);

@@ -93,7 +93,7 @@ fn close_books(downstream: &Downstream, ending: Ending) {
         redispatched: false,
         queued: Default::default(),
     };
-    let words = Words { listener: &downstream.listener.label, pool: None, member: None, line: b"" };
+    let words = Words { listener: &downstream.listener.label, pool: None, member: None, policy: None, line: b"" };
     downstream.worker.process.log.note(downstream.worker.index, &record, words);
 }
 

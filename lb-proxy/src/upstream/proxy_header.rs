@@ -8,8 +8,13 @@ use crate::listener::Downstream;
 
 /// The header for the connection in `reached`, if it is one that begins with a header and has not begun.
 fn header(reached: &Reached, downstream: &Downstream) -> Option<Written> {
+    between(reached, Ends { source: downstream.peer, destination: downstream.local() })
+}
+
+/// The same for a client's connection with these ends.
+pub fn between(reached: &Reached, ends: Ends) -> Option<Written> {
     let version = reached.lease.pool().send_proxy.filter(|_| !reached.reused)?;
-    Some(Written::of(version, Ends { source: downstream.peer, destination: downstream.local() }))
+    Some(Written::of(version, ends))
 }
 
 /// `head` with the header before it, to go out in one write; `None`: it goes out as it is.

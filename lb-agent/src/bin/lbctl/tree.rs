@@ -3,10 +3,10 @@
 use std::fmt::Write;
 
 use lb_control::events::visible;
-use lb_control::node::{ListenerStatus, MemberStatus, PoolStatus, Status};
+use lb_control::node::{ListenerStatus, MemberStatus, PolicyStatus, PoolStatus, Status};
 use lb_control::stats::{
-    CertificateStats, ListenerStats, MemberHealth, MemberStats, PersistenceStats, PoolStats, QueueStats, Resolution,
-    Stats,
+    CertificateStats, ListenerStats, MemberHealth, MemberStats, PersistenceStats, PolicyStats, PoolStats, QueueStats,
+    Resolution, Stats,
 };
 use lb_core::expiry::{self, Stage};
 use serde::Serialize;
@@ -98,9 +98,20 @@ fn listener(out: &mut String, l: &ListenerStatus, is_last: bool, now_ms: u64) {
     if !did.is_empty() {
         let _ = writeln!(out, "{}   limits: {did}", if is_last { " " } else { "│" });
     }
-    for (i, p) in l.pools.iter().enumerate() {
-        pool(out, p, if is_last { "   " } else { "│  " }, i + 1 == l.pools.len(), now_ms);
+    let indent = if is_last { "   " } else { "│  " };
+    for (i, p) in l.l7policies.iter().enumerate() {
+        policy(out, p, indent, l.pools.is_empty() && i + 1 == l.l7policies.len());
     }
+    for (i, p) in l.pools.iter().enumerate() {
+        pool(out, p, indent, i + 1 == l.pools.len(), now_ms);
+    }
+}
+
+fn policy(out: &mut String, p: &PolicyStatus, indent: &str, is_last: bool) {
+    let matched = p.matched.map_or_else(String::new, |n| format!("  matched {n}"));
+    let down = if p.admin_state_up { "" } else { "  administratively down" };
+    let name = label(&p.name, &p.id);
+    let _ = writeln!(out, "{indent}{} policy {name}  {}{down}{matched}", branch(is_last), p.action);
 }
 
 fn pool(out: &mut String, p: &PoolStatus, indent: &str, is_last: bool, now_ms: u64) {
@@ -267,7 +278,20 @@ pub(crate) fn stats(name: &str, stats: &Stats) -> String {
         "5XX",
     ];
     out.push_str(&table(&head, &stats.pools.iter().flat_map(pool).collect::<Vec<_>>()));
+    let policies: Vec<_> = stats.listeners.iter().flat_map(policy_rows).collect();
+    if !policies.is_empty() {
+        out.push_str(&table(&["", "NAME", "MATCHED", "MIRRORED", "MIRRORS LOST"], &policies));
+    }
     out
+}
+
+fn policy_rows(listener: &ListenerStats) -> Vec<Vec<String>> {
+    let within = |name: String| format!("{}/{name}", label(&listener.name, &listener.id));
+    let row = |p: &PolicyStats| {
+        let numbers = [p.matched, p.mirrored, p.mirrors_lost].map(|n| n.to_string());
+        ["policy".to_owned(), within(label(&p.name, &p.id))].into_iter().chain(numbers).collect()
+    };
+    listener.l7policies.iter().map(row).collect()
 }
 
 fn member_row(pool: &PoolStats, m: &MemberStats) -> Vec<String> {

@@ -107,7 +107,6 @@ fn of_a_listener() {
     each(
         "loadbalancer:\n  vip_address: 10.0.0.1\n  listeners:\n  - protocol: HTTP\n    protocol_port: 80\n    BODY\n",
         &[
-            ("l7policies: [{action: REJECT}]", "6:5 `l7policies` is not supported by this version yet | leave it out"),
             ("timeout_tcp_inspect: -1", "6:26 -1 is out of range | from 0 to 2073600000"),
             (
                 "connection_limit: 0",

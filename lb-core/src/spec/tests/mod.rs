@@ -3,6 +3,7 @@
 mod door;
 mod hashings;
 mod http2;
+mod l7;
 mod limits;
 mod mistakes;
 mod monitors;
@@ -11,6 +12,7 @@ mod proxy_protocol;
 mod reference;
 mod robust;
 mod round_trip;
+mod round_trip_l7;
 mod round_trip_limits;
 mod round_trip_monitors;
 mod round_trip_persistence;

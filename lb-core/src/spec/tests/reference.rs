@@ -75,6 +75,9 @@ fn the_schema_says_what_editors_need() {
         "AgentCheck",
         "Log",
         "InsertHeaders",
+        "L7Policy",
+        "L7Rule",
+        "Retry",
         "ProxyProtocol",
     ] {
         let properties = schema["$defs"][def]["properties"].as_object().unwrap();

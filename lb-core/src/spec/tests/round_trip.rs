@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::hashings::choices;
+use super::round_trip_l7::{policies, retries};
 use super::round_trip_limits::listener_limits;
 use super::round_trip_monitors::{agent_checks, marked_down, monitors, observations};
 use super::round_trip_persistence::persistence;
@@ -146,9 +147,9 @@ fn pools() -> impl Strategy<Value = Pool> {
     let health = (monitors(), observations(), slow_start, agent_checks(), marked_down(), prop::option::of(pool_tls()));
     let queue = (prop::option::of(0..=MAX_QUEUE_MAX), prop::option::of(limits()));
     let members = prop::collection::vec(members(), 0..6);
-    let more = (queue, (persistence(true), persistence(false)));
+    let more = (queue, (persistence(true), persistence(false)), retries());
     (identity, rules, members, health, more).prop_map(|(identity, rules, members, health, more)| {
-        let ((max_queue, timeout_queue_ms), (any, by_address)) = more;
+        let ((max_queue, timeout_queue_ms), (any, by_address), retry) = more;
         let (id, name, description, tags) = identity;
         let ((protocol, lb_algorithm, hash), [admin_state_up, prior_knowledge]) = rules;
         let (monitors, mut observation, slow_start_ms, agent_check, on_marked_down, tls) = health;
@@ -175,6 +176,7 @@ fn pools() -> impl Strategy<Value = Pool> {
             slow_start_ms,
             agent_check,
             on_marked_down,
+            retry: retry.filter(|_| protocol == PoolProtocol::Http),
             session_persistence: if protocol == PoolProtocol::Http { any } else { by_address },
             max_queue,
             timeout_queue_ms,
@@ -217,7 +219,7 @@ fn listeners() -> impl Strategy<Value = (Listener, usize)> {
             proxy_protocols(),
             any::<usize>(),
             tls(protocol),
-            listener_limits(http),
+            (listener_limits(http), policies()),
         );
         (identity, limits, extras).prop_map(move |(identity, limits, extras)| {
             let (id, name, description, tags) = identity;
@@ -229,7 +231,7 @@ fn listeners() -> impl Strategy<Value = (Listener, usize)> {
                 proxy_protocol,
                 draw,
                 (certificate_headers, tls),
-                limits,
+                (limits, l7policies),
             ) = extras;
             let insert_headers =
                 InsertHeaders { x_forwarded_for, x_forwarded_port, x_forwarded_proto, ..certificate_headers };
@@ -242,6 +244,7 @@ fn listeners() -> impl Strategy<Value = (Listener, usize)> {
                 admin_state_up,
                 connection_limit,
                 default_pool: None,
+                l7policies: if http { l7policies } else { Vec::new() },
                 timeouts,
                 insert_headers: if http { insert_headers } else { InsertHeaders::default() },
                 log,
@@ -321,6 +324,7 @@ fn make_legal(config: &mut LoadBalancer, listeners: Vec<(Listener, usize)>) {
         // What no client of the VIP's kind can come from would be refused.
         listener.limits.allowed_cidrs.retain(|network| network.is_ipv6() == vip.is_ipv6());
         listener.default_pool = candidates.get(draw % (candidates.len() + 1)).copied();
+        super::round_trip_l7::give_pools(&mut listener.l7policies, &candidates);
         config.listeners.push(listener);
     }
 }

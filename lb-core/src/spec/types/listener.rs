@@ -9,9 +9,10 @@ use serde_json::Value;
 
 use super::pool::DefaultPool;
 use super::{
-    AlpnProtocol, ClientAuthentication, ClientLimits, Line, NodeId, OnConnectionLimit, Pool, ProxyProtocol, Seconds,
-    Text, TlsVersion,
+    AlpnProtocol, ClientAuthentication, ClientLimits, L7Policy, Line, NodeId, OnConnectionLimit, Pool, ProxyProtocol,
+    Seconds, Text, TlsVersion,
 };
+use crate::config::l7::POLICIES_MAX;
 use crate::config::limits::{CIDRS_MAX, HEAD_SIZE_MAX, HEAD_SIZE_MIN, HEADER_COUNT_MAX, TARGET_LENGTH_MAX};
 use crate::id::{ListenerId, PoolId};
 use crate::spec::{ERROR_PAGE_LEN_MAX, ERROR_PAGE_STATUSES, SNI_CONTAINERS_MAX, TIMEOUT_MS_MAX, TLS_CIPHERS_LEN_MAX};
@@ -66,6 +67,9 @@ pub(in crate::spec) struct Listener {
     pub(in crate::spec) default_pool: Option<Pool>,
     /// Where its traffic goes: the id of one of `pools`. Not together with `default_pool`.
     pub(in crate::spec) default_pool_id: Option<PoolId>,
+    /// What else becomes of requests, by what they look like. HTTP only.
+    #[schemars(length(max = POLICIES_MAX))]
+    pub(in crate::spec) l7policies: Option<Vec<L7Policy>>,
     /// Milliseconds a client may be silent; 0: no limit. Default: 50000.
     #[schemars(range(min = 0, max = TIMEOUT_MS_MAX))]
     pub(in crate::spec) timeout_client_data: Option<u64>,

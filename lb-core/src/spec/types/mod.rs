@@ -6,17 +6,20 @@
 //! does not show; with it the border to `config` finds the place of any key.
 
 mod hashing;
+mod l7;
 mod limits;
 mod listener;
 mod monitor;
 mod persistence;
 mod pool;
 mod proxy_protocol;
+mod retry;
 mod seconds;
 mod text;
 mod tls;
 
 pub(super) use hashing::{HashFunction, HashTable, Hashing, LbAlgorithm};
+pub(super) use l7::{CompareType, L7Policy, L7Rule, Mirror, PolicyAction, RewritePathPrefix, RuleType};
 pub(super) use limits::{ClientLimits, OnConnectionLimit};
 pub(super) use listener::{ErrorPages, Flag, InsertHeaders, Listener, ListenerProtocol, LogFormat, LogSetting};
 pub(super) use monitor::{
@@ -26,6 +29,7 @@ pub(super) use monitor::{
 pub(super) use persistence::{CookieMode, InUrl, PersistenceType, SameSite, SessionPersistence};
 pub(super) use pool::{Member, Pool, PoolProtocol};
 pub(super) use proxy_protocol::ProxyProtocol;
+pub(super) use retry::{Retry, RetryOn};
 pub(super) use seconds::Seconds;
 pub(super) use text::{Line, Text};
 pub(super) use tls::{AlpnProtocol, ClientAuthentication, TlsVersion};

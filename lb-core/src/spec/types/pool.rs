@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    AgentCheck, AlpnProtocol, Hashing, HealthMonitor, LbAlgorithm, Line, NodeId, Observe, OnMarkedDown, Seconds,
+    AgentCheck, AlpnProtocol, Hashing, HealthMonitor, LbAlgorithm, Line, NodeId, Observe, OnMarkedDown, Retry, Seconds,
     SessionPersistence, Text, TlsVersion,
 };
 use crate::config::{MAX_CONNECTIONS_MAX, MAX_QUEUE_MAX, WEIGHT_MAX};
@@ -52,6 +52,8 @@ pub(in crate::spec) struct Pool {
     pub(in crate::spec) agent_check: Option<AgentCheck>,
     /// Extension: what becomes of connections when their member is marked down. Default: `KEEP_SESSIONS`.
     pub(in crate::spec) on_marked_down: Option<OnMarkedDown>,
+    /// Extension: when a request is sent again. Default: what is safe, a few times.
+    pub(in crate::spec) retry: Option<Retry>,
     /// Extension: requests that may wait for a member below its `max_connections`; 0: none; -1: no limit. Default: -1.
     #[schemars(range(min = -1, max = MAX_QUEUE_MAX))]
     pub(in crate::spec) max_queue: Option<i64>,

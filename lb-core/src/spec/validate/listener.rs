@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::l7::Home;
 use super::pool::Standing;
 use super::unique::Identity;
 use super::{Border, NodeId, line, lines, text, types};
@@ -12,10 +13,10 @@ use crate::spec::tree::Spot;
 
 /// What a listener is known by: its name, else its port.
 #[derive(Clone, Copy)]
-struct Key<'k> {
-    text: &'k str,
+pub(super) struct Key<'k> {
+    pub(super) text: &'k str,
     /// Another listener has the same, and that has been reported.
-    doubled: bool,
+    pub(super) doubled: bool,
 }
 
 impl Border<'_> {
@@ -47,6 +48,9 @@ impl Border<'_> {
         let limits = self.limits(&mut listener, protocol);
         let tls = self.listener_tls(&listener, protocol);
         let insert_headers = self.insert_headers(at, listener.insert_headers, protocol);
+        let home =
+            Home { load_balancer: parent, listener: id, key: Key { text: &key, doubled }, protocol, insert_headers };
+        let l7policies = self.l7policies(at, listener.l7policies.take(), home);
         let log = self.log(listener.log, protocol);
         let error_pages = self.error_pages(at, listener.error_pages, protocol);
         let proxy_protocol = self.proxy_protocol(listener.proxy_protocol);
@@ -60,6 +64,7 @@ impl Border<'_> {
             admin_state_up: listener.admin_state_up.unwrap_or(true),
             connection_limit,
             default_pool,
+            l7policies: l7policies?,
             timeouts,
             insert_headers,
             log,
@@ -121,12 +126,12 @@ impl Border<'_> {
     }
 
     /// Only `name` and `id` are written: the pool stands elsewhere.
-    fn is_reference(&self, pool: NodeId) -> bool {
+    pub(super) fn is_reference(&self, pool: NodeId) -> bool {
         let mut written = self.tree.entries(pool).iter().filter(|entry| !self.tree.is_null(entry.value));
         written.all(|entry| matches!(entry.key.as_str(), "name" | "id"))
     }
 
-    fn reference(&mut self, pool: &types::Pool) -> Option<(usize, Spot)> {
+    pub(super) fn reference(&mut self, pool: &types::Pool) -> Option<(usize, Spot)> {
         let name = pool.name.as_ref().map_or("", |name| &name.0);
         if self.tree.is_lost(pool.at, "name") || self.tree.is_lost(pool.at, "id") {
             return None;
@@ -154,7 +159,7 @@ impl Border<'_> {
     }
 
     /// Octavia's table of what a listener may send to which pool. False if it says no, which is reported.
-    fn pair(&mut self, listener: ListenerProtocol, pool: PoolProtocol, spot: Spot) -> bool {
+    pub(super) fn pair(&mut self, listener: ListenerProtocol, pool: PoolProtocol, spot: Spot) -> bool {
         let allowed: &[PoolProtocol] = match listener {
             ListenerProtocol::Tcp => &[PoolProtocol::Tcp, PoolProtocol::Http, PoolProtocol::Https],
             ListenerProtocol::Http => &[PoolProtocol::Http],

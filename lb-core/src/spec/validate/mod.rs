@@ -9,6 +9,9 @@ mod file;
 mod hashing;
 mod host;
 mod http2;
+mod l7;
+mod l7_change;
+mod l7_rule;
 mod limits;
 mod listener;
 mod log;
@@ -17,6 +20,7 @@ mod monitor_fields;
 mod persistence;
 mod pool;
 mod proxy_protocol;
+mod retry;
 mod tls;
 mod unique;
 

@@ -85,6 +85,7 @@ impl Border<'_> {
         let http2_prior_knowledge = self.pool_prior_knowledge(at, pool.http2_prior_knowledge, protocol, has_tls);
         let observation = self.observation(at, pool.observe, has_monitors, protocol);
         let agent_check = self.agent_check(pool.agent_check);
+        let retry = self.retry(pool.retry.take(), protocol);
         let persistence = self.persistence(pool.session_persistence, protocol);
         let reads_cookies = matches!(&persistence, Ok(Some(persistence)) if persistence.needs_http());
         let config = match (protocol, lb_algorithm, hash, monitors, persistence) {
@@ -109,6 +110,7 @@ impl Border<'_> {
                     // -1, as Octavia writes it, is no limit.
                     max_queue: pool.max_queue.and_then(|most| u32::try_from(most).ok()),
                     timeout_queue_ms: pool.timeout_queue,
+                    retry,
                     tls,
                     http2_prior_knowledge,
                     tags: lines(pool.tags),

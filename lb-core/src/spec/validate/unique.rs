@@ -22,6 +22,10 @@ pub(super) struct Unique {
     pub(super) monitor_ids: Seen<Uuid>,
     /// Of the pool being read.
     pub(super) monitor_names: Seen<String>,
+    pub(super) policy_ids: Seen<Uuid>,
+    pub(super) rule_ids: Seen<Uuid>,
+    /// The same as `regexes` for rules of policies; true where case does not matter.
+    pub(super) l7_regexes: HashSet<(String, bool)>,
     /// Regular expressions that were compiled or refused: none is compiled twice.
     pub(super) regexes: HashSet<String>,
 }

@@ -1,6 +1,7 @@
 //! A configuration written back as a document of this floor, every default spelled out.
 
 mod hashing;
+mod l7;
 mod limits;
 mod monitor;
 mod persistence;
@@ -66,6 +67,7 @@ fn listener(listener: &Listener) -> Value {
             tls::certificate_headers(&mut fields, &headers);
         }
         put(&mut body, "insert_headers", Some(fields));
+        put(&mut body, "l7policies", Some(l7::policies(&listener.l7policies)));
         let pages: BTreeMap<String, &str> =
             listener.error_pages.iter().map(|(status, page)| (status.to_string(), page.as_str())).collect();
         put(&mut body, "error_pages", Some(json!(pages)));
@@ -119,6 +121,7 @@ fn pool(pool: &Pool) -> Value {
     put(&mut body, "session_persistence", pool.session_persistence.as_ref().map(persistence::persistence));
     put(&mut body, "timeout_queue", pool.timeout_queue_ms);
     put(&mut body, "observe", pool.observation.as_ref().map(monitor::observation));
+    put(&mut body, "retry", pool.retry.as_ref().map(l7::retry));
     put(&mut body, "agent_check", pool.agent_check.as_ref().map(monitor::agent_check));
     put(&mut body, KNOWN_BEFORE, pool.http2_prior_knowledge.then_some(true));
     if let Some(tls) = &pool.tls {

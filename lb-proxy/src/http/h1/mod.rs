@@ -6,6 +6,7 @@
 
 pub mod chunked;
 pub mod fields;
+mod host;
 pub mod request;
 pub mod response;
 pub mod upgrade;

@@ -8,8 +8,10 @@ use lb_core::request::Parts as _;
 
 use super::super::certificate_fields;
 use super::fields::{self, Ambiguous, Field, Kind, Span};
+use super::host::is_host;
 use super::upgrade;
 use super::{FIELDS_MAX, Framing, TARGET_MAX, lines_end_in_crlf};
+use crate::http::policy::Changed;
 use crate::persistence;
 use crate::tls::facts::Told;
 
@@ -273,51 +275,6 @@ fn check_host(head: &[u8], table: &mut [Field], minor: u8, replaced: bool) -> Re
     }
 }
 
-/// A host with an optional port, by its characters: reg-name, IPv4 or bracketed IPv6 (RFC 3986 section 3.2.2).
-/// User information is no part of it.
-fn is_host(value: &[u8]) -> bool {
-    let (host, port) = match value.iter().position(|b| *b == b']') {
-        Some(end) if value.first() == Some(&b'[') => {
-            let inside = &value[1..end];
-            if inside.is_empty() || !inside.iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.')) {
-                return false;
-            }
-            match value.get(end + 1) {
-                None => return true,
-                Some(b':') => (&b"x"[..], &value[end + 2..]),
-                Some(_) => return false,
-            }
-        }
-        _ => match value.iter().position(|b| *b == b':') {
-            Some(colon) => (&value[..colon], &value[colon + 1..]),
-            None => (value, &b""[..]),
-        },
-    };
-    !host.is_empty()
-        && host.iter().all(|b| REG_NAME[usize::from(*b)])
-        && port.len() <= 5
-        && port.iter().all(u8::is_ascii_digit)
-}
-
-/// Bytes of a registered name (RFC 3986 section 3.2.2).
-const REG_NAME: [bool; 256] = {
-    let mut table = [false; 256];
-    let others = b"-._~%!$&'()*+,;=";
-    let mut at = 0;
-    while at < others.len() {
-        table[others[at] as usize] = true;
-        at += 1;
-    }
-    let mut byte = 0u8;
-    while byte < 128 {
-        if byte.is_ascii_alphanumeric() {
-            table[byte as usize] = true;
-        }
-        byte += 1;
-    }
-    table
-};
-
 fn check_expectation(head: &[u8], table: &[Field]) -> Result<bool, Malformed> {
     let mut expects = false;
     for field in table.iter().filter(|f| f.kind == Kind::Expect) {
@@ -389,14 +346,26 @@ pub struct Additions<'a> {
     pub cookies: Option<&'a Persistence>,
 }
 
-/// Writes the head a member gets. Always HTTP/1.1, in origin form, with exactly the fields that are understood.
-pub fn write(request: &RequestHead, head: &[u8], table: &[Field], add: &Additions<'_>, out: &mut Vec<u8>) {
+/// Writes the head a member gets. Always HTTP/1.1, in origin form, with exactly the fields that are understood, and what
+/// policies changed: those that go are marked in `table` already ([`Changed::drop_from_request`]).
+pub fn write(
+    request: &RequestHead,
+    head: &[u8],
+    table: &[Field],
+    add: &Additions<'_>,
+    changed: Option<&Changed<'_>>,
+    out: &mut Vec<u8>,
+) {
     let parts = Parts { request, head, table };
     out.extend_from_slice(parts.method());
     out.push(b' ');
-    out.extend_from_slice(parts.target());
+    if !changed.is_some_and(|changed| changed.changes.rewrite(parts.target(), out)) {
+        out.extend_from_slice(parts.target());
+    }
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    if let Some(authority) = request.authority {
+    if changed.is_some_and(Changed::sets_host) {
+        // It is among what is added.
+    } else if let Some(authority) = request.authority {
         fields::write_field(out, b"Host", authority.in_(head));
     } else if !request.has_host {
         fields::write_field(out, b"Host", add.local.to_string().as_bytes());
@@ -433,6 +402,7 @@ pub fn write(request: &RequestHead, head: &[u8], table: &[Field], add: &Addition
     if request.body == Framing::Chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
+    changed.iter().for_each(|changed| changed.add_to_request(out));
     write_forwarded(add, out);
     if switches {
         upgrade::write(parts.method(), head, table, out);
@@ -502,7 +472,7 @@ mod tests {
             cookies: None,
         };
         let mut out = Vec::new();
-        write(&request, head.as_bytes(), &table, &add, &mut out);
+        write(&request, head.as_bytes(), &table, &add, None, &mut out);
         String::from_utf8(out).expect("ASCII")
     }
 
@@ -626,12 +596,12 @@ mod tests {
                     cookies: None,
                 };
                 let mut out = Vec::new();
-                write(&request, &head[..len], &table, &add, &mut out);
+                write(&request, &head[..len], &table, &add, None, &mut out);
                 let mut again = Vec::new();
                 let second = parse(&out, &mut again).expect("what is forwarded is a request");
                 proptest::prop_assert_eq!(second.body, request.body);
                 let mut twice = Vec::new();
-                write(&second, &out, &again, &add, &mut twice);
+                write(&second, &out, &again, &add, None, &mut twice);
                 proptest::prop_assert_eq!(out, twice, "canonical: forwarding it again changes nothing");
             }
         }

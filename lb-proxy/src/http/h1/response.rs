@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use super::fields::{self, Ambiguous, Field, Kind, Span};
 use super::request::Method;
 use super::{FIELDS_MAX, Framing, lines_end_in_crlf};
+use crate::http::policy::Changed;
 
 /// A response head that is safe to pass on.
 #[derive(Clone, Copy, Debug)]
@@ -155,6 +156,8 @@ pub struct Added<'a> {
     pub gone: usize,
     /// The value of `Strict-Transport-Security`, whatever the member said.
     pub strict_transport: Option<&'a str>,
+    /// What policies add.
+    pub changed: Option<&'a Changed<'a>>,
 }
 
 /// What the client is told about its connection.
@@ -192,7 +195,7 @@ pub fn write(
     out.extend_from_slice(b"\r\n");
     // A 1xx or 204 may not carry a length (RFC 9110 section 8.6).
     let no_length = response.status < 200 || response.status == 204;
-    let Added { lines, gone, strict_transport } = added;
+    let Added { lines, gone, strict_transport, changed } = added;
     let mut lines = lines.split_inclusive(|b| *b == b'\n');
     for field in table {
         let replaced = strict_transport.is_some() && field.name.in_(head).eq_ignore_ascii_case(STRICT_TRANSPORT);
@@ -206,6 +209,9 @@ pub fn write(
     }
     lines.for_each(|line| out.extend_from_slice(line));
     counted += gone;
+    if let Some(changed) = changed {
+        counted += changed.add_to_response(out);
+    }
     if let Some(value) = strict_transport {
         fields::write_field(out, STRICT_TRANSPORT, value.as_bytes());
         counted += STRICT_TRANSPORT.len() + value.len();

@@ -142,7 +142,7 @@ mod tests {
             local: std::net::SocketAddr::from(([198, 51, 100, 1], 80)),
             cookies: None,
         };
-        request::write(&read, head.as_bytes(), &table, &add, &mut out);
+        request::write(&read, head.as_bytes(), &table, &add, None, &mut out);
         let asked = asked(&out).map(|asked| String::from_utf8(asked.to_vec()).unwrap());
         let text = String::from_utf8(out).unwrap().to_ascii_lowercase();
         assert_eq!(text.matches("\r\nupgrade:").count(), usize::from(asked.is_some()), "{text}");
