@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use lb_control::events::EventKind::MemberDown;
 use rustix::process::Signal;
 use serde_json::json;
 use weir_tests::client::{Client, get};
+use weir_tests::health::{Moody, fast_http};
 use weir_tests::member::Member;
 use weir_tests::message::End;
 use weir_tests::place::Place;
@@ -156,6 +158,49 @@ fn who_idles_holds_little() {
     assert!(each < 16.0, "an idle tunnel holds {each:.1} KiB");
     says(&mut first[0], b"x");
     says(&mut more[TUNNELS - 1], b"x");
+}
+
+/// As with relays: what is under way when a member is marked down goes on, or is cut where the document says so.
+#[test]
+fn a_member_that_is_marked_down_keeps_it_or_loses_it() {
+    for (words, cut) in [("KEEP_SESSIONS", false), ("SHUTDOWN_SESSIONS", true)] {
+        let place = Place::new();
+        let member = Member::script("m1", place.socket(), echo);
+        let health = Moody::http("health", place.socket());
+        let mut setup = Setup::new(Mode::Http, place.socket(), [("m1", member.socket())])
+            .monitor(fast_http())
+            .pool_keys(json!({"on_marked_down": words}));
+        setup.members[0].more = json!({"monitor_port": health.member.socket().port()});
+        let weir = Weir::start(&place, &setup);
+        weir.control.wait_asked();
+        let stage = Stage { weir, setup, members: vec![member], place };
+        let mut client = tunnel(&stage);
+        health.mood(1);
+        stage.weir.control.wait_event(MemberDown, "back/m1", 0, PATIENCE);
+        if cut {
+            assert_eq!(client.take_to_end(), End::Reset);
+            let line = stage.weir.wait_log(1).remove(0);
+            assert!(line.contains(" 101 ") && line.contains(" DD-- "), "{line}");
+        } else {
+            says(&mut client, b"goes on");
+        }
+    }
+}
+
+/// A policy may keep WebSockets out, and lets all else through.
+#[test]
+fn a_policy_may_refuse_it() {
+    let stage = stage(|setup| {
+        setup.listener["l7policies"] = json!([{
+            "name": "none", "action": "REJECT",
+            "rules": [{"type": "HEADER", "key": "Upgrade", "compare_type": "EQUAL_TO", "value": "websocket"}],
+        }]);
+    });
+    let mut client = Client::connect(stage.vip());
+    client.send(ask("/"));
+    assert_eq!(client.answer().status(), 403);
+    assert_eq!(get(stage.vip(), "/").status(), 200);
+    assert_eq!(in_use(&stage), (0, 0));
 }
 
 /// The member's head never comes: that is a request that waits, with a request's timeout.
