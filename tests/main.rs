@@ -28,4 +28,5 @@ mod retries;
 mod strict;
 mod tidy;
 mod tls;
+mod upgrade;
 mod words;

@@ -91,6 +91,7 @@ pub(crate) async fn serve(from: &Stream, to: &Stream, most: usize) -> (usize, En
             source: patience,
             sink: patience,
             passed: &passed,
+            turn_began: Default::default(),
             end_counted: &counted,
         };
         let mut framing = Sheet::default();
@@ -118,6 +119,7 @@ pub(crate) fn additions(insert: InsertHeaders) -> Additions<'static> {
         scheme: "http",
         local: SocketAddr::from(([198, 51, 100, 1], 80)),
         cookies: None,
+        trailers: false,
     }
 }
 
@@ -150,6 +152,7 @@ async fn pass(request: &RequestHead, from: &Stream, to: &Stream) -> Result<bool,
     let patience = Patience::new(&unused, Wait::MemberRead, 0);
     let answer = Answer {
         request,
+        asked: None,
         keep_client: &|| true,
         changed: None,
         decline: &|_| false,

@@ -48,13 +48,13 @@ pub(crate) fn requests(frames: &[u8]) -> Vec<Forwarded> {
 /// Streams that were opened, each under way.
 async fn accept(stream: Rc<Stream>) -> Vec<tokio::task::JoinHandle<Forwarded>> {
     let of = Connected { budget: Rc::default(), told: None, carrier: Weak::new() };
-    let io = Io::new(stream, Vec::new(), Rc::clone(&of.budget), PREFACE.len());
+    let io = Io::of_client(stream, Vec::new(), Rc::clone(&of.budget), PREFACE.len());
     let mut begun = Vec::new();
     let Ok(mut connection) = Builder::new().max_header_list_size(16 * 1024).handshake::<_, Bytes>(io).await else {
         return begun;
     };
     while let Some(Ok((request, mut respond))) = connection.accept().await {
-        if of.budget.is_spent() || begun.len() == REQUESTS_MAX {
+        if of.budget.verdict().is_some() || begun.len() == REQUESTS_MAX {
             break;
         }
         if has_plain_target(&request) {

@@ -130,6 +130,12 @@ pub struct ListenerStats {
     pub responses: [u64; 5],
     /// Answers made here (refusals, redirects), not by a member.
     pub refusals: u64,
+    /// Requests that became something else than HTTP (WebSockets for the most part) and go on.
+    #[serde(default)]
+    pub tunnels_open: u64,
+    /// Requests that did.
+    #[serde(default)]
+    pub tunnels: u64,
     /// Per L7 policy, in the order of their positions.
     #[serde(default)]
     pub l7policies: Vec<PolicyStats>,

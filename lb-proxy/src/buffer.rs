@@ -94,6 +94,11 @@ impl Buffers {
         }
     }
 
+    /// A buffer without room, in place of one that is given away.
+    pub fn none(self: &Rc<Self>) -> Buffer {
+        Buffer { bytes: Box::default(), size: Size::Small, start: 0, end: 0, home: Rc::clone(self) }
+    }
+
     /// Lends a sheet, empty.
     pub fn lend_sheet(self: &Rc<Self>) -> LentSheet {
         let sheet = self.sheets.borrow_mut().pop().unwrap_or_default();

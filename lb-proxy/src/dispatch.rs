@@ -134,9 +134,12 @@ impl Lease {
         self.view.tls().pool(self.pool).map(|tls| &**tls)
     }
 
-    /// The connections to it that many requests share, if it may be spoken to in HTTP/2.
-    fn shared(&self) -> Option<&Shared> {
-        self.view.may_speak_h2(self.pool).then(|| self.view.idle(self.pool, self.member).shared())
+    /// The connections to it that many requests share, if it may be spoken to in HTTP/2. What may become something else than
+    /// HTTP is not among them where it can have a connection of its own.
+    fn shared(&self, switches: bool) -> Option<&Shared> {
+        let may_be_alone = switches && self.tls().is_some_and(MemberTls::offers_http1);
+        let shares = self.view.may_speak_h2(self.pool) && !may_be_alone;
+        shares.then(|| self.view.idle(self.pool, self.member).shared())
     }
 
     /// This worker's figures of it.
@@ -207,6 +210,8 @@ pub struct Journey {
     given_up: u32,
     /// It carries one request, and may share a connection with others.
     shares: bool,
+    /// It asks for another protocol than HTTP.
+    switches: bool,
     /// The name the client asked for in its handshake, if members are asked for it too.
     asked_for: Option<Box<str>>,
     /// The member it was last on.
@@ -244,6 +249,7 @@ impl Journey {
             moves: 0,
             given_up: 0,
             shares: false,
+            switches: false,
             asked_for: None,
             last: None,
             home: None,
@@ -264,6 +270,12 @@ impl Journey {
     /// The same for one request of HTTP, of a client with connections of its own.
     pub fn with(self, private: PrivateConnections) -> Self {
         Self { private, shares: true, ..self }
+    }
+
+    /// The same, for a request that asks for another protocol.
+    #[must_use]
+    pub fn switching(self, switches: bool) -> Self {
+        Self { switches, ..self }
     }
 
     /// Keeps a connection for a later request: of anybody, unless it began by saying whose it is.
@@ -289,7 +301,7 @@ impl Journey {
             Reuse::Any => true,
         };
         let asked_for = self.asked_for.as_deref();
-        if let Some(shared) = lease.shared().filter(|_| self.shares)
+        if let Some(shared) = lease.shared(self.switches).filter(|_| self.shares)
             && let Some(stream) = shared.take(&worker.process, repeatable, asked_for)
         {
             return Some(stream);
@@ -475,8 +487,10 @@ impl Journey {
     }
 
     async fn connect(&self, worker: &Worker, lease: Lease, timeout_ms: u64) -> Result<Reached, ConnectFailure> {
-        let purpose = Purpose { tried: &self.tried, asked_for: self.asked_for.as_deref(), timeout_ms };
-        let connected = match lease.shared().filter(|_| self.shares) {
+        let shared = lease.shared(self.switches).filter(|_| self.shares);
+        let alone = self.switches && shared.is_none();
+        let purpose = Purpose { tried: &self.tried, asked_for: self.asked_for.as_deref(), alone, timeout_ms };
+        let connected = match shared {
             None => connect(worker, &lease, purpose).await.map(|stream| (stream, true)),
             Some(shared) => Box::pin(shared::reach(worker, &lease, shared, purpose)).await,
         };

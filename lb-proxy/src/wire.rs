@@ -9,6 +9,7 @@ use std::net::TcpStream;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use crate::http::h1::upgrade::Accept;
 use crate::http2::disguise::Disguise;
 use crate::http2::mirror::Mirror;
 use crate::timer::Patience;
@@ -116,6 +117,28 @@ impl Stream {
         matches!(self.0, Link::Disguised(_) | Link::Mirrored(_))
     }
 
+    /// True if it asks for a WebSocket in a way that any answer of 2xx grants.
+    pub fn takes_only_a_switch(&self) -> bool {
+        self.wants_proof().is_some()
+    }
+
+    /// What a member has to answer to the key of a WebSocket, if the key was made here.
+    pub fn wants_proof(&self) -> Option<Accept> {
+        match &self.0 {
+            Link::Disguised(disguise) => disguise.borrow().accept,
+            Link::Bare(_) | Link::Secured(_) | Link::Mirrored(_) => None,
+        }
+    }
+
+    /// True if a WebSocket can be asked for on it, once that is known; of what is no stream of HTTP/2 it always is.
+    pub async fn carries_websockets(&self) -> bool {
+        let telling = match &self.0 {
+            Link::Mirrored(mirror) => mirror.borrow().carries_websockets(),
+            Link::Bare(_) | Link::Secured(_) | Link::Disguised(_) => return true,
+        };
+        telling.await
+    }
+
     /// True if the peer said that it has not looked at what was asked on this stream.
     pub fn was_refused(&self) -> bool {
         matches!(&self.0, Link::Mirrored(mirror) if mirror.borrow().was_refused())
@@ -199,7 +222,9 @@ impl Stream {
         match &self.0 {
             Link::Secured(secured) if !secured.channel.borrow().has_plaintext() => secured.raw.poll_readable(cx),
             Link::Bare(raw) => raw.poll_readable(cx),
-            Link::Secured(_) | Link::Disguised(_) | Link::Mirrored(_) => Poll::Ready(Ok(())),
+            Link::Disguised(disguise) => disguise.borrow_mut().poll_readable(cx),
+            Link::Mirrored(mirror) => mirror.borrow_mut().poll_readable(cx),
+            Link::Secured(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -290,8 +315,11 @@ impl Stream {
                 disguise.borrow_mut().finish();
                 Ok(())
             }
-            // A request says itself where it ends.
-            Link::Mirrored(_) => Ok(()),
+            // A request says itself where it ends; a tunnel does not.
+            Link::Mirrored(mirror) => {
+                mirror.borrow_mut().finish();
+                Ok(())
+            }
         }
     }
 

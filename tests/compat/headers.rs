@@ -106,23 +106,6 @@ fn nominating_important_fields_does_not_strip_them() {
 }
 
 #[test]
-fn upgrade_is_not_offered_to_members() {
-    Scenario::http()
-        .client_sends(
-            "GET / HTTP/1.1\r\nHost: weir.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        )
-        .differs(
-            "there is no tunnel yet, so none is offered; the request is served as a plain one",
-            |haproxy| assert_eq!(haproxy.request().header("upgrade"), Some("websocket")),
-            |weir| {
-                assert_eq!(weir.request().header("upgrade"), None);
-                assert_eq!(weir.statuses(), [200]);
-            },
-        );
-}
-
-#[test]
 fn forwarded_for_is_added() {
     Scenario::http()
         .tune(|setup| setup.forwarded_for = true)

@@ -13,3 +13,4 @@ mod requests;
 mod scenario;
 mod strict;
 mod tcp;
+mod upgrade;

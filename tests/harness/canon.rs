@@ -163,18 +163,22 @@ fn values<'a>(fields: &'a Fields, name: &'a str) -> impl Iterator<Item = &'a str
 }
 
 /// Fields that belong to the sender's own connection, and ones that some readers take for framing.
-const NEVER: [&str; 7] =
-    ["keep-alive", "proxy-connection", "upgrade", "http2-settings", "te", "content_length", "transfer_encoding"];
+const NEVER: [&str; 6] =
+    ["keep-alive", "proxy-connection", "http2-settings", "te", "content_length", "transfer_encoding"];
 
 fn framing(fields: &Fields, bytes: &[u8]) -> Result<Option<Delimited>, Fault> {
     if let Some(name) = NEVER.iter().find(|name| values(fields, name).next().is_some()) {
         return fault(&format!("{name} was passed on"), bytes);
     }
-    // To a client it may be said; a member is told nothing.
+    // To a client it may be said; a member is told nothing, but of another protocol that is asked for.
     let connection: Vec<&str> = values(fields, "connection").collect();
+    let protocols: Vec<&str> = values(fields, "upgrade").collect();
     let answers = bytes.starts_with(b"HTTP/");
-    if !matches!(connection[..], []) && !(answers && matches!(connection[..], ["close" | "keep-alive"])) {
-        return fault("Connection was passed on", bytes);
+    match (&connection[..], &protocols[..]) {
+        ([], []) => {}
+        (["close" | "keep-alive"], []) if answers => {}
+        (["upgrade"], [asked]) if !asked.to_ascii_lowercase().contains("h2c") => {}
+        _ => return fault("Connection was passed on, or Upgrade", bytes),
     }
     let lengths: Vec<&str> = values(fields, "content-length").collect();
     let codings: Vec<&str> = values(fields, "transfer-encoding").collect();

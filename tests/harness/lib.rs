@@ -15,6 +15,7 @@
 //! | a client that speaks TLS | [`tls`] |
 //! | many requests at once, counted | [`load`], [`tools`] |
 //! | Weir, HAProxy or nginx in front or behind | [`weir`], [`haproxy`], [`nginx`] |
+//! | WebSocket by hand | [`websocket`] |
 //! | all of it at once: members, a VIP, Weir | [`stage`] |
 //! | a network of one's own, and a node with an agent in it | [`netns`], [`node`] |
 #![allow(
@@ -47,4 +48,5 @@ pub mod strict_member;
 pub mod tls;
 pub mod tools;
 pub mod wait;
+pub mod websocket;
 pub mod weir;

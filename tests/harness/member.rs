@@ -104,6 +104,16 @@ impl Conn {
         self.wire().exact(n)
     }
 
+    /// Takes what is there; waits for at least one byte.
+    pub fn take_some(&mut self) -> Result<Vec<u8>, End> {
+        self.wire().some()
+    }
+
+    /// A second handle of the socket, to write while it is read from.
+    pub fn other_hand(&mut self) -> TcpStream {
+        self.wire().stream().try_clone().unwrap()
+    }
+
     /// Takes whatever comes until the other side ends.
     pub fn take_to_end(&mut self) -> (Vec<u8>, End) {
         let (bytes, end) = self.wire().to_end();
@@ -154,7 +164,8 @@ impl Conn {
         }
     }
 
-    fn ended(&self, end: End) {
+    /// Notes how the other side ended it.
+    pub fn ended(&self, end: End) {
         // A reset is told once; what is read after it looks like an orderly end.
         let visit = &mut self.shared.visits.lock().unwrap()[self.number];
         // Whoever waits for the end reads the bytes next.
@@ -222,6 +233,11 @@ impl Member {
     pub fn only_counting(self) -> Self {
         self.shared.recording.store(false, Ordering::Relaxed);
         self
+    }
+
+    /// Keeps what comes from now on, after all.
+    pub fn keep_all(&self) {
+        self.shared.recording.store(true, Ordering::Relaxed);
     }
 
     /// Begins to listen (again).

@@ -189,6 +189,14 @@ impl Wire {
         Ok(self.take(n))
     }
 
+    /// What is there; waits for at least one byte.
+    pub fn some(&mut self) -> Result<Vec<u8>, End> {
+        if self.buffer.is_empty() {
+            self.fill()?;
+        }
+        Ok(self.take_pending())
+    }
+
     /// A line without its end.
     pub fn line(&mut self) -> Result<String, End> {
         loop {

@@ -177,6 +177,15 @@ impl Tls {
         Ok(Answer { head, body: std::mem::replace(&mut self.buffer, rest) })
     }
 
+    /// Takes exactly `n` bytes.
+    pub fn exact(&mut self, n: usize) -> std::io::Result<Vec<u8>> {
+        while self.buffer.len() < n {
+            self.fill()?;
+        }
+        let rest = self.buffer.split_off(n);
+        Ok(std::mem::replace(&mut self.buffer, rest))
+    }
+
     /// A GET and its answer.
     pub fn get(&mut self, host: &str, target: &str) -> std::io::Result<Answer> {
         self.send(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"))?;

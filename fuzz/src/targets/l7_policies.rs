@@ -40,8 +40,15 @@ pub(super) fn run(bytes: &[u8]) {
 
     // The head a member would get is decided about alike.
     let local = SocketAddr::from(([198, 51, 100, 1], 80));
-    let add =
-        Additions { told: None, insert: Default::default(), client: client.ip(), scheme: "http", local, cookies: None };
+    let add = Additions {
+        told: None,
+        insert: Default::default(),
+        client: client.ip(),
+        scheme: "http",
+        local,
+        cookies: None,
+        trailers: false,
+    };
     let mut plain = Vec::new();
     write(&request, head, &table, &add, None, &mut plain);
     let mut again = Vec::new();

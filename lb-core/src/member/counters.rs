@@ -56,6 +56,10 @@ pub struct ListenerCell {
     pub responses: [Counter; 5],
     /// Answers made here.
     pub refusals: Counter,
+    /// Gauge: requests that became something else than HTTP and go on.
+    pub tunnels_open: Counter,
+    /// Requests that did.
+    pub tunnels: Counter,
     /// Connections closed because their PROXY header was bad, missing or late.
     pub proxy_header_errors: Counter,
     /// TLS handshakes that led to a connection.

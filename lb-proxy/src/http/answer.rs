@@ -12,9 +12,9 @@ use super::date;
 use super::h1::fields::Kind;
 use super::h1::request::{Method, RequestHead};
 use super::h1::response::{self, Added, BadAnswer, ConnectionWord, ResponseHead};
-use super::h1::{Framing, HEAD_MAX, head_end};
+use super::h1::{Framing, HEAD_MAX, fields::Span, head_end, upgrade};
 use super::policy::Changed;
-use crate::buffer::{BUFFER_LEN, Buffer, Buffers, Sheet};
+use crate::buffer::{BUFFER_LEN, Buffer, Buffers, LentSheet, Sheet};
 use crate::clock;
 use crate::persistence::Remembered;
 use crate::timer::{Patience, Wait};
@@ -78,12 +78,16 @@ pub struct Passed {
     pub client_reusable: bool,
     /// The member sent more than the answer.
     pub surplus: bool,
+    /// Both sides go on in another protocol.
+    pub switched: bool,
 }
 
 /// Passes one answer on.
 pub struct Answer<'a> {
     /// What it answers.
     pub request: &'a RequestHead,
+    /// What else than HTTP the request asks for.
+    pub asked: Option<&'a [u8]>,
     /// May the client send another request after this one? Asked when the head goes out.
     pub keep_client: &'a dyn Fn() -> bool,
     /// What policies change of it; `None`: nothing.
@@ -115,13 +119,43 @@ impl Answer<'_> {
         if (self.decline)(head.status) {
             return Err(Failed::Declined(head.status));
         }
-        let client_reusable = self.write_head(&head, &buffer, &mut sheet);
+        if head.status == 101 {
+            return Box::pin(self.switch(&head, to, buffer, sheet)).await;
+        }
+        if to.takes_only_a_switch() && matches!(head.status, 200..=299) {
+            return Err(Failed::Bad(BadAnswer::NotSwitched));
+        }
+        let client_reusable = self.write_head(&head, None, &buffer, &mut sheet);
         buffer.consume(head.len);
         let body = self.pass_body(&head, from, to, &mut buffer, &sheet.out).await;
         self.told.head_bytes.set(self.told.head_bytes.get() + sheet.out.len() as u64);
         body.map_err(Failed::Body)?;
         let surplus = !buffer.is_empty();
-        Ok(Passed { member_reusable: head.keep_alive && !surplus, client_reusable, surplus })
+        Ok(Passed { member_reusable: head.keep_alive && !surplus, client_reusable, surplus, switched: false })
+    }
+
+    /// Passes a 101 on, with what the member says behind it, if it is one that was asked for.
+    async fn switch(
+        &self,
+        head: &ResponseHead,
+        to: &Stream,
+        mut buffer: Buffer,
+        mut sheet: LentSheet,
+    ) -> Result<Passed, Failed> {
+        let bytes = &buffer.filled()[..head.len];
+        let agreed = self.asked.and_then(|asked| upgrade::agreed(asked, bytes, &sheet.fields));
+        let protocol = agreed.ok_or(Failed::Bad(BadAnswer::UnsolicitedSwitch))?;
+        if to.wants_proof().is_some_and(|accept| !upgrade::proves(&accept, bytes, &sheet.fields)) {
+            return Err(Failed::Bad(BadAnswer::UnprovenSwitch));
+        }
+        self.write_head(head, Some(protocol), &buffer, &mut sheet);
+        buffer.consume(head.len);
+        self.told.client_told.set(true);
+        let mut parts = [IoSlice::new(&sheet.out), IoSlice::new(buffer.filled())];
+        wire::write_all(to, &mut parts, self.client).await.map_err(|_| Failed::Client)?;
+        self.told.head_bytes.set(self.told.head_bytes.get() + sheet.out.len() as u64);
+        self.told.body_out.set(buffer.len() as u64);
+        Ok(Passed { member_reusable: false, client_reusable: false, surplus: false, switched: true })
     }
 
     async fn final_head(
@@ -134,7 +168,7 @@ impl Answer<'_> {
         for _ in 0..=INTERIM_MAX {
             let head = self.head(from, buffer, sheet).await?;
             match head.status {
-                101 => return Err(Failed::Bad(BadAnswer::UnsolicitedSwitch)),
+                101 => return Ok(head),
                 100..=199 => self.interim(&head, to, buffer, sheet).await.map_err(|_| Failed::Client)?,
                 _ => return Ok(head),
             }
@@ -197,7 +231,7 @@ impl Answer<'_> {
     }
 
     /// Writes the final head to `sheet`; says whether the client's connection outlives the answer.
-    fn write_head(&self, head: &ResponseHead, buffer: &Buffer, sheet: &mut Sheet) -> bool {
+    fn write_head(&self, head: &ResponseHead, switches: Option<Span>, buffer: &Buffer, sheet: &mut Sheet) -> bool {
         self.told.head_at.set(Some(clock::now().into_std()));
         self.told.status.set(head.status);
         let old_client = self.request.minor_version == 0;
@@ -207,10 +241,11 @@ impl Answer<'_> {
             Framing::None | Framing::Length(_) => true,
         };
         let keep = (self.keep_client)() && delimited;
-        let word = match (keep, old_client) {
-            (false, _) => ConnectionWord::Close,
-            (true, true) => ConnectionWord::KeepAlive,
-            (true, false) => ConnectionWord::Implied,
+        let word = match (switches, keep, old_client) {
+            (Some(to), ..) => ConnectionWord::Switches(to),
+            (None, false, _) => ConnectionWord::Close,
+            (None, true, true) => ConnectionWord::KeepAlive,
+            (None, true, false) => ConnectionWord::Implied,
         };
         let announced = head.announces_chunks && self.request.method == Method::Head;
         let chunked = (head.body == Framing::Chunked || announced) && !old_client;

@@ -16,12 +16,13 @@ use lb_core::proxy_protocol::Ends;
 
 use super::answer::{Answer, Failed, Passed, Told};
 use super::body::{Broken, Pump};
-use super::h1::Framing;
 use super::h1::request::{self, Additions, Method, Parts, RequestHead};
+use super::h1::{Framing, upgrade};
 use super::mirror;
 use super::policy::{Choice, Mirror};
 use super::refusal;
 use super::session::{After, Books, Request, Session};
+use super::tunnel;
 use lb_core::snapshot::PoolIndex;
 
 use crate::buffer::{Buffer, Sheet};
@@ -57,6 +58,8 @@ struct Course {
     connected_at: Option<Instant>,
     /// Whose client it is.
     found: Found,
+    /// How its tunnel ended, if it became one.
+    ended: Option<Ending>,
 }
 
 /// How a request goes out and its answer comes back.
@@ -81,28 +84,30 @@ impl Session {
         let (choice, mirror) = self.choose(request, &buffer, from);
         let pool = choice.pool;
         let found = pool.map_or(Found::OFF, |pool| self.look_up(pool, request, &buffer));
-        let mut course = Course { reached: None, connected_at: None, found };
+        let mut course = Course { reached: None, connected_at: None, found, ended: None };
         let key = self.prepare(request, &mut buffer, &choice, from);
         let request = &*request;
         let head = &request.head;
+        let switches = upgrade::asked(&request.sheet.out).is_some();
         self.client_ends = !head.keep_alive;
         let private = std::mem::take(&mut self.private);
         let told_of = from.told();
         let asked_for = told_of.as_ref().and_then(|told| told.asked_for.as_deref());
         let mut journey = pool.map(|pool| {
-            let journey = Journey::new(pool, key).homeward(course.found.member).with(private);
+            let journey = Journey::new(pool, key).homeward(course.found.member).with(private).switching(switches);
             journey.asking_for(&self.downstream.view, asked_for)
         });
         let outcome = match &mut journey {
             Some(journey) => {
-                self.copy(request, mirror, &buffer, asked_for);
+                // Nobody would speak what a copy is told it may speak.
+                self.copy(request, mirror.filter(|_| !switches), &buffer, asked_for);
                 self.travel(request, &choice, journey, &mut course, &mut buffer, &told, from, to).await
             }
             None => Err(endings::NO_MEMBER),
         };
         let page = refusal::Answer { bodiless: head.method == Method::Head, ..Default::default() };
         let (ending, after) = match outcome {
-            Ok(after) => (endings::SERVED, after),
+            Ok(after) => (course.ended.unwrap_or(endings::SERVED), after),
             Err(_) if choice.answered_here => self.answer_here(&choice, request, &mut buffer, &told, to).await,
             Err(ending) => (ending, self.refuse(ending, page, &told, to).await),
         };
@@ -238,6 +243,9 @@ impl Session {
                 wanted.is_some_and(|cause| journey.may_move_on(&worker, &view, cause))
             };
             persistence::placed(&reached.lease, &course.found, worker.now());
+            if let Some(asked) = upgrade::asked(&request.sheet.out) {
+                Box::pin(tunnel::check(&reached, asked)).await?;
+            }
             let way = Way { held, found: &course.found, choice, decline: &decline };
             let attempt = self.attempt(request, &mut reached, &way, buffer, told, from, to).await;
             self.witness(&attempt, &reached);
@@ -268,7 +276,13 @@ impl Session {
                 reached = journey.reach(&worker, &view, reuse, connect_ms, &mut left).await?;
                 continue;
             }
-            let concluded = self.conclude(&attempt, &reached, buffer, held, told);
+            let mut concluded = self.conclude(&attempt, &reached, buffer, held, told);
+            if matches!(attempt, Attempt::Passed { passed: Passed { switched: true, .. }, .. }) {
+                let ahead = std::mem::replace(buffer, worker.buffers.none());
+                let ended = Box::pin(self.tunnel(&reached, ahead, told, from)).await;
+                course.ended = Some(ended.ending);
+                concluded = Ok(ended.after);
+            }
             course.reached = Some(reached);
             return concluded;
         }
@@ -378,6 +392,7 @@ impl Session {
         let to_member = Patience::new(deadlines, Wait::MemberWrite, timeouts.member_data_ms);
         let answer = Answer {
             request: &request.head,
+            asked: upgrade::asked(&request.sheet.out),
             keep_client: &keep_client,
             changed: changed.as_ref(),
             decline,

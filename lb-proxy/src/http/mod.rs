@@ -14,3 +14,4 @@ pub mod policy;
 pub mod redirect;
 pub mod refusal;
 pub mod session;
+pub mod tunnel;

@@ -263,7 +263,7 @@ mod tests {
             client: peer.ip(),
             scheme: "http",
             local,
-            cookies: None,
+            cookies: None, trailers: false,
         };
         let mut out = Vec::new();
         request::write(&request, head, &table, &add, Some(&changed), &mut out);
@@ -325,7 +325,7 @@ mod tests {
         let tls = TlsFacts { has_cert: false, verify_result: Some(0), dn_fields: &fields };
         let insert = lb_core::config::InsertHeaders { x_forwarded_for: true, ..Default::default() };
         let local = SocketAddr::from(([198, 51, 100, 1], 80));
-        let add = Additions { told: None, insert, client: peer.ip(), scheme: "http", local, cookies: None };
+        let add = Additions { told: None, insert, client: peer.ip(), scheme: "http", local, cookies: None, trailers: false };
         let mut out = Vec::with_capacity(4096);
         let fresh = table.clone();
         let mut once = || {

@@ -83,6 +83,7 @@ pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
         .max_concurrent_reset_streams(RESETS_MAX)
         .max_pending_accept_reset_streams(RESETS_MAX)
         .max_local_error_reset_streams(Some(RESETS_MAX))
+        .enable_connect_protocol()
         .handshake::<_, Bytes>(io);
     let patience = timer::duration(timeouts.http_request_ms);
     let shaking = std::pin::pin!(tokio::time::timeout(patience, shaking));

@@ -1,18 +1,22 @@
 //! One HTTP/2 stream of a client in the clothes of an HTTP/1.1 connection: what is read from it is a request in text,
 //! what is written to it is an answer in text. It carries one request and then ends.
+//!
+//! A WebSocket (RFC 8441) is asked for as in HTTP/1.1, with a key made here. Once the answer is a 101, bytes are the tunnel's.
 
 use std::io;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use h2::ext::Protocol;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::{Request, Response, StatusCode, header};
 
 use super::incoming::{Body, Incoming};
-use super::io::{Budget, REQUEST_CREDIT};
+use super::io::{Budget, MESSAGE_CREDIT, REQUEST_CREDIT};
 use super::outgoing::{self, Outgoing, broken};
+use crate::http::h1::upgrade::{self, Accept};
 use crate::http::h1::{fields, head_end};
 use crate::tls::facts::Told;
 use crate::wire::Stream;
@@ -35,6 +39,8 @@ pub struct Disguise {
     /// Nobody expects a body: the request was HEAD.
     head_only: bool,
     answer: Answer,
+    /// It asks for a WebSocket, and this is what a member has to answer to the key.
+    pub accept: Option<Accept>,
     budget: Rc<Budget>,
     /// By the client in its handshake.
     pub told: Option<Rc<Told>>,
@@ -61,6 +67,10 @@ pub fn has_plain_target(request: &Request<RecvStream>) -> bool {
     }
     let target = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     match *request.method() {
+        // What a tunnel carries has no length.
+        http::Method::CONNECT if request.extensions().get::<Protocol>().is_some() => {
+            target.starts_with('/') && !request.headers().contains_key(header::CONTENT_LENGTH)
+        }
         http::Method::CONNECT => true,
         http::Method::OPTIONS if target == "*" => true,
         _ => target.starts_with('/'),
@@ -74,15 +84,17 @@ impl Disguise {
         let (head, rest) = request.into_parts();
         let whole = rest.is_end_stream();
         let has_length = head.headers.contains_key(header::CONTENT_LENGTH);
+        let key = asks_for_websocket(&head).then(upgrade::key).and_then(Result::ok);
         // The library holds the peer to the length; whoever reads the text does, too.
-        let body = if whole || has_length { Body::Length(u64::MAX) } else { Body::Chunks };
+        let body = if whole || has_length || key.is_some() { Body::Length(u64::MAX) } else { Body::Chunks };
         let mut text = Vec::with_capacity(512);
-        write_head(&head, body == Body::Chunks, &mut text);
+        write_head(&head, key.as_ref(), body == Body::Chunks, &mut text);
         budget.earn(text.len() as i64 + REQUEST_CREDIT);
         Self {
             request: Incoming::new(text, (!whole).then_some(rest), body, Rc::clone(&budget)),
             head_only: head.method == http::Method::HEAD,
             answer: Answer::Head(respond, Vec::new()),
+            accept: key.map(|key| upgrade::accept(&key)),
             budget,
             told,
             carrier,
@@ -93,8 +105,17 @@ impl Disguise {
     pub fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
         match std::task::ready!(self.request.poll_read(cx, room)) {
             Ok(Some(n)) => Poll::Ready(Ok(n)),
+            Ok(None) if self.accept.is_some() => Poll::Ready(Ok(0)),
             Ok(None) => self.poll_gone(cx),
             Err(_) => Poll::Ready(Err(broken())),
+        }
+    }
+
+    /// Ready when there is something to read; as far as is known without looking, where it is no tunnel.
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.accept {
+            Some(_) => self.request.poll_readable(cx),
+            None => Poll::Ready(Ok(())),
         }
     }
 
@@ -115,7 +136,13 @@ impl Disguise {
         while taken < bytes.len() {
             let piece = match &mut self.answer {
                 Answer::Head(..) => Poll::Ready(self.take_head(&bytes[taken..])),
-                Answer::Body(body) => body.poll_write(cx, &bytes[taken..]),
+                Answer::Body(body) => {
+                    let sent = body.poll_write(cx, &bytes[taken..]);
+                    if self.accept.is_some() && sent.is_ready() {
+                        self.budget.earn(MESSAGE_CREDIT);
+                    }
+                    sent
+                }
                 Answer::Broken => Poll::Ready(Err(broken())),
             };
             match piece {
@@ -158,6 +185,12 @@ impl Disguise {
             return Err(broken());
         }
         let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or_else(broken)?;
+        let switches = status == StatusCode::SWITCHING_PROTOCOLS;
+        if (switches || status.is_success()) && switches != self.accept.is_some() {
+            // Whoever asked for a tunnel takes any success for one, and nobody else may be told of one.
+            return Err(broken());
+        }
+        let status = if switches { StatusCode::OK } else { status };
         let kept = Bytes::copy_from_slice(head);
         let mut response = Response::new(());
         *response.status_mut() = status;
@@ -168,6 +201,7 @@ impl Disguise {
             let name = outgoing::name(field)?;
             match name {
                 header::CONNECTION => continue,
+                header::UPGRADE | header::SEC_WEBSOCKET_ACCEPT if switches => continue,
                 header::TRANSFER_ENCODING => {
                     chunked = true;
                     continue;
@@ -182,9 +216,10 @@ impl Disguise {
             return respond.send_informational(response).map_err(|_| broken());
         }
         let bodiless = self.head_only || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
-        let ends = bodiless || (length == Some(0) && !chunked);
+        let ends = !switches && (bodiless || (length == Some(0) && !chunked));
         let send = respond.send_response(response, ends).map_err(|_| broken())?;
         self.answer = Answer::Body(match (ends, chunked, length) {
+            _ if switches => Outgoing::UntilEnd(send),
             (true, ..) => Outgoing::Done,
             (_, true, _) => Outgoing::chunks(send),
             (_, _, Some(length)) => Outgoing::Length(send, length),
@@ -207,10 +242,12 @@ impl Disguise {
 
     /// Breaks the answer off, so that the peer sees it.
     pub fn reset(&mut self) {
+        // RFC 8441 section 5 wants a tunnel's reset to be told so.
+        let reason = if self.accept.is_some() { Reason::CANCEL } else { Reason::INTERNAL_ERROR };
         match &mut self.answer {
-            Answer::Head(respond, _) => respond.send_reset(Reason::INTERNAL_ERROR),
+            Answer::Head(respond, _) => respond.send_reset(reason),
             Answer::Body(Outgoing::Done) => return,
-            Answer::Body(body) => body.reset(Reason::INTERNAL_ERROR),
+            Answer::Body(body) => body.reset(reason),
             Answer::Broken => return,
         }
         self.answer = Answer::Broken;
@@ -225,14 +262,23 @@ impl Drop for Disguise {
     }
 }
 
+/// True for an extended CONNECT (RFC 8441) to a WebSocket.
+fn asks_for_websocket(head: &http::request::Parts) -> bool {
+    head.extensions.get::<Protocol>().is_some_and(|asked| asked.as_ref() == upgrade::WEBSOCKET)
+}
+
 /// The request's head in text. The library has checked names, values and pseudo-fields (RFC 9113 section 8.3); what is
 /// ambiguous in HTTP/1.1 is found by whoever reads the text.
-fn write_head(head: &http::request::Parts, chunked: bool, text: &mut Vec<u8>) {
-    text.extend_from_slice(head.method.as_str().as_bytes());
+///
+/// `key`: of the WebSocket it asks for. Such a request is the last of its connection, so what follows it is never taken for
+/// another one.
+fn write_head(head: &http::request::Parts, key: Option<&[u8; upgrade::KEY_LEN]>, chunked: bool, text: &mut Vec<u8>) {
+    let method = if key.is_some() { "GET" } else { head.method.as_str() };
+    text.extend_from_slice(method.as_bytes());
     text.push(b' ');
     let authority = head.uri.authority().map(http::uri::Authority::as_str);
     let target = match (head.uri.path_and_query(), authority) {
-        _ if head.method == http::Method::CONNECT => authority.unwrap_or_default(),
+        _ if head.method == http::Method::CONNECT && key.is_none() => authority.unwrap_or_default(),
         (Some(target), _) => target.as_str(),
         (None, _) => "/",
     };
@@ -253,10 +299,20 @@ fn write_head(head: &http::request::Parts, chunked: bool, text: &mut Vec<u8>) {
         text.extend_from_slice(b"\r\n");
     }
     for (name, value) in &head.headers {
-        let told = *name == header::COOKIE || (*name == header::HOST && authority.is_some());
+        let told = *name == header::COOKIE
+            || (*name == header::HOST && authority.is_some())
+            || (*name == header::SEC_WEBSOCKET_KEY && key.is_some());
         if !told {
             fields::write_field(text, name.as_str().as_bytes(), value.as_bytes());
         }
+    }
+    if let Some(key) = key {
+        text.extend_from_slice(b"connection: upgrade, close\r\nupgrade: websocket\r\n");
+        fields::write_field(text, b"sec-websocket-key", key);
+    }
+    if key.is_none() && head.extensions.get::<Protocol>().is_some() {
+        // Whatever else it is, it is refused in other words than a plain CONNECT.
+        text.extend_from_slice(b"upgrade: other\r\n");
     }
     if chunked {
         text.extend_from_slice(b"transfer-encoding: chunked\r\n");

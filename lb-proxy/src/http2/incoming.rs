@@ -2,6 +2,7 @@
 //!
 //! The peer may send as much as has been read: that is the back-pressure.
 
+use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -64,6 +65,18 @@ impl Incoming {
             }
         }
         Poll::Ready(Ok(Some(read)))
+    }
+
+    /// Ready when there is something to read, or nothing more will come.
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.text_at == self.text.len() && self.data.is_empty() {
+            match std::task::ready!(self.poll_more(cx)) {
+                Ok(true) if self.rest.is_some() => {}
+                Ok(_) => return Poll::Ready(Ok(())),
+                Err(_) => return Poll::Ready(Err(super::outgoing::broken())),
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Its stream, if all of it was read and only the stream's end has not come.

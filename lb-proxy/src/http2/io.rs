@@ -23,6 +23,9 @@ const IDLE_BYTES_MAX: i64 = 64 * 1024;
 const IDLE_BYTES_A_SECOND: i64 = 8 * 1024;
 /// A request brings so many bytes of frames with it, beside its head.
 pub const REQUEST_CREDIT: i64 = 1024;
+/// What is sent through a tunnel may be answered by so many bytes of frames at least: two window updates. Messages are often
+/// shorter than what tells that they were taken.
+pub const MESSAGE_CREDIT: i64 = 26;
 /// Bytes of data sent that justify one byte of frames coming back (window updates: 13 bytes for some thousand).
 const SENT_FOR_ONE: i64 = 64;
 /// Room the library offers is filled this far at most in one read.

@@ -2,6 +2,8 @@
 //! what is read from it is an answer in text. It carries one request and then ends. The mirror image of
 //! [`super::disguise`].
 //!
+//! A WebSocket is asked for by an extended CONNECT (RFC 8441), and its grant told as a 101 with the answer to the key.
+//!
 //! A request that is given up, by its client or by a deadline, resets the stream; so does a body that breaks off.
 
 use std::io;
@@ -10,6 +12,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use h2::client::ResponseFuture;
+use h2::ext::Protocol;
 use h2::{Reason, RecvStream};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
@@ -17,6 +20,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
 use super::incoming::{Body, Incoming};
 use super::io::REQUEST_CREDIT;
 use super::outgoing::{self, Outgoing, broken};
+use crate::http::h1::upgrade::{self, Accept};
 use crate::http::h1::{fields, head_end};
 use crate::upstream::h2::Place;
 
@@ -27,6 +31,8 @@ pub struct Mirror {
     place: Option<Place>,
     /// Nobody expects a body: the request is HEAD.
     head_only: bool,
+    /// The request asks for a WebSocket; with this the client is told that it has it.
+    accept: Option<Accept>,
     request: Asked,
     answer: Answer,
     /// The member has not looked at the request.
@@ -61,9 +67,21 @@ impl Mirror {
         Self {
             place: Some(place),
             head_only: false,
+            accept: None,
             request: Asked::Head(Vec::new()),
             answer: Answer::Unasked(None),
             refused: false,
+        }
+    }
+
+    /// Tells, once it is known, whether the member can be asked for a WebSocket.
+    pub fn carries_websockets(&self) -> impl Future<Output = bool> + use<> {
+        let telling = self.place.as_ref().map(Place::carries_websockets);
+        async move {
+            match telling {
+                Some(telling) => telling.await,
+                None => false,
+            }
         }
     }
 
@@ -111,6 +129,9 @@ impl Mirror {
         let place = self.place.as_ref().ok_or_else(broken)?;
         let Written { request, body } = read_request(head, place.is_secured())?;
         self.head_only = *request.method() == Method::HEAD;
+        if let Framed::Tunnel(accept) = body {
+            self.accept = Some(accept);
+        }
         let ends = matches!(body, Framed::Nothing);
         let waiting = match place.ask(request, ends) {
             Ok((future, send)) => {
@@ -118,6 +139,7 @@ impl Mirror {
                     Framed::Nothing => Outgoing::Done,
                     Framed::Length(n) => Outgoing::Length(send, n),
                     Framed::Chunks => Outgoing::chunks(send),
+                    Framed::Tunnel(_) => Outgoing::UntilEnd(send),
                 });
                 std::mem::replace(&mut self.answer, Answer::Awaited(future, None))
             }
@@ -172,6 +194,14 @@ impl Mirror {
         }
     }
 
+    /// Ready when there is something to read; as far as is known without looking, where it is no tunnel.
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match (&mut self.answer, self.accept) {
+            (Answer::Here(body), Some(_)) => body.poll_readable(cx),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
     fn begin_interim(&mut self, head: &Response<()>) {
         let (Answer::Awaited(_, interim), Some(place)) = (&mut self.answer, &self.place) else { return };
         let mut text = Vec::with_capacity(128);
@@ -183,6 +213,14 @@ impl Mirror {
     fn begin_answer(&mut self, answer: Response<RecvStream>) {
         let Some(place) = &self.place else { return };
         let (head, rest) = answer.into_parts();
+        if let Some(accept) = self.accept.filter(|_| head.status.is_success()) {
+            let mut text = Vec::with_capacity(256);
+            write_head(StatusCode::SWITCHING_PROTOCOLS, &head.headers, &granted(&accept), &mut text);
+            place.budget().earn(text.len() as i64 + REQUEST_CREDIT);
+            let budget = Rc::clone(place.budget());
+            self.answer = Answer::Here(Incoming::new(text, Some(rest), Body::Length(u64::MAX), budget));
+            return;
+        }
         let whole = rest.is_end_stream();
         let bodiless = self.head_only || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let length =
@@ -204,6 +242,13 @@ impl Mirror {
             _ => Body::Length(length.unwrap_or(0)),
         };
         self.answer = Answer::Here(Incoming::new(text, rest, body, Rc::clone(place.budget())));
+    }
+
+    /// A tunnel's writer has nothing more to say.
+    pub fn finish(&mut self) {
+        if let Asked::Body(body) = &mut self.request {
+            body.finish();
+        }
     }
 
     /// Breaks it off, so that the member sees it.
@@ -251,6 +296,8 @@ enum Framed {
     Nothing,
     Length(u64),
     Chunks,
+    /// Not at all: bytes of a WebSocket follow, if it is granted.
+    Tunnel(Accept),
 }
 
 /// A head as the library wants it.
@@ -274,11 +321,17 @@ fn read_request(head: &[u8], secured: bool) -> io::Result<Written> {
     let kept = Bytes::copy_from_slice(head);
     let mut headers = HeaderMap::with_capacity(parsed.headers.len());
     let (mut authority, mut body) = (None, Framed::Nothing);
+    let websocket = upgrade::asked(head).is_some_and(upgrade::has_websocket);
     for field in parsed.headers.iter() {
         let name = outgoing::name(field)?;
         let value = outgoing::value(field, head, &kept)?;
         match name {
-            header::CONNECTION => continue,
+            // Nothing else can be asked for here.
+            header::CONNECTION | header::UPGRADE => continue,
+            header::SEC_WEBSOCKET_KEY if websocket => {
+                body = Framed::Tunnel(upgrade::accept(value.as_bytes()));
+                continue;
+            }
             header::HOST => {
                 authority = Authority::from_maybe_shared(Bytes::from_owner(value)).ok();
                 continue;
@@ -299,6 +352,10 @@ fn read_request(head: &[u8], secured: bool) -> io::Result<Written> {
     let mut request = Request::new(());
     *request.method_mut() = Method::from_bytes(method.as_bytes()).map_err(|_| broken())?;
     *request.version_mut() = Version::HTTP_2;
+    if let Framed::Tunnel(_) = body {
+        *request.method_mut() = Method::CONNECT;
+        request.extensions_mut().insert(Protocol::from_static("websocket"));
+    }
     let mut uri = http::uri::Parts::default();
     uri.path_and_query = Some(path(target)?);
     if authority.is_some() {
@@ -332,6 +389,11 @@ fn path(target: &str) -> io::Result<PathAndQuery> {
         }
     }
     encoded.parse().map_err(|_| broken())
+}
+
+/// The last lines of a 101.
+fn granted(accept: &Accept) -> Vec<u8> {
+    [&b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: "[..], accept, b"\r\n"].concat()
 }
 
 /// The head of an answer in text, with `framing` as its last lines.

@@ -107,6 +107,10 @@ pub mod endings {
     pub const SHED_DESCRIPTORS: Ending = ending(b"RR", 0, "closed before it asked for anything: descriptors run short");
     /// The same.
     pub const SHED_MEMORY: Ending = ending(b"RR", 0, "closed before it asked for anything: memory runs short");
+    /// The member speaks HTTP/2 and takes no WebSocket in it.
+    pub const NO_WEBSOCKET: Ending = ending(b"PH", 501, "the member takes no WebSocket over HTTP/2");
+    /// Nothing came through a tunnel, from either side, for as long as it may.
+    pub const TUNNEL_IDLE: Ending = ending(b"cD", 0, "nothing came through the tunnel for too long");
     /// Relay: the client reset.
     pub const CLIENT_RESET: Ending = ending(b"CD", 0, "the client reset the connection");
     /// Relay: the member reset.

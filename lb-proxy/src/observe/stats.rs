@@ -115,6 +115,8 @@ fn listener(listener: &ListenerSnapshot, name: String) -> ListenerStats {
         request_errors: sum(|c| &c.request_errors),
         responses: std::array::from_fn(|class| listener.cells.sum(|c| c.responses[class].get())),
         refusals: sum(|c| &c.refusals),
+        tunnels_open: sum(|c| &c.tunnels_open),
+        tunnels: sum(|c| &c.tunnels),
         l7policies: listener.policies.iter().flat_map(|policies| &policies.policies).map(policy).collect(),
         proxy_header_errors: sum(|c| &c.proxy_header_errors),
         tls_handshakes: sum(|c| &c.tls_handshakes),

@@ -27,6 +27,7 @@ pub struct MemberTls {
     /// The certificate that is shown, if one is.
     pub certificate: Option<Certificate>,
     offers_h2: bool,
+    offers_http1: bool,
     /// Stands for what was read of authorities and revocations.
     trust: u64,
     /// Judges what members show; `None`: nobody does.
@@ -102,6 +103,7 @@ impl MemberTls {
         let offered = tls.alpn_protocols.iter().filter(|protocol| shareable || **protocol != AlpnProtocol::H2);
         config.alpn_protocols = offered.map(|protocol| protocol.wire().into()).collect();
         let offers_h2 = shareable && tls.alpn_protocols.contains(&AlpnProtocol::H2);
+        let offers_http1 = tls.alpn_protocols.iter().any(|protocol| *protocol != AlpnProtocol::H2);
         config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
         let name = match &tls.name {
             MemberName::Address => Name::Address,
@@ -110,13 +112,19 @@ impl MemberTls {
                 Name::Fixed(ServerName::try_from(name.clone()).map_err(|_| MemberTlsError::Name(name.clone()))?)
             }
         };
-        Ok(Self { config: Arc::new(config), name, certificate, offers_h2, trust: trust.finish(), verifier: judge })
+        let (config, trust) = (Arc::new(config), trust.finish());
+        Ok(Self { config, name, certificate, offers_h2, offers_http1, trust, verifier: judge })
     }
 
     /// True if nobody could tell a connection made with `other` from one made with this, as far as is known.
     pub fn shows_the_same(&self, other: &Self) -> bool {
         let shown = |tls: &Self| tls.certificate.as_ref().map(|c| c.key.cert.clone());
         self.trust == other.trust && self.offers_h2 == other.offers_h2 && shown(self) == shown(other)
+    }
+
+    /// True if members may choose HTTP/1.1.
+    pub fn offers_http1(&self) -> bool {
+        self.offers_http1
     }
 
     /// True if members may choose HTTP/2.
@@ -147,11 +155,13 @@ impl MemberTls {
         Tls::with(Arc::new(config), name)
     }
 
-    /// A connection to the member at `address`, before its handshake, on behalf of a client that asked for `asked`.
+    /// A connection to the member at `address`, before its handshake, on behalf of a client that asked for `asked`. `alone`:
+    /// HTTP/2 is not offered.
     pub fn connection(
         &self,
         address: IpAddr,
         asked: Option<&str>,
+        alone: bool,
     ) -> Result<UnbufferedClientConnection, rustls::Error> {
         let by_address = || ServerName::IpAddress(address.to_canonical().into());
         let name = match (&self.name, asked) {
@@ -159,7 +169,9 @@ impl MemberTls {
             (Name::Client, Some(asked)) => ServerName::try_from(asked.to_owned()).unwrap_or_else(|_| by_address()),
             (Name::Client, None) | (Name::Address, _) => by_address(),
         };
-        UnbufferedClientConnection::new(Arc::clone(&self.config), name)
+        let mut protocols = self.config.alpn_protocols.clone();
+        protocols.retain(|protocol| !alone || protocol.as_slice() != AlpnProtocol::H2.wire().as_bytes());
+        UnbufferedClientConnection::new_with_alpn(Arc::clone(&self.config), name, protocols)
     }
 }
 

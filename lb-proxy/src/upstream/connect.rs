@@ -53,13 +53,15 @@ pub struct Purpose<'a> {
     pub tried: &'a Tried,
     /// The name the client asked for in its own handshake.
     pub asked_for: Option<&'a str>,
+    /// It is to carry nothing else: HTTP/2 is not offered.
+    pub alone: bool,
     /// Milliseconds for all of it; 0: no limit.
     pub timeout_ms: u64,
 }
 
 /// Connects to the member that `lease` names, and shakes hands where its pool wants TLS.
 pub async fn connect(worker: &Worker, lease: &Lease, purpose: Purpose<'_>) -> Result<Stream, ConnectFailure> {
-    let Purpose { tried, asked_for, timeout_ms } = purpose;
+    let Purpose { tried, timeout_ms, .. } = purpose;
     let fault = &lease.slot().state.fault;
     let began = clock::now();
     let stream = begin(lease.slot().address).or_else(|error| match worker.short_of(error.raw_os_error()) {
@@ -82,7 +84,7 @@ pub async fn connect(worker: &Worker, lease: &Lease, purpose: Purpose<'_>) -> Re
             fault.connected((clock::now() - began).as_micros().min(u128::from(u32::MAX)) as u32, worker.now());
             match tls {
                 None => return Ok(stream),
-                Some(tls) => Box::pin(secure(worker, lease, stream, tls, asked_for, deadline(began, timeout_ms))).await,
+                Some(tls) => Box::pin(secure(worker, lease, stream, tls, &purpose, deadline(began, timeout_ms))).await,
             }
         }
         (Err(failure), _) => Err(failure),
@@ -104,11 +106,12 @@ async fn secure(
     lease: &Lease,
     stream: Stream,
     tls: &MemberTls,
-    asked_for: Option<&str>,
+    purpose: &Purpose<'_>,
     deadline: Instant,
 ) -> Result<Stream, ConnectFailure> {
     let unusable = |_| ConnectFailure::Tls("TLS: no connection could be made of the configuration");
-    let connection = tls.connection(lease.slot().address.ip(), asked_for).map_err(unusable)?;
+    let Purpose { asked_for, alone, .. } = *purpose;
+    let connection = tls.connection(lease.slot().address.ip(), asked_for, alone).map_err(unusable)?;
     let raw = stream.into_raw().map_err(|_| ConnectFailure::Tls("TLS: it is secured already"))?;
     let mut channel = Channel::client(connection, Rc::clone(&worker.buffers));
     if tls.depends_on_client() {

@@ -41,6 +41,12 @@ const RESETS_MAX: usize = 100;
 /// A member that owes answers and says nothing for this long is asked whether it is there (PING); if it says nothing for
 /// as long again, it is not.
 const SILENT_FOR: Duration = Duration::from_secs(5);
+/// Whether a member takes WebSockets stands in the first frame it sends (RFC 8441 section 3): so long it is waited for.
+const SETTINGS_IN: Duration = Duration::from_secs(1);
+/// So often it is looked at meanwhile; only a connection that was just made is waited for at all.
+const SETTINGS_TICK: Duration = Duration::from_millis(2);
+/// Looks after the member's first bytes came: the frame may have come in pieces.
+const SETTINGS_LOOKS: usize = 10;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -134,6 +140,21 @@ impl Place {
             self.connection.life.spent.set(true);
         }
         sent
+    }
+
+    /// Tells, once the member's settings are there, whether it can be asked for a WebSocket.
+    pub fn carries_websockets(&self) -> impl Future<Output = bool> + use<> {
+        let connection = Rc::clone(&self.connection);
+        async move {
+            let is_offered = || connection.requests.borrow().is_extended_connect_protocol_enabled();
+            let until = clock::now() + SETTINGS_IN;
+            let mut looks = 0;
+            while !is_offered() && looks < SETTINGS_LOOKS && clock::refresh() < until {
+                looks += usize::from(connection.life.budget.heard() > 0);
+                tokio::time::sleep(SETTINGS_TICK).await;
+            }
+            is_offered()
+        }
     }
 
     /// True if there is TLS below.

@@ -81,7 +81,9 @@ pub enum Kind {
     Replaced,
     /// `X-SSL-...`
     XSsl,
-    /// Hop-by-hop by name: `Keep-Alive`, `Proxy-Connection`, `Upgrade`, `HTTP2-Settings`.
+    /// `Upgrade`: never passed on as it stands, see [`super::upgrade`].
+    Upgrade,
+    /// Hop-by-hop by name: `Keep-Alive`, `Proxy-Connection`, `HTTP2-Settings`.
     HopByHop,
 }
 
@@ -94,7 +96,7 @@ impl Kind {
             4 if is("host") => Self::Host,
             4 if is("date") => Self::Date,
             6 if is("expect") => Self::Expect,
-            7 if is("upgrade") => Self::HopByHop,
+            7 if is("upgrade") => Self::Upgrade,
             10 if is("connection") => Self::Connection,
             10 if is("keep-alive") => Self::HopByHop,
             12 if is("max-forwards") => Self::MaxForwards,
@@ -135,6 +137,8 @@ pub struct ConnectionWords {
     pub close: bool,
     /// `keep-alive`
     pub keep_alive: bool,
+    /// `upgrade`
+    pub upgrade: bool,
 }
 
 /// Reads all `Connection` fields, and stops the fields they nominate from being forwarded (RFC 9110 section
@@ -150,6 +154,8 @@ pub fn apply_connection(head: &[u8], fields: &mut [Field]) -> ConnectionWords {
                 words.close = true;
             } else if word.eq_ignore_ascii_case(b"keep-alive") {
                 words.keep_alive = true;
+            } else if word.eq_ignore_ascii_case(b"upgrade") {
+                words.upgrade = true;
             } else {
                 for field in fields.iter_mut().filter(|f| !f.kind.immune()) {
                     if field.name.in_(head).eq_ignore_ascii_case(word) {

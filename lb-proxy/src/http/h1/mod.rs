@@ -9,6 +9,7 @@ pub mod fields;
 mod host;
 pub mod request;
 pub mod response;
+pub mod upgrade;
 
 use lb_core::config::limits;
 

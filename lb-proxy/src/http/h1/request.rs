@@ -9,6 +9,7 @@ use lb_core::request::Parts as _;
 use super::super::certificate_fields;
 use super::fields::{self, Ambiguous, Field, Kind, Span};
 use super::host::is_host;
+use super::upgrade;
 use super::{FIELDS_MAX, Framing, TARGET_MAX, lines_end_in_crlf};
 use crate::http::policy::Changed;
 use crate::persistence;
@@ -83,6 +84,8 @@ pub enum Malformed {
     Connect,
     /// `OPTIONS` or `TRACE` that may go no further than here.
     LastHop,
+    /// A tunnel for another protocol than WebSocket, on a stream of HTTP/2 (RFC 9220 section 3).
+    Tunnel,
 }
 
 impl Malformed {
@@ -94,7 +97,7 @@ impl Malformed {
             Self::TooLarge => 431,
             Self::Expectation => 417,
             Self::Connect | Self::LastHop => 405,
-            Self::Framing(Ambiguous::UnknownEncoding) => 501,
+            Self::Framing(Ambiguous::UnknownEncoding) | Self::Tunnel => 501,
             _ => 400,
         }
     }
@@ -119,6 +122,7 @@ impl Malformed {
             Self::Expectation => "an expectation other than 100-continue",
             Self::Connect => "CONNECT is not served here",
             Self::LastHop => "Max-Forwards lets the request go no further",
+            Self::Tunnel => "a tunnel for another protocol than WebSocket",
         }
     }
 }
@@ -175,7 +179,10 @@ pub fn parse(head: &[u8], table: &mut Vec<Field>) -> Result<RequestHead, Malform
             name: Span::of(field.name.as_bytes(), head),
             value: Span::of(kind.value(field.value), head),
             kind,
-            forward: !matches!(kind, Kind::Connection | Kind::HopByHop | Kind::TransferEncoding | Kind::Te),
+            forward: !matches!(
+                kind,
+                Kind::Connection | Kind::HopByHop | Kind::Upgrade | Kind::TransferEncoding | Kind::Te
+            ),
         });
     }
     let target = Span::of(target.as_bytes(), head);
@@ -197,10 +204,15 @@ fn judge(
     let expects_continue = check_expectation(head, table)?;
     check_hops(method.as_bytes(), head, table)?;
     let words = fields::apply_connection(head, table);
+    let is_bare = matches!(body, None | Some(Framing::Length(0)));
+    if words.upgrade && is_bare && minor_version > 0 {
+        upgrade::admit(head, table, method);
+    }
     let keep_alive = if minor_version == 0 { words.keep_alive && !words.close } else { !words.close };
     let method = match method {
         "HEAD" => Method::Head,
         "GET" | "OPTIONS" | "TRACE" | "PUT" | "DELETE" => Method::Idempotent,
+        "CONNECT" if table.iter().any(|field| field.kind == Kind::Upgrade) => return Err(Malformed::Tunnel),
         "CONNECT" => return Err(Malformed::Connect),
         _ => Method::Other,
     };
@@ -377,6 +389,7 @@ pub fn write(
     } else if !request.has_host {
         fields::write_field(out, b"Host", add.local.to_string().as_bytes());
     }
+    let mut switches = false;
     for field in table {
         let replaced = match field.kind {
             Kind::XForwardedPort => add.insert.x_forwarded_port,
@@ -397,6 +410,10 @@ pub fn write(
                 }
                 _ => false,
             },
+            Kind::Upgrade => {
+                switches |= field.forward;
+                true
+            }
             _ => false,
         };
         if field.forward && !replaced {
@@ -414,6 +431,9 @@ pub fn write(
     }
     changed.iter().for_each(|changed| changed.add_to_request(out));
     write_forwarded(add, out);
+    if switches {
+        upgrade::write(parts.method(), head, table, out);
+    }
     out.extend_from_slice(b"\r\n");
 }
 

@@ -35,8 +35,12 @@ pub enum BadAnswer {
     TooLarge,
     /// The body's length can be read in two ways.
     Framing(Ambiguous),
-    /// `101 Switching Protocols`, which nobody asked for.
+    /// `101 Switching Protocols`, which nobody asked for, or to something else than was asked for.
     UnsolicitedSwitch,
+    /// The same, without the answer to the key that only who speaks WebSocket has.
+    UnprovenSwitch,
+    /// Another answer that says that all is well, where the client can only take one for a switch.
+    NotSwitched,
     /// More interim answers than a request may get.
     TooManyInterim,
 }
@@ -50,6 +54,8 @@ impl BadAnswer {
             Self::TooLarge => "the head of the member's answer is too large",
             Self::Framing(_) => "the length of the member's answer can be read in two ways",
             Self::UnsolicitedSwitch => "the member switched protocols unasked",
+            Self::UnprovenSwitch => "the member switched protocols with a wrong Sec-WebSocket-Accept",
+            Self::NotSwitched => "the member did not switch protocols",
             Self::TooManyInterim => "the member sent interim answers without end",
         }
     }
@@ -93,7 +99,7 @@ pub fn parse(head: &[u8], method: Method, table: &mut Vec<Field>) -> Result<Resp
             name: Span::of(field.name.as_bytes(), head),
             value: Span::of(kind.value(field.value), head),
             kind,
-            forward: !matches!(kind, Kind::Connection | Kind::HopByHop | Kind::TransferEncoding),
+            forward: !matches!(kind, Kind::Connection | Kind::HopByHop | Kind::Upgrade | Kind::TransferEncoding),
         });
     }
     let said = fields::framing(head, table, minor_version).map_err(BadAnswer::Framing)?;
@@ -166,6 +172,8 @@ pub enum ConnectionWord {
     Close,
     /// `keep-alive`, for an HTTP/1.0 client that asked.
     KeepAlive,
+    /// It goes on in that protocol; the span is of the member's head.
+    Switches(Span),
 }
 
 const STRICT_TRANSPORT: &[u8] = b"Strict-Transport-Security";
@@ -222,6 +230,11 @@ pub fn write(
         ConnectionWord::Implied => {}
         ConnectionWord::Close => out.extend_from_slice(b"Connection: close\r\n"),
         ConnectionWord::KeepAlive => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+        ConnectionWord::Switches(to) => {
+            out.extend_from_slice(b"Connection: upgrade\r\n");
+            fields::write_field(out, b"Upgrade", to.in_(head));
+            counted += "connectionupgradeupgrade".len() + to.len();
+        }
     }
     out.extend_from_slice(b"\r\n");
     counted as u64
