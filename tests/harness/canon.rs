@@ -172,9 +172,10 @@ fn framing(fields: &Fields, bytes: &[u8]) -> Result<Option<Delimited>, Fault> {
     }
     // To a client it may be said; a member is told nothing.
     let connection: Vec<&str> = values(fields, "connection").collect();
-    let answers = bytes.starts_with(b"HTTP/");
-    if !matches!(connection[..], []) && !(answers && matches!(connection[..], ["close" | "keep-alive"])) {
-        return fault("Connection was passed on", bytes);
+    match connection[..] {
+        [] => {}
+        ["close" | "keep-alive"] if bytes.starts_with(b"HTTP/") => {}
+        _ => return fault("Connection was passed on", bytes),
     }
     let lengths: Vec<&str> = values(fields, "content-length").collect();
     let codings: Vec<&str> = values(fields, "transfer-encoding").collect();

@@ -266,6 +266,7 @@ mod tests {
             scheme: "http",
             local,
             cookies: None,
+            trailers: false,
         };
         let mut out = Vec::new();
         request::write(&request, head, &table, &add, Some(&changed), &mut out);
