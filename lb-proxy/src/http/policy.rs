@@ -263,7 +263,8 @@ mod tests {
             client: peer.ip(),
             scheme: "http",
             local,
-            cookies: None, trailers: false,
+            cookies: None,
+            trailers: false,
         };
         let mut out = Vec::new();
         request::write(&request, head, &table, &add, Some(&changed), &mut out);
