@@ -279,12 +279,10 @@ proptest! {
         open in prop::collection::vec((0u32..6, 0u64..900_000_000, any::<bool>()), 1..60),
         table_size in prop::sample::select(vec![16u32, 1024]),
     ) {
-        let text = format!(
-            "loadbalancer: {{vip_address: 10.1.0.1, listeners: [{{protocol: HTTP, protocol_port: 80, \
-             allowed_cidrs: [192.0.2.0/30], client_limits: {{connections: 2, connection_rate: 2, connection_burst: 3, \
-             request_rate: 1, request_burst: 2, exempt: [192.0.2.3]}}}}]}}"
-        );
-        let mut snapshot = compiled(&text, &fresh());
+        let text = "loadbalancer: {vip_address: 10.1.0.1, listeners: [{protocol: HTTP, protocol_port: 80, \
+             allowed_cidrs: [192.0.2.0/30], client_limits: {connections: 2, connection_rate: 2, connection_burst: 3, \
+             request_rate: 1, request_burst: 2, exempt: [192.0.2.3]}}]}";
+        let mut snapshot = compiled(text, &fresh());
         // Fewer than a document may say.
         let listener = Arc::get_mut(&mut snapshot.listeners[0]).unwrap();
         listener.limits.clients.as_mut().unwrap().table_size = table_size;
