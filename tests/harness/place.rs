@@ -38,6 +38,8 @@ impl Place {
                 continue;
             };
             let folder = std::env::temp_dir().join(format!("weir-test-{pid}-{n}"));
+            // A test that failed leaves its files, and its process's number comes again.
+            let _ = std::fs::remove_dir_all(&folder);
             std::fs::create_dir_all(&folder).unwrap();
             // Programs that drop root's rights write here, too.
             std::fs::set_permissions(&folder, Permissions::from_mode(0o777)).unwrap();
