@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let mut all = vec![
         case("3.4", "a client begins", &[], Must::Settings),
         case("4.1", "a frame of no known type", &[frame(0x16, 0, 0, &[0; 8]), ping()], Must::Pong),
@@ -106,12 +106,12 @@ fn trailers(flags: u8) -> Vec<u8> {
 }
 
 /// HEADERS that say they have `said` bytes of padding, and have `had`.
-pub fn padded(said: u8, had: usize) -> Vec<u8> {
+pub(super) fn padded(said: u8, had: usize) -> Vec<u8> {
     frame(kind::HEADERS, 0x0d, 1, &[&[said][..], &block("GET"), &vec![0; had]].concat())
 }
 
 /// HEADERS of the first stream that says it depends on `on`.
-pub fn dependent(on: u32) -> Vec<u8> {
+pub(super) fn dependent(on: u32) -> Vec<u8> {
     frame(kind::HEADERS, 0x25, 1, &[&on.to_be_bytes()[..], &[15], &block("GET")].concat())
 }
 

@@ -5,7 +5,7 @@ use super::*;
 /// The RFC's code is the first one. The library that unpacks fields says the second, and says it before we hear of it.
 const COMPRESSION: Must = Must::EndAll(&[code::COMPRESSION_ERROR, code::PROTOCOL_ERROR]);
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let blocks: Vec<(&'static str, &'static str, Vec<u8>)> = vec![
         ("2.3.3", "an index nobody has", behind(b"\xc6")),
         ("2.3.3", "a name by an index nobody has", behind(b"\x7f\x07\x04weir")),

@@ -7,7 +7,7 @@ const PROTOCOL: Must = Must::EndAll(&[code::PROTOCOL_ERROR]);
 const SIZE: Must = Must::EndAll(&[code::FRAME_SIZE_ERROR]);
 const FLOW: Must = Must::EndAll(&[code::FLOW_CONTROL_ERROR]);
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let open = || post(1);
     vec![
         case("4.2", "DATA too long", &[open(), data(1, END_STREAM, &[0; 16_385])], SIZE),

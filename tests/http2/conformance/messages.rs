@@ -6,7 +6,7 @@ const PROTOCOL: Must = Must::End(&[code::PROTOCOL_ERROR]);
 
 type Fields = Vec<(&'static str, &'static [u8])>;
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let mut all = vec![
         case("8.1", "HEADERS again, not at the end", &[post(1), frame(kind::HEADERS, 4, 1, &more("x-a", 1))], PROTOCOL),
         case("8.1", "HEADERS again, a request, not at the end", &[post(1), post(1)], PROTOCOL),

@@ -8,7 +8,7 @@ const PROTOCOL: Must = Must::EndAll(&[code::PROTOCOL_ERROR]);
 const CLOSED: Must = Must::End(&[code::STREAM_CLOSED]);
 const ALL_CLOSED: Must = Must::EndAll(&[code::STREAM_CLOSED]);
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let go_on = |stream, flags| frame(kind::CONTINUATION, flags, stream, &more("x-a", 100));
     // Fields that have not ended.
     let begun = || frame(kind::HEADERS, 0, 1, &block("POST"));
