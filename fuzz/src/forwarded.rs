@@ -22,7 +22,7 @@ pub(crate) fn request(mut message: Message) -> Message {
     }
     let trailers = message.words("te").contains(&b"trailers".to_vec());
     stop_one_hop(&mut message);
-    message.fields.retain(|(name, _)| !is(name, "te") && !(host.is_some() && is(name, "host")));
+    message.fields.retain(|(name, _)| !(is(name, "te") || host.is_some() && is(name, "host")));
     if trailers {
         message.fields.push((b"TE".to_vec(), b"trailers".to_vec()));
     }

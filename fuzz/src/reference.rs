@@ -106,6 +106,7 @@ pub(crate) fn answer(bytes: &[u8], to_head: bool) -> Result<Message, Fault> {
     with_body(bytes, at, [version, status, reason], fields, how)
 }
 
+#[derive(Clone, Copy)]
 enum Ends {
     Nothing,
     Length(u64),
