@@ -326,7 +326,8 @@ mod tests {
         let tls = TlsFacts { has_cert: false, verify_result: Some(0), dn_fields: &fields };
         let insert = lb_core::config::InsertHeaders { x_forwarded_for: true, ..Default::default() };
         let local = SocketAddr::from(([198, 51, 100, 1], 80));
-        let add = Additions { told: None, insert, client: peer.ip(), scheme: "http", local, cookies: None, trailers: false };
+        let add =
+            Additions { told: None, insert, client: peer.ip(), scheme: "http", local, cookies: None, trailers: false };
         let mut out = Vec::with_capacity(4096);
         let fresh = table.clone();
         let mut once = || {

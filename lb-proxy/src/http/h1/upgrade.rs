@@ -141,6 +141,7 @@ mod tests {
             scheme: "http",
             local: std::net::SocketAddr::from(([198, 51, 100, 1], 80)),
             cookies: None,
+            trailers: false,
         };
         request::write(&read, head.as_bytes(), &table, &add, None, &mut out);
         let asked = asked(&out).map(|asked| String::from_utf8(asked.to_vec()).unwrap());
