@@ -13,6 +13,9 @@ use weir_tests::setup::{Mode, backend};
 use weir_tests::stage::Stage;
 use weir_tests::wait::{PATIENCE, pause_ms, until_true};
 
+/// What says when it was made gets nothing added on its way.
+const DATED: &str = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+
 /// A well-behaved member with `/slow`: a megabyte in pieces, the second half only once `go_on` is set; and `/hold`,
 /// answered once it is set.
 fn patient(go_on: &Arc<AtomicBool>) -> impl Fn(&str, std::net::SocketAddr) -> Member {
@@ -28,7 +31,7 @@ fn patient(go_on: &Arc<AtomicBool>) -> impl Fn(&str, std::net::SocketAddr) -> Me
             loop {
                 let (head, body) = conn.request()?;
                 if head.word(1) == "/slow" {
-                    let answer = sized(200, "", &pattern(1 << 20), false);
+                    let answer = sized(200, DATED, &pattern(1 << 20), false);
                     conn.send(&answer[..answer.len() / 2])?;
                     wait();
                     conn.send(&answer[answer.len() / 2..])?;
@@ -101,7 +104,7 @@ fn hundred_documents_under_load() {
 
     assert_eq!(idle.get("/after").status(), 200, "the idle connection did not survive");
     go_on.store(true, Ordering::Relaxed);
-    let all = sized(200, "", &pattern(1 << 20), false);
+    let all = sized(200, DATED, &pattern(1 << 20), false);
     download.take(all.len() - 1000);
     assert!(download.stray == all, "the long download is not what the member sent");
 
