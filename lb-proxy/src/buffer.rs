@@ -17,7 +17,7 @@ pub const LARGE_LEN: usize = 64 * 1024 - 64;
 /// Most buffers kept for the next borrower. Those that nobody borrowed for a while are given back before.
 const KEPT_MAX: usize = 1024;
 /// Large ones likewise.
-const KEPT_LARGE_MAX: usize = 64;
+const KEPT_LARGE_MAX: usize = 16;
 
 /// Sheets kept; they grow to the size of the heads they saw.
 const SHEETS_KEPT_MAX: usize = 256;

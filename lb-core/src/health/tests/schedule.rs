@@ -206,7 +206,8 @@ proptest! {
         schedule.ended(then, now);
         let gap = schedule.due().since(asked);
         prop_assert!(schedule.due() >= now);
-        // A quarter and the jitter of both over the interval at most, or when the answer came.
-        prop_assert!(gap <= (then + then / 4 + then / 40 + first / 40 + 1).max(took), "{} after {}", gap, then);
+        // The first slot of the new pace that is not too soon after this question, nor half an interval before the answer.
+        let from = (then / 4).max(first / 40).max(took.min(first).saturating_sub(then / 2));
+        prop_assert!(gap <= (from + then + then / 40 + 2).max(took), "{} after {}", gap, then);
     }
 }
