@@ -2,7 +2,7 @@
 //! a session does from a client's first byte to a member's last, without listeners, pools and clocks.
 
 use std::future::poll_fn;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -15,9 +15,10 @@ use lb_proxy::buffer::{Buffer, Buffers, LentSheet, Sheet};
 use lb_proxy::http::answer::{Answer, Failed, Told};
 use lb_proxy::http::body::Pump;
 use lb_proxy::http::h1::request::{self, Additions, RequestHead};
+use lb_proxy::http::h1::upgrade;
 use lb_proxy::http::head::{HeadFailure, Search, read_head};
 use lb_proxy::timer::{Deadlines, Patience, Wait};
-use lb_proxy::wire::Stream;
+use lb_proxy::wire::{self, Stream};
 use tokio::runtime::Runtime;
 
 thread_local! {
@@ -132,27 +133,31 @@ pub(crate) struct Answered {
     pub(crate) to_client: Vec<u8>,
 }
 
-/// Takes the answer to `asked`, the head of a request, from `bytes`, and passes it on.
+/// Takes the answer to `asked`, the head of a request, from `bytes`, and passes it on; and what follows it, if it changes to another
+/// protocol.
 pub(crate) fn answer(asked: &str, bytes: &[u8], cuts: Cuts<'_>) -> Answered {
-    let request = request::parse(asked.as_bytes(), &mut Vec::new()).expect("a request");
+    let (mut table, mut written) = (Vec::new(), Vec::new());
+    let request = request::parse(asked.as_bytes(), &mut table).expect("a request");
+    request::write(&request, asked.as_bytes(), &table, &additions(InsertHeaders::default()), None, &mut written);
+    let changes_to = upgrade::asked(&written);
     let (member, from) = pair();
     let (to, client) = pair();
     let (whole, to_client) = block_on(async {
         let session = async {
             let (from, to) = (Stream::new(from), Stream::new(to));
-            pass(&request, &from, &to).await
+            pass(&request, changes_to, &from, &to).await
         };
         while_fed(session, &member, bytes, cuts, &client).await
     });
     Answered { whole, to_client }
 }
 
-async fn pass(request: &RequestHead, from: &Stream, to: &Stream) -> Result<bool, bool> {
+async fn pass(request: &RequestHead, asked: Option<&[u8]>, from: &Stream, to: &Stream) -> Result<bool, bool> {
     let (unused, told, buffers) = (Deadlines::default(), Told::default(), BUFFERS.with(Rc::clone));
     let patience = Patience::new(&unused, Wait::MemberRead, 0);
     let answer = Answer {
         request,
-        asked: None,
+        asked,
         keep_client: &|| true,
         changed: None,
         decline: &|_| false,
@@ -165,6 +170,13 @@ async fn pass(request: &RequestHead, from: &Stream, to: &Stream) -> Result<bool,
         remembered: None,
     };
     match answer.pass(from, to).await {
+        Ok(passed) if passed.switched => {
+            let mut piece = [0; 4096];
+            while let Ok(n @ 1..) = wire::read(from, &mut piece, patience).await {
+                wire::write_all(to, &mut [IoSlice::new(&piece[..n])], patience).await.expect("the client is there");
+            }
+            Ok(false)
+        }
         Ok(passed) => Ok(passed.surplus),
         Err(Failed::Client) => panic!("the client was there"),
         Err(_) => Err(told.client_told.get()),

@@ -1,9 +1,11 @@
 //! The same for HTTP/2: frames of a client go through the data plane's own connection and streams, each of which carries a request to a
 //! member of its own and gets an answer.
 
+use std::future::poll_fn;
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::rc::{Rc, Weak};
+use std::task::Poll;
 
 use h2::server::Builder;
 use hyper::body::Bytes;
@@ -50,13 +52,16 @@ async fn accept(stream: Rc<Stream>) -> Vec<tokio::task::JoinHandle<Forwarded>> {
     let of = Connected { budget: Rc::default(), told: None, carrier: Weak::new() };
     let io = Io::of_client(stream, Vec::new(), Rc::clone(&of.budget), PREFACE.len());
     let mut begun = Vec::new();
-    let Ok(mut connection) = Builder::new().max_header_list_size(16 * 1024).handshake::<_, Bytes>(io).await else {
-        return begun;
-    };
-    while let Some(Ok((request, mut respond))) = connection.accept().await {
-        if of.budget.verdict().is_some() || begun.len() == REQUESTS_MAX {
-            break;
-        }
+    let mut builder = Builder::new();
+    builder.max_header_list_size(16 * 1024).enable_connect_protocol();
+    let Ok(mut connection) = builder.handshake::<_, Bytes>(io).await else { return begun };
+    while begun.len() < REQUESTS_MAX {
+        // Whoever is stopped is not heard any more, and nobody is told when: that is looked for each time.
+        let accepted = poll_fn(|cx| match connection.poll_accept(cx) {
+            _ if of.budget.verdict().is_some() => Poll::Ready(None),
+            accepted => accepted,
+        });
+        let Some(Ok((request, mut respond))) = accepted.await else { break };
         if has_plain_target(&request) {
             let disguised = Stream::disguised(Disguise::new(request, respond, &of));
             begun.push(spawn_local(exchange(disguised)));

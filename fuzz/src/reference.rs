@@ -1,6 +1,8 @@
 //! HTTP/1 read slowly and strictly, by the grammar of RFC 9112 and 9110 and nothing else: a second opinion that shares no code with the
 //! parsers it judges, nor httparse. What is not exactly the grammar is refused, and so is what may be read in two ways.
 
+use std::net::Ipv6Addr;
+
 /// Fields in their order, names as sent, values without the white space around them.
 pub(crate) type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -65,14 +67,15 @@ pub(crate) fn request(bytes: &[u8]) -> Result<Message, Fault> {
     if !is_token(method) {
         return Err(Fault::Bad("a method that is no token"));
     }
-    if target.is_empty() || !target.iter().all(u8::is_ascii_graphic) {
-        return Err(Fault::Bad("a target with characters no URI has"));
-    }
+    check_target(method, target)?;
     let minor = minor(version)?;
     let (fields, at) = fields(bytes, at)?;
-    let hosts = fields.iter().filter(|field| is(&field.0, "host")).count();
-    if hosts > 1 || hosts == 0 && minor == 1 {
+    let hosts: Vec<_> = fields.iter().filter(|field| is(&field.0, "host")).collect();
+    if hosts.len() > 1 || hosts.is_empty() && minor == 1 {
         return Err(Fault::Bad("not one Host"));
+    }
+    if !hosts.iter().all(|host| host.1.is_empty() || is_host(&host.1)) {
+        return Err(Fault::Bad("a Host that is none"));
     }
     let how = match said(&fields, minor)? {
         Said::Nothing => Ends::Nothing,
@@ -80,6 +83,62 @@ pub(crate) fn request(bytes: &[u8]) -> Result<Message, Fault> {
         Said::Chunks => Ends::Chunks,
     };
     with_body(bytes, at, [method, target, version], fields, how)
+}
+
+/// A path, a URI with a host in it, or what `OPTIONS` asks of all (RFC 9112 section 3.2). Whoever asks for a tunnel is no client of a
+/// proxy that stands for servers.
+fn check_target(method: &[u8], target: &[u8]) -> Result<(), Fault> {
+    if target.is_empty() || !target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#') {
+        return Err(Fault::Bad("a target with characters no target has"));
+    }
+    if method == b"CONNECT" {
+        return Err(Fault::Bad("a tunnel"));
+    }
+    let is_plain = target[0] == b'/' || target == b"*" && method == b"OPTIONS";
+    match authority(target) {
+        Some((host, path)) if is_host(host) && (path.is_empty() || path[0] == b'/') => Ok(()),
+        _ if is_plain => Ok(()),
+        _ => Err(Fault::Bad("a target of another kind")),
+    }
+}
+
+/// The authority of a target in absolute form, and what stands behind it.
+pub(crate) fn authority(target: &[u8]) -> Option<(&[u8], &[u8])> {
+    let schemes = [&b"http://"[..], b"https://"];
+    let has = |scheme: &&&[u8]| target.len() >= scheme.len() && is_same(&target[..scheme.len()], scheme);
+    let rest = &target[schemes.iter().find(has)?.len()..];
+    Some(rest.split_at(rest.iter().position(|byte| b"/?".contains(byte)).unwrap_or(rest.len())))
+}
+
+/// A host and a port (RFC 3986 section 3.2), of those that everybody reads alike: addresses that are some, escapes that are whole, ports
+/// that there are.
+fn is_host(text: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(text) else { return false };
+    let literal = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let (is_sound, port) = match literal {
+        Some((address, port)) => (address.parse::<Ipv6Addr>().is_ok(), port),
+        None => {
+            let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+            (is_registered_name(name.as_bytes()), port)
+        }
+    };
+    let is_port = |digits: &str| {
+        digits.is_empty() || digits.len() <= 5 && digits.parse::<u16>().is_ok() && !digits.starts_with('+')
+    };
+    is_sound && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+}
+
+fn is_registered_name(mut name: &[u8]) -> bool {
+    let is_empty = name.is_empty();
+    while let Some((first, rest)) = name.split_first() {
+        name = match (first, rest) {
+            (b'%', [one, other, rest @ ..]) if one.is_ascii_hexdigit() && other.is_ascii_hexdigit() => rest,
+            (b'%', _) => return false,
+            (byte, rest) if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(byte) => rest,
+            _ => return false,
+        };
+    }
+    !is_empty
 }
 
 /// One answer to a HEAD or to another request from the front of `bytes`, after which nothing comes (RFC 9112 sections 4 and 6.3).
@@ -181,23 +240,26 @@ fn said(fields: &Fields, minor: u8) -> Result<Said, Fault> {
     let of = |name: &'static str| fields.iter().filter(move |field| is(&field.0, name)).map(|field| &field.1);
     let codings: Vec<_> = of("transfer-encoding").collect();
     let lengths: Vec<_> = of("content-length").collect();
+    if of("content_length").chain(of("transfer_encoding")).next().is_some() {
+        return Err(Fault::Bad("what CGI takes for a length or a coding"));
+    }
     match (&codings[..], &lengths[..]) {
         ([], []) => Ok(Said::Nothing),
         ([_, ..], [_, ..]) => Err(Fault::Bad("two ways to find the end")),
         ([coding], []) if minor == 1 && is(coding, "chunked") => Ok(Said::Chunks),
         ([_, ..], []) => Err(Fault::Bad("a transfer coding other than chunked")),
-        ([], [first, ..]) => {
-            let numbers = lengths.iter().map(|digits| match digits.iter().all(u8::is_ascii_digit) {
-                true => std::str::from_utf8(digits).ok()?.parse::<u64>().ok(),
-                false => None,
-            });
-            let all: Vec<_> = numbers.collect();
-            match all[0] {
-                Some(n) if all.iter().all(|other| *other == Some(n)) && !first.is_empty() => Ok(Said::Length(n)),
-                _ => Err(Fault::Bad("no one length")),
-            }
-        }
+        ([], [first, ..]) => match number(first) {
+            Some(n) if lengths.iter().all(|other| number(other) == Some(n)) => Ok(Said::Length(n)),
+            _ => Err(Fault::Bad("no one length")),
+        },
     }
+}
+
+/// A number of digits, small enough for whoever reads it with a sign.
+pub(crate) fn number(digits: &[u8]) -> Option<u64> {
+    let is_plain = digits.iter().all(u8::is_ascii_digit);
+    let n = std::str::from_utf8(digits).ok().filter(|_| is_plain)?.parse::<i64>().ok()?;
+    u64::try_from(n).ok()
 }
 
 /// Field lines to the empty one, and where that ends (RFC 9112 section 5).
@@ -237,7 +299,11 @@ fn minor(version: &[u8]) -> Result<u8, Fault> {
 }
 
 pub(crate) fn is(name: &[u8], word: &str) -> bool {
-    name.eq_ignore_ascii_case(word.as_bytes())
+    is_same(name, word.as_bytes())
+}
+
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    one.eq_ignore_ascii_case(other)
 }
 
 fn trimmed(value: &[u8]) -> &[u8] {
@@ -248,7 +314,7 @@ fn trimmed(value: &[u8]) -> &[u8] {
 }
 
 /// RFC 9110 section 5.6.2.
-fn is_token(word: &[u8]) -> bool {
+pub(crate) fn is_token(word: &[u8]) -> bool {
     !word.is_empty() && word.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }
 
@@ -258,11 +324,13 @@ fn is_text(value: &[u8]) -> bool {
 }
 
 /// True for fields that may stand behind a body: those that frame, route, authenticate or describe it may not (RFC 9110 section 6.5.1),
-/// nor those that are for one hop.
+/// nor those that are for one hop, or that a condition, a cache or a program behind a gateway would take for its own.
 pub(crate) fn may_trail(name: &[u8]) -> bool {
-    let stopped = "authorization cache-control connection content-encoding content-length content-range content-type cookie expect \
-        forwarded host http2-settings keep-alive max-forwards proxy-authorization proxy-connection set-cookie te trailer \
-        transfer-encoding upgrade x-forwarded-for x-forwarded-port x-forwarded-proto";
+    let stopped = "authorization cache-control close connection content-encoding content-length content-range content-type \
+        content_length cookie date expect forwarded host http2-settings if-match if-modified-since if-none-match if-range \
+        if-unmodified-since keep-alive max-forwards proxy-authenticate proxy-authorization proxy-connection range set-cookie te \
+        trailer transfer-encoding transfer_encoding upgrade vary www-authenticate x-forwarded-for x-forwarded-port \
+        x-forwarded-proto";
     let name = name.to_ascii_lowercase();
     let about_certificates = name.starts_with(b"x-ssl-") && (12..=23).contains(&name.len());
     !about_certificates && !stopped.split(' ').any(|stop| stop.as_bytes() == name)

@@ -1,5 +1,6 @@
 //! Whatever fields a stream of HTTP/2 opens with, what a member gets of it is one request in HTTP/1.1 with the same method, target,
-//! host, fields and body, or none; and one that breaks off never looks whole.
+//! host, fields and body, or none; and one that breaks off never looks whole. One for a WebSocket (RFC 8441) is the one that asks for it
+//! in HTTP/1.1 (RFC 6455).
 //!
 //! An input is text: a line for each field (`name: value`), those behind a body with `~` before them, `!` alone for a stream that is not
 //! ended; an empty line; then data, cut at each byte 0xfe.
@@ -33,8 +34,15 @@ pub(super) fn run(bytes: &[u8]) {
     }
     let got = got.unwrap_or_else(|fault| panic!("what is forwarded is no request: {fault:?}"));
     assert_eq!(got.len, forwarded.to_member.len(), "one request and no more");
-    assert!(!said.is_open, "a request without an end looks whole");
-    assert_eq!(Message { how: How::Nothing, ..forwarded::normal(got) }, asked_for(&said));
+    let is_tunnel = said.fields.iter().any(|field| field.0 == b":protocol");
+    assert!(is_tunnel || !said.is_open, "a request without an end looks whole");
+    let mut got = Message { how: How::Nothing, ..forwarded::normal(got) };
+    if is_tunnel {
+        let keys: Vec<_> = got.values("sec-websocket-key").map(<[u8]>::len).collect();
+        assert_eq!(keys, [24], "a key of our own");
+        got.fields.retain(|field| field.0 != b"sec-websocket-key");
+    }
+    assert_eq!(got, asked_for(&said, is_tunnel));
 }
 
 fn read(bytes: &[u8]) -> Said {
@@ -119,7 +127,7 @@ fn write_len(len: usize, out: &mut Vec<u8>) {
 }
 
 /// The request in HTTP/1.1 that was said (RFC 9113 section 8.3.1), as it is to be forwarded.
-fn asked_for(said: &Said) -> Message {
+fn asked_for(said: &Said, is_tunnel: bool) -> Message {
     let one = |name: &str| {
         let mut values = said.fields.iter().filter(|field| field.0 == name.as_bytes()).map(|field| &field.1);
         let value = values.next().cloned();
@@ -133,6 +141,7 @@ fn asked_for(said: &Said) -> Message {
         match &name[..] {
             b"cookie" => cookies.push(value.clone()),
             b"host" if authority.is_some() => {}
+            b"sec-websocket-key" if is_tunnel => {}
             _ => fields.push((name.clone(), value.trim_ascii().to_vec())),
         }
     }
@@ -142,9 +151,17 @@ fn asked_for(said: &Said) -> Message {
     }
     let has_length = fields.iter().any(|field| field.0 == b"content-length");
     let trimmed = said.trailers.iter().map(|(name, value)| (name.clone(), value.trim_ascii().to_vec()));
-    let start = [one(":method").expect("a method"), one(":path").expect("a path"), b"HTTP/1.1".to_vec()];
+    let mut start = [one(":method").expect("a method"), one(":path").expect("a path"), b"HTTP/1.1".to_vec()];
     // Nothing stands behind a body of a length.
-    let trailers = if has_length { Fields::new() } else { trimmed.collect() };
-    let body = said.data.concat();
+    let mut trailers = if has_length { Fields::new() } else { trimmed.collect() };
+    let mut body = said.data.concat();
+    if is_tunnel {
+        assert_eq!((&*start[0], one(":protocol").as_deref()), (&b"CONNECT"[..], Some(&b"websocket"[..])));
+        start[0] = b"GET".to_vec();
+        fields.push((b"connection".to_vec(), b"upgrade".to_vec()));
+        fields.push((b"upgrade".to_vec(), b"websocket".to_vec()));
+        // What is said in it is no body.
+        (body, trailers) = (Vec::new(), Fields::new());
+    }
     forwarded::request(Message { start, fields, how: How::Nothing, body, trailers, len: 0 })
 }

@@ -83,7 +83,8 @@ pub enum Kind {
     XSsl,
     /// `Upgrade`: never passed on as it stands, see [`super::upgrade`].
     Upgrade,
-    /// Hop-by-hop by name: `Keep-Alive`, `Proxy-Connection`, `HTTP2-Settings`.
+    /// Hop-by-hop by name: `Keep-Alive`, `Proxy-Connection`, `HTTP2-Settings`; and `Close`, which is a word of `Connection` and no field
+    /// (RFC 9112 section 9.6).
     HopByHop,
 }
 
@@ -95,6 +96,7 @@ impl Kind {
             2 if is("te") => Self::Te,
             4 if is("host") => Self::Host,
             4 if is("date") => Self::Date,
+            5 if is("close") => Self::HopByHop,
             6 if is("expect") => Self::Expect,
             7 if is("upgrade") => Self::Upgrade,
             10 if is("connection") => Self::Connection,

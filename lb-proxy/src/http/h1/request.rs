@@ -568,7 +568,8 @@ mod tests {
     fn forwards_only_what_is_understood() {
         let seen = forwarded(
             "GET /x?y HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, X-Hop, Host, close\r\nKeep-Alive: timeout=5\r\n\
-             X-Hop: 1\r\nX-End: 2\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\nTE: gzip, trailers\r\nProxy-Connection: a\r\n\r\n",
+             X-Hop: 1\r\nX-End: 2\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\nTE: gzip, trailers\r\nProxy-Connection: a\r\n\
+             Close: x\r\n\r\n",
         );
         assert_eq!(seen, "GET /x?y HTTP/1.1\r\nHost: a\r\nX-End: 2\r\n\r\n");
     }

@@ -111,7 +111,7 @@ fn protocols(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn may_be_asked(protocol: &[u8], is_get: bool) -> bool {
     let name = protocol.split(|b| *b == b'/').next().unwrap_or_default();
     let is_never = NEVER.iter().any(|never| name.eq_ignore_ascii_case(never));
-    !is_never && (is_get || !protocol.eq_ignore_ascii_case(WEBSOCKET))
+    !is_never && (is_get || !name.eq_ignore_ascii_case(WEBSOCKET))
 }
 
 /// RFC 9110 section 5.6.2.
@@ -182,6 +182,9 @@ mod tests {
             asks("POST", "Connection: upgrade\r\nUpgrade: SPDY/3.1\r\nContent-Length: 0\r\n").as_deref(),
             Some("SPDY/3.1")
         );
+        let versions = "Connection: upgrade\r\nUpgrade: websocket/13, x/1\r\n";
+        assert_eq!(asks("GET", versions).as_deref(), Some("websocket/13, x/1"));
+        assert_eq!(asks("POST", versions).as_deref(), Some("x/1"));
     }
 
     #[test]
