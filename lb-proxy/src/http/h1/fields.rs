@@ -115,17 +115,6 @@ impl Kind {
         }
     }
 
-    /// What of a field's text is its value: nothing of the white space around it, and no zeros before a length.
-    pub fn value(self, text: &[u8]) -> &[u8] {
-        let mut value = text.trim_ascii();
-        if self == Self::ContentLength && value.len() <= LENGTH_DIGITS_MAX {
-            while matches!(value, [b'0', next, ..] if next.is_ascii_digit()) {
-                value = &value[1..];
-            }
-        }
-        value
-    }
-
     /// True for fields that `Connection` may not take away: they frame the message or name its target.
     fn immune(self) -> bool {
         matches!(self, Self::ContentLength | Self::TransferEncoding | Self::Host)
@@ -237,6 +226,18 @@ fn check_encoding(value: &[u8]) -> Result<(), Ambiguous> {
         Err(Ambiguous::UnknownEncoding)
     } else {
         Err(Ambiguous::BadEncoding)
+    }
+}
+
+/// One length is passed on, as a plain number: equal ones given twice are one (RFC 9112 section 6.3), and zeros before it
+/// mean nothing. Framing was judged before.
+pub fn settle_lengths(head: &[u8], fields: &mut [Field]) {
+    let mut first = true;
+    for field in fields.iter_mut().filter(|f| f.kind == Kind::ContentLength) {
+        while matches!(field.value.in_(head), [b'0', _, ..]) {
+            field.value = field.value.skip(1);
+        }
+        field.forward &= std::mem::take(&mut first);
     }
 }
 

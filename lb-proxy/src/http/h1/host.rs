@@ -25,14 +25,15 @@ pub(super) fn is_host(value: &[u8]) -> bool {
 }
 
 fn is_name(name: &[u8]) -> bool {
-    !name.is_empty()
-        && name.iter().all(|b| REG_NAME[usize::from(*b)])
-        && (!name.contains(&b'%') || escapes_are_whole(name))
+    !name.is_empty() && (name.iter().all(|b| REG_NAME[usize::from(*b)]) || is_escaped_name(name))
 }
 
-fn escapes_are_whole(name: &[u8]) -> bool {
+/// Hardly anybody escapes in a name: looked at apart.
+#[cold]
+fn is_escaped_name(name: &[u8]) -> bool {
     let hex = |at: usize| name.get(at).is_some_and(u8::is_ascii_hexdigit);
-    name.iter().enumerate().all(|(at, b)| *b != b'%' || hex(at + 1) && hex(at + 2))
+    let sound = |(at, b): (usize, &u8)| if *b == b'%' { hex(at + 1) && hex(at + 2) } else { REG_NAME[usize::from(*b)] };
+    name.iter().enumerate().all(sound)
 }
 
 /// Nothing, or digits that are a port.
@@ -42,10 +43,10 @@ fn is_port(digits: &[u8]) -> bool {
         && digits.iter().fold(0, |n, d| n * 10 + u32::from(d - b'0')) <= u32::from(u16::MAX)
 }
 
-/// Bytes of a registered name (RFC 3986 section 3.2.2).
+/// Bytes that stand for themselves in a registered name (RFC 3986 section 3.2.2).
 const REG_NAME: [bool; 256] = {
     let mut table = [false; 256];
-    let others = b"-._~%!$&'()*+,;=";
+    let others = b"-._~!$&'()*+,;=";
     let mut at = 0;
     while at < others.len() {
         table[others[at] as usize] = true;

@@ -177,7 +177,7 @@ pub fn parse(head: &[u8], table: &mut Vec<Field>) -> Result<RequestHead, Malform
         let kind = Kind::of(field.name.as_bytes());
         table.push(Field {
             name: Span::of(field.name.as_bytes(), head),
-            value: Span::of(kind.value(field.value), head),
+            value: Span::of(field.value.trim_ascii(), head),
             kind,
             forward: !matches!(
                 kind,
@@ -200,7 +200,7 @@ fn judge(
     let (path, authority) = split_target(method, target, head)?;
     let has_host = check_host(head, table, minor_version, authority.is_some())?;
     let body = fields::framing(head, table, minor_version).map_err(Malformed::Framing)?;
-    drop_repeated_length(table);
+    fields::settle_lengths(head, table);
     let expects_continue = check_expectation(head, table)?;
     check_hops(method.as_bytes(), head, table)?;
     let words = fields::apply_connection(head, table);
@@ -293,20 +293,17 @@ fn check_expectation(head: &[u8], table: &[Field]) -> Result<bool, Malformed> {
 /// How many hops a request may go on from here, if that is limited: only for methods that look at the way itself (RFC 9110
 /// section 7.6.2). What is no number limits nothing.
 fn hops(method: &[u8], head: &[u8], field: &Field) -> Option<u64> {
-    let limited = field.kind == Kind::MaxForwards && matches!(method, b"OPTIONS" | b"TRACE");
+    let limited = field.kind == Kind::MaxForwards && counts_hops(method);
     if limited { fields::decimal(field.value.in_(head)) } else { None }
 }
 
-fn check_hops(method: &[u8], head: &[u8], table: &[Field]) -> Result<(), Malformed> {
-    let ends = table.iter().any(|field| hops(method, head, field) == Some(0));
-    if ends { Err(Malformed::LastHop) } else { Ok(()) }
+fn counts_hops(method: &[u8]) -> bool {
+    matches!(method, b"OPTIONS" | b"TRACE")
 }
 
-/// Equal lengths given twice are one length (RFC 9112 section 6.3).
-fn drop_repeated_length(table: &mut [Field]) {
-    for field in table.iter_mut().filter(|f| f.kind == Kind::ContentLength).skip(1) {
-        field.forward = false;
-    }
+fn check_hops(method: &[u8], head: &[u8], table: &[Field]) -> Result<(), Malformed> {
+    let ends = counts_hops(method) && table.iter().any(|field| hops(method, head, field) == Some(0));
+    if ends { Err(Malformed::LastHop) } else { Ok(()) }
 }
 
 /// A head together with the bytes it was read from.

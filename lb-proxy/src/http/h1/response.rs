@@ -97,15 +97,13 @@ pub fn parse(head: &[u8], method: Method, table: &mut Vec<Field>) -> Result<Resp
         let kind = Kind::of(field.name.as_bytes());
         table.push(Field {
             name: Span::of(field.name.as_bytes(), head),
-            value: Span::of(kind.value(field.value), head),
+            value: Span::of(field.value.trim_ascii(), head),
             kind,
             forward: !matches!(kind, Kind::Connection | Kind::HopByHop | Kind::Upgrade | Kind::TransferEncoding),
         });
     }
     let said = fields::framing(head, table, minor_version).map_err(BadAnswer::Framing)?;
-    for field in table.iter_mut().filter(|f| f.kind == Kind::ContentLength).skip(1) {
-        field.forward = false;
-    }
+    fields::settle_lengths(head, table);
     let words = fields::apply_connection(head, table);
     let body = body_framing(status, method, said);
     let keep_alive = minor_version == 1 && !words.close && body != Framing::UntilClose;
