@@ -217,6 +217,14 @@ impl Stream {
         }
     }
 
+    /// Throws away what comes on a client's stream of HTTP/2 that has its answer; `None`: nothing more will be thrown away.
+    pub fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<Option<usize>> {
+        match &self.0 {
+            Link::Disguised(disguise) => disguise.borrow_mut().poll_discard(cx),
+            Link::Bare(_) | Link::Secured(_) | Link::Mirrored(_) => Poll::Ready(None),
+        }
+    }
+
     /// Ready when there is something to read (or the end, or an error), as far as is known without looking.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &self.0 {
