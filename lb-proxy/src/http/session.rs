@@ -523,14 +523,8 @@ impl Session {
             if stream.shutdown().is_err() {
                 return;
             }
-            let unused = Deadlines::default();
-            let patience = Patience::new(&unused, Wait::ClientRead, 0);
-            loop {
-                match tokio::time::timeout(LINGER_SILENCE, wire::read(stream, buffer.room(), patience)).await {
-                    Ok(Ok(n)) if n > 0 => {}
-                    _ => return,
-                }
-            }
+            let mut more = async || poll_fn(|cx| stream.poll_discard(cx, buffer.room())).await;
+            while let Ok(Some(_)) = tokio::time::timeout(LINGER_SILENCE, more()).await {}
         };
         // Nothing is asked of it any more: its place may be needed.
         self.downstream.ticket.waits();

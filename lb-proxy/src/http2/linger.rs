@@ -20,7 +20,7 @@ pub async fn stream(stream: &Stream) {
     let rest = async {
         let mut discarded = 0;
         while discarded < DISCARDED_MAX {
-            match timeout(LINGER_SILENCE, poll_fn(|cx| stream.poll_discard(cx))).await {
+            match timeout(LINGER_SILENCE, poll_fn(|cx| stream.poll_discard(cx, &mut []))).await {
                 Ok(Some(n)) => discarded += n as u64,
                 _ => return,
             }
