@@ -396,7 +396,7 @@ fn answers_may_come_before_the_request_is_through() {
     let _weir = Weir::start(&place, &setup);
     let mut client = Speaker::connect(setup.vip);
     for n in 0..20 {
-        let stream = 2 * n + 1;
+        let stream = 4 * n + 1;
         client.send(frame(kind::HEADERS, END_HEADERS, stream, &request_fields("POST", "/x", &[])));
         for _ in 0..3 {
             client.send(frame(kind::DATA, 0, stream, &[7; 10_000]));
