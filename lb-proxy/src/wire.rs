@@ -217,6 +217,19 @@ impl Stream {
         }
     }
 
+    /// Throws away what still comes after all was said ([`Stream::shutdown`]): so many bytes; `None`: nothing more will be.
+    /// `room` is not empty, and what is in it afterwards means nothing: TLS is not opened any more. A stream of HTTP/2 needs
+    /// none.
+    pub fn poll_discard(&self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<Option<usize>> {
+        let raw = match &self.0 {
+            Link::Bare(raw) => raw,
+            Link::Secured(secured) => &secured.raw,
+            Link::Disguised(disguise) => return disguise.borrow_mut().poll_discard(cx),
+            Link::Mirrored(_) => return Poll::Ready(None),
+        };
+        raw.poll_read(cx, room).map(|read| read.ok().filter(|n| *n > 0))
+    }
+
     /// Ready when there is something to read (or the end, or an error), as far as is known without looking.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &self.0 {

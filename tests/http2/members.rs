@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use weir_tests::client::{Client, get};
 use weir_tests::frames::{
-    ACK, END_HEADERS, END_STREAM, Frame, Outcome, PREFACE, Speaker, code, frame, kind, request_fields,
+    ACK, END_HEADERS, END_STREAM, Frame, Outcome, PREFACE, Speaker, code, fields, frame, kind, request_fields,
 };
 use weir_tests::member::{Conn, Member};
 use weir_tests::message::{End, pattern};
@@ -381,7 +381,7 @@ fn giving_up_much_leaves_the_shared_connection_alone() {
     assert_eq!(outer.control.member("inner").connects, 1);
 }
 
-/// A member need not read a request to answer it; the client hears the answer, and stops.
+/// A member need not read a request to answer it; the client hears the answer, and what it still sends is thrown away.
 #[test]
 fn answers_may_come_before_the_request_is_through() {
     let place = Place::new();
@@ -396,14 +396,52 @@ fn answers_may_come_before_the_request_is_through() {
     let _weir = Weir::start(&place, &setup);
     let mut client = Speaker::connect(setup.vip);
     for n in 0..20 {
-        let stream = 2 * n + 1;
+        let stream = 4 * n + 1;
         client.send(frame(kind::HEADERS, END_HEADERS, stream, &request_fields("POST", "/x", &[])));
         for _ in 0..3 {
             client.send(frame(kind::DATA, 0, stream, &[7; 10_000]));
         }
         let answered = Outcome::Answered(413, b"less".to_vec());
         assert_eq!(client.outcome(stream), answered, "{n}");
-        // It is told that nobody reads the rest.
-        assert_eq!(client.outcome(stream), Outcome::Reset(code::NO_ERROR), "{n}");
+        client.send(frame(kind::DATA, 0, stream, &[7; 10_000]));
+        client.send(frame(kind::DATA, END_STREAM, stream, &[]));
+        client.ask(stream + 2, "GET", "/x");
+        assert_eq!(client.outcome(stream + 2), answered, "{n}");
+        assert!(client.heard.iter().all(|told| told.kind != kind::RST_STREAM), "{n}: {:?}", client.heard);
     }
+}
+
+/// The same of a member that speaks HTTP/2: what it does not want to hear any more is the client's to send, and ours to drop.
+#[test]
+fn early_answers_end_the_stream_at_the_member_alone() {
+    let (told, hears) = std::sync::mpsc::channel();
+    let told = std::sync::Arc::new(Mutex::new(told));
+    let stage = stage(move |conn| {
+        begin(conn, &[])?;
+        loop {
+            let read = next(conn)?;
+            match read.kind {
+                kind::HEADERS => {
+                    let head = fields(&[(":status", b"413")]);
+                    conn.send(frame(kind::HEADERS, END_HEADERS | END_STREAM, read.stream, &head))?;
+                }
+                kind::RST_STREAM => told.lock().unwrap().send(read.stream).unwrap(),
+                _ => {}
+            }
+        }
+    });
+    let mut client = Speaker::connect(stage.vip());
+    for n in 0..10 {
+        let stream = 2 * n + 1;
+        client.send(frame(kind::HEADERS, END_HEADERS, stream, &request_fields("POST", "/x", &[])));
+        assert_eq!(client.outcome(stream).status(), Some(413), "{n}");
+        // The member is told, long before the client is.
+        assert_eq!(hears.recv_timeout(PATIENCE), Ok(stream));
+        client.send(frame(kind::DATA, 0, stream, &[7; 10_000]));
+        client.send(frame(kind::DATA, END_STREAM, stream, &[]));
+        client.send(frame(kind::PING, 0, 0, &[b'0' + n as u8; 8]));
+        client.until(|f| f.kind == kind::PING && f.payload == [b'0' + n as u8; 8]).unwrap();
+        assert!(client.heard.iter().all(|told| told.kind != kind::RST_STREAM), "{n}: {:?}", client.heard);
+    }
+    assert_eq!(stage.members[0].connections(), 1);
 }

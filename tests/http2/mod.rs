@@ -2,6 +2,7 @@
 
 mod attacks;
 mod conformance;
+mod early;
 mod forms;
 mod grpc;
 mod members;

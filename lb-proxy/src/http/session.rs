@@ -20,6 +20,7 @@ use super::refusal::{self, Answer};
 use crate::buffer::{Buffer, Buffers, LentSheet};
 use crate::clock;
 use crate::dispatch::{Journey, Lease};
+use crate::http2::linger;
 use crate::listener::{Downstream, door};
 use crate::observe::record::{Ending, Load, Record, Times, Words, endings};
 use crate::persistence::Noted;
@@ -31,9 +32,9 @@ use crate::worker::millis_between;
 
 /// After a last answer, what the client still sends is read and thrown away for this long, so that it gets to
 /// see the answer before its connection is reset.
-const LINGER_FOR: Duration = Duration::from_millis(5_000);
+pub(crate) const LINGER_FOR: Duration = Duration::from_millis(5_000);
 /// But not once it has been silent for this long.
-pub(super) const LINGER_SILENCE: Duration = Duration::from_millis(1_000);
+pub(crate) const LINGER_SILENCE: Duration = Duration::from_millis(1_000);
 
 /// A session that has been idle for this long gives back the memory of its working state. Clients that come
 /// back sooner cost no allocation.
@@ -152,8 +153,12 @@ impl Session {
     async fn live(mut self, stream: Stream) {
         match self.run(&stream, &stream).await {
             After::Reset => stream.reset(),
-            // What comes on a stream of its own is not waited for: the peer is told that nobody reads it.
-            After::Linger if stream.is_of_http2() => {}
+            _ if stream.is_of_http2() => {
+                let _ = stream.shutdown();
+                // The request's end may come behind its last byte, so that it was not waited for.
+                self.buffer = None;
+                linger::stream(&stream).await;
+            }
             After::Linger => self.linger(&stream).await,
             // Closing with bytes unread would reset the connection and throw away what the client has yet to take.
             // A client that asked for the end has nothing more to say.
@@ -213,7 +218,8 @@ impl Session {
                 Arrival::Pause => After::Rest,
                 Arrival::Shed(shortage, began) => self.shed(shortage, began),
             };
-            if after != After::Next {
+            // A stream of HTTP/2 carries one request.
+            if after != After::Next || from.is_of_http2() {
                 return after;
             }
             self.served = self.served.saturating_add(1);
@@ -517,14 +523,8 @@ impl Session {
             if stream.shutdown().is_err() {
                 return;
             }
-            let unused = Deadlines::default();
-            let patience = Patience::new(&unused, Wait::ClientRead, 0);
-            loop {
-                match tokio::time::timeout(LINGER_SILENCE, wire::read(stream, buffer.room(), patience)).await {
-                    Ok(Ok(n)) if n > 0 => {}
-                    _ => return,
-                }
-            }
+            let mut more = async || poll_fn(|cx| stream.poll_discard(cx, buffer.room())).await;
+            while let Ok(Some(_)) = tokio::time::timeout(LINGER_SILENCE, more()).await {}
         };
         // Nothing is asked of it any more: its place may be needed.
         self.downstream.ticket.waits();

@@ -193,9 +193,9 @@ async fn linger(downstream: &Downstream, stream: &Stream) {
     let mut buffer = downstream.worker.buffers.lend();
     let mut left = LINGER_MAX;
     while left > 0 {
-        match poll_fn(|cx| stream.poll_read(cx, buffer.room())).await {
-            Ok(n) if n > 0 => left = left.saturating_sub(n),
-            _ => return,
+        match poll_fn(|cx| stream.poll_discard(cx, buffer.room())).await {
+            Some(n) => left = left.saturating_sub(n),
+            None => return,
         }
     }
 }

@@ -119,6 +119,15 @@ impl Disguise {
         }
     }
 
+    /// Throws away what still comes of a request that has been answered; `None`: nothing will, or its answer is not whole. A
+    /// tunnel's client ends its side when it hears of the other's end.
+    pub fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<Option<usize>> {
+        match self.answer {
+            Answer::Body(Outgoing::Done) if self.accept.is_none() => self.request.poll_discard(cx),
+            _ => Poll::Ready(None),
+        }
+    }
+
     /// Nothing more comes of the request: all that can happen is that the peer gives it up.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let reset = match &mut self.answer {

@@ -67,6 +67,21 @@ impl Incoming {
         Poll::Ready(Ok(Some(read)))
     }
 
+    /// Throws away as much as is there; `None`: nothing more will come.
+    pub fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<Option<usize>> {
+        while self.data.is_empty() {
+            match std::task::ready!(self.poll_more(cx)) {
+                Ok(true) => {}
+                Ok(false) | Err(_) => return Poll::Ready(None),
+            }
+        }
+        let discarded = std::mem::take(&mut self.data).len();
+        if let Some(rest) = &mut self.rest {
+            let _ = rest.flow_control().release_capacity(discarded);
+        }
+        Poll::Ready(Some(discarded))
+    }
+
     /// Ready when there is something to read, or nothing more will come.
     pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.text_at == self.text.len() && self.data.is_empty() {

@@ -8,6 +8,7 @@ pub mod disguise;
 pub mod incoming;
 pub mod io;
 pub mod law;
+pub mod linger;
 pub mod mirror;
 pub mod outgoing;
 pub mod preface;
