@@ -66,7 +66,7 @@ impl Nginx {
     pub fn start_folder(place: &Place, name: &str, socket: SocketAddr, folder: &Path) -> Self {
         let log = place.path(name).join("access.log");
         let types = "types { text/html html; text/css css; text/javascript js; image/svg+xml svg; }";
-        let does = format!("root {}; access_log {}; {types}", folder.display(), log.display());
+        let does = format!("{types} access_log {}; root {}", log.display(), folder.display());
         Self { log: Some(log), ..Self::serve_with(place, name, socket, "", &does) }
     }
 
