@@ -1,5 +1,6 @@
 //! Figures of a data plane: counters since it began (they never go back, whatever is applied) and gauges.
 
+use lb_core::expiry::Term;
 use lb_core::health::{Administrative, OperatingStatus, Operational};
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +28,8 @@ pub struct Stats {
     pub pools: Vec<PoolStats>,
     /// Accepted connections per worker: shows that all work.
     pub workers: Vec<WorkerStats>,
-    /// Certificates that are shown to clients or members, the first to end first; at most [`CERTIFICATES_MAX`].
+    /// Certificates that are shown to clients or members, and lists of revoked ones that theirs are looked up in, the first
+    /// to end first; at most [`CERTIFICATES_MAX`].
     #[serde(default)]
     pub certificates: Vec<CertificateStats>,
 }
@@ -35,19 +37,29 @@ pub struct Stats {
 /// Certificates that are listed: of more, those that end first.
 pub const CERTIFICATES_MAX: usize = 1024;
 
-/// One certificate in use.
+/// One certificate or revocation list in use.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CertificateStats {
     /// The file it was read from.
     pub path: String,
-    /// Who it says it is, in one line: `/O=example/CN=www.example.org`.
+    /// Who it says it is, in one line: `/O=example/CN=www.example.org`. Of a list: who made it.
     pub subject: String,
-    /// The names it is for.
+    /// The names it is for. Of lists: who made them.
     pub names: Vec<String>,
+    /// Of a revocation list: when it was made, in milliseconds since 1970. Absent: it is a certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list_issued_ms: Option<i64>,
     /// When it ends, in milliseconds since 1970.
     pub not_after_ms: i64,
-    /// Who shows it: `listener web`, `pool back`.
+    /// Who shows it, or looks others up in it: `listener web`, `pool back`.
     pub used_by: Vec<String>,
+}
+
+impl CertificateStats {
+    /// How long it is good for.
+    pub fn term(&self) -> Term {
+        Term { list_issued_ms: self.list_issued_ms, not_after_ms: self.not_after_ms }
+    }
 }
 
 /// One data thread.

@@ -1,8 +1,14 @@
-//! When certificates end, and when that is worth a word. Times are milliseconds since 1970, always handed in.
+//! When certificates and revocation lists end, and when that is worth a word. Times are milliseconds since 1970, always
+//! handed in.
 
 use std::collections::HashMap;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+/// What is left, in days, when a stage begins.
+const STAGES_DAYS: [i64; 4] = [30, 7, 1, 0];
+/// The share of a revocation list's term that is left when a word about it begins to make sense: lists are made anew
+/// every few days, some every hour.
+const LIST_SHARE: i64 = 4;
 
 /// How near its end a certificate is. Later stages are greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +44,36 @@ impl Stage {
     }
 }
 
+/// How long something is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Term {
+    /// Of a revocation list: when it was made. `None`: it is a certificate.
+    pub list_issued_ms: Option<i64>,
+    /// Good until then.
+    pub not_after_ms: i64,
+}
+
+impl Term {
+    /// How near its end it is. A list is far from it until a quarter of its term is left.
+    pub fn stage(self, now_ms: i64) -> Stage {
+        if now_ms < self.first_word_ms() { Stage::Far } else { Stage::at(self.not_after_ms, now_ms) }
+    }
+
+    /// When it comes to its next stage, if there is one left.
+    pub fn next_stage_ms(self, now_ms: i64) -> Option<i64> {
+        let first = self.first_word_ms();
+        let begins = STAGES_DAYS.iter().map(|days| self.not_after_ms.saturating_sub(days * DAY_MS).max(first));
+        begins.filter(|begin| *begin > now_ms).min()
+    }
+
+    /// Before that there is nothing to tell.
+    fn first_word_ms(self) -> i64 {
+        let Some(issued_ms) = self.list_issued_ms else { return i64::MIN };
+        let term_ms = self.not_after_ms.saturating_sub(issued_ms).max(0);
+        self.not_after_ms.saturating_sub(term_ms / LIST_SHARE)
+    }
+}
+
 /// How long a certificate lasts, in words: `expires in 12 days`, `expired 3 days ago`. Whole days, rounded down.
 pub fn words(not_after_ms: i64, now_ms: i64) -> String {
     let left_ms = not_after_ms.saturating_sub(now_ms);
@@ -54,23 +90,23 @@ pub fn words(not_after_ms: i64, now_ms: i64) -> String {
 /// What was told of which certificate, so that each stage is told once. As large as what is looked at.
 #[derive(Clone, Debug, Default)]
 pub struct Countdown {
-    told: HashMap<(String, i64), Stage>,
+    told: HashMap<(String, Term), Stage>,
 }
 
 impl Countdown {
-    /// Looks at all certificates, each by a name and its end. Returns the places of those that came to a stage that has
+    /// Looks at all certificates and lists, each by a name and its term. Returns the places of those that came to a stage that has
     /// not been told of them, with the stage. What is not among them any more is forgotten; one that was replaced is
     /// another.
     pub fn look<'c>(
         &mut self,
-        certificates: impl IntoIterator<Item = (&'c str, i64)>,
+        certificates: impl IntoIterator<Item = (&'c str, Term)>,
         now_ms: i64,
     ) -> Vec<(usize, Stage)> {
         let before = std::mem::take(&mut self.told);
         let mut news = Vec::new();
-        for (place, (name, not_after_ms)) in certificates.into_iter().enumerate() {
-            let stage = Stage::at(not_after_ms, now_ms);
-            let key = (name.to_owned(), not_after_ms);
+        for (place, (name, term)) in certificates.into_iter().enumerate() {
+            let stage = term.stage(now_ms);
+            let key = (name.to_owned(), term);
             let told = before.get(&key).copied().unwrap_or(Stage::Far);
             // Also what was told a moment ago of the same one, used in two places.
             let is_new = stage > told && !self.told.contains_key(&key);
@@ -91,6 +127,31 @@ mod tests {
     use super::*;
 
     const NOW: i64 = 1_800_000_000_000;
+
+    fn until(not_after_ms: i64) -> Term {
+        Term { list_issued_ms: None, not_after_ms }
+    }
+
+    fn list(issued_days: i64, ends_days: i64) -> Term {
+        Term { list_issued_ms: Some(NOW + issued_days * DAY_MS), not_after_ms: NOW + ends_days * DAY_MS }
+    }
+
+    #[test]
+    fn a_list_is_told_of_in_the_last_quarter_of_its_term() {
+        for (term, stage) in [
+            (list(-1, 6), Stage::Far),
+            (list(-6, 2), Stage::Days7),
+            (list(-7, 1), Stage::Day1),
+            (list(-7, 0), Stage::Expired),
+            (list(-60, 20), Stage::Days30),
+            (list(-365, 31), Stage::Far),
+            // Made after its end: nonsense, and ended.
+            (list(3, -3), Stage::Expired),
+            (list(9, 3), Stage::Far),
+        ] {
+            assert_eq!(term.stage(NOW), stage, "{term:?}");
+        }
+    }
 
     #[test]
     fn each_stage_begins_when_its_days_are_left() {
@@ -119,8 +180,10 @@ mod tests {
     fn each_stage_is_told_once_and_of_a_replaced_one_anew() {
         let mut countdown = Countdown::default();
         let end = NOW + 8 * DAY_MS;
-        let mut at =
-            |end: i64, days: i64| countdown.look([("/far", i64::MAX), ("/a", end), ("/a", end)], NOW + days * DAY_MS);
+        let mut at = |end: i64, days: i64| {
+            let all = [("/far", until(i64::MAX)), ("/a", until(end)), ("/a", until(end))];
+            countdown.look(all, NOW + days * DAY_MS)
+        };
         assert_eq!(at(end, 0), [(1, Stage::Days30)], "told once, however often it is used");
         assert_eq!(at(end, 0), []);
         assert_eq!(at(end, 1), [(1, Stage::Days7)]);
@@ -132,13 +195,29 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_stage_changes_when_it_was_said_to(issued in prop::option::of(-90_i64..90), ends in -40_i64..90, steps in 1_i64..50) {
+            let term = Term { list_issued_ms: issued.map(|days| NOW + days * DAY_MS), not_after_ms: NOW + ends * DAY_MS };
+            let mut at = NOW;
+            for _ in 0..steps {
+                let Some(next) = term.next_stage_ms(at) else {
+                    prop_assert_eq!(term.stage(at), Stage::Expired);
+                    break;
+                };
+                prop_assert!(next > at);
+                prop_assert_eq!(term.stage(next - 1), term.stage(at));
+                prop_assert!(term.stage(next) > term.stage(at));
+                at = next;
+            }
+        }
+
+        #[test]
         fn nothing_is_told_twice_while_time_goes_on(ends in prop::collection::vec(0_i64..60, 0..8), mut steps in prop::collection::vec(0_i64..90, 0..40)) {
             steps.sort_unstable();
             let ends: Vec<_> = ends.iter().enumerate().map(|(n, days)| (format!("/{n}"), NOW + days * DAY_MS)).collect();
             let mut countdown = Countdown::default();
             let mut told = std::collections::HashSet::new();
             for step in steps {
-                for (place, stage) in countdown.look(ends.iter().map(|(name, end)| (name.as_str(), *end)), NOW + step * DAY_MS) {
+                for (place, stage) in countdown.look(ends.iter().map(|(name, end)| (name.as_str(), until(*end))), NOW + step * DAY_MS) {
                     prop_assert!(stage.is_near());
                     prop_assert!(told.insert((place, stage)));
                 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 pub use rcgen::DnType;
 use rcgen::{
@@ -54,6 +54,20 @@ pub enum Term {
     NotYet,
     /// It ends in so many seconds.
     Seconds(u64),
+}
+
+impl Term {
+    /// Its two ends.
+    fn ends(self) -> (SystemTime, SystemTime) {
+        let day = |year, month, day| SystemTime::from(date_time_ymd(year, month, day));
+        match self {
+            Self::Good => (day(2020, 1, 2), day(2080, 3, 4)),
+            Self::Expired => (day(2019, 1, 2), day(2020, 3, 4)),
+            #[expect(clippy::disallowed_methods, reason = "certificates begin and end at moments of the calendar")]
+            Self::Seconds(left) => (day(2020, 1, 2), SystemTime::now() + Duration::from_secs(left)),
+            Self::NotYet => (day(2090, 1, 2), day(2091, 3, 4)),
+        }
+    }
 }
 
 /// What a certificate is for.
@@ -122,16 +136,8 @@ impl Authority {
             params.distinguished_name.push(kind.clone(), *value);
         }
         params.distinguished_name.push(DnType::CommonName, *wish.names.first().unwrap_or(&"nobody"));
-        (params.not_before, params.not_after) = match wish.term {
-            Term::Good => (date_time_ymd(2020, 1, 2), date_time_ymd(2080, 3, 4)),
-            Term::Expired => (date_time_ymd(2019, 1, 2), date_time_ymd(2020, 3, 4)),
-            Term::Seconds(left) => {
-                #[expect(clippy::disallowed_methods, reason = "certificates begin and end at moments of the calendar")]
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-                (date_time_ymd(2020, 1, 2), date_time_ymd(1970, 1, 1) + now + Duration::from_secs(left))
-            }
-            Term::NotYet => (date_time_ymd(2090, 1, 2), date_time_ymd(2091, 3, 4)),
-        };
+        let (begin, end) = wish.term.ends();
+        (params.not_before, params.not_after) = (begin.into(), end.into());
         params.use_authority_key_identifier_extension = true;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let serial = self.serials.replace_with(|last| *last + 1) + 1;
@@ -140,8 +146,14 @@ impl Authority {
         Signed { certificate, key: key.serialize_pem(), serial }
     }
 
-    /// A list that revokes these, PEM.
+    /// A good list that revokes these, PEM.
     pub fn revoke(&self, these: &[&Signed]) -> String {
+        self.revoke_for(these, Term::Good)
+    }
+
+    /// A list that revokes these and is good for that long, PEM.
+    pub fn revoke_for(&self, these: &[&Signed], term: Term) -> String {
+        let (begin, end) = term.ends();
         let revoked = |signed: &&Signed| RevokedCertParams {
             serial_number: SerialNumber::from(signed.serial),
             revocation_time: date_time_ymd(2021, 1, 1),
@@ -149,8 +161,8 @@ impl Authority {
             invalidity_date: None,
         };
         let list = CertificateRevocationListParams {
-            this_update: date_time_ymd(2021, 1, 1),
-            next_update: date_time_ymd(2081, 1, 1),
+            this_update: begin.into(),
+            next_update: end.into(),
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: None,
             revoked_certs: these.iter().map(revoked).collect(),

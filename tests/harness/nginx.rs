@@ -1,6 +1,7 @@
 //! nginx as a member: a real server with its own ideas.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::place::Place;
@@ -13,6 +14,7 @@ pub struct Nginx {
     pub socket: SocketAddr,
     /// Its one process.
     pub process: Process,
+    log: Option<PathBuf>,
 }
 
 impl Nginx {
@@ -60,6 +62,20 @@ impl Nginx {
         Self::serve_with(place, name, socket, "", &pass)
     }
 
+    /// One that serves the files of `folder`, which [`Nginx::requests`] counts.
+    pub fn start_folder(place: &Place, name: &str, socket: SocketAddr, folder: &Path) -> Self {
+        let log = place.path(name).join("access.log");
+        let types = "types { text/html html; text/css css; text/javascript js; image/svg+xml svg; }";
+        let does = format!("{types} access_log {}; root {}", log.display(), folder.display());
+        Self { log: Some(log), ..Self::serve_with(place, name, socket, "", &does) }
+    }
+
+    /// Requests for files of its folder so far.
+    pub fn requests(&self) -> usize {
+        let log = self.log.as_ref().and_then(|log| std::fs::read_to_string(log).ok());
+        log.map_or(0, |text| text.lines().count())
+    }
+
     /// `words` stand behind the address it listens on, `told` behind its name in every answer.
     fn serve(place: &Place, name: &str, socket: SocketAddr, words: &str, told: &str) -> Self {
         Self::serve_with(place, name, socket, words, &format!("return 200 \"{name}{told}\\n\""))
@@ -83,6 +99,6 @@ impl Nginx {
         command.arg("-c").arg(&file).arg("-p").arg(&folder).arg("-e").arg(folder.join("start.log"));
         let mut process = Process::start(name, command, folder.join("output"));
         process.wait_port(socket);
-        Self { socket, process }
+        Self { socket, process, log: None }
     }
 }

@@ -7,6 +7,7 @@ use weir_tests::member::Member;
 use weir_tests::place::Place;
 use weir_tests::setup::{Mode, Setup};
 use weir_tests::tls::Trusting;
+use weir_tests::wait::{PATIENCE, until_true};
 use weir_tests::weir::Weir;
 
 use super::{HOST, Play, file, terminate};
@@ -87,6 +88,66 @@ fn only_good_certificates_are_taken_and_none_where_that_is_optional() {
             play.wait_reason(reason);
         }
         assert_eq!(play.member.requests(), if word == "OPTIONAL" { 2 } else { 1 });
+    }
+}
+
+/// An old list is no list: as HAProxy, nobody who has to be looked up in it is let in. It is told of, and never comes in
+/// the place of one that is good.
+#[test]
+fn a_list_past_its_end_lets_in_nobody_who_shows_a_certificate() {
+    let (one, other) = (Place::new(), Place::new());
+    let (authority, clients) = (Authority::new("authority"), Authority::new("clients"));
+    let (good, revoked) = (clients.sign(&["client.test"]), clients.sign(&["revoked.test"]));
+    let (own, ca) = (authority.sign(&[HOST]).write(&one, "own.pem"), clients.write(&one, "clients.pem"));
+    let list = |term| clients.revoke_for(&[&revoked], term);
+    let crl = one.write("crl.pem", list(Term::Expired));
+    let member = Member::http("m1", one.socket());
+    for (word, theirs_word) in [("OPTIONAL", "optional"), ("MANDATORY", "required")] {
+        one.write("crl.pem", list(Term::Expired));
+        let mut theirs = Setup::new(Mode::Http, one.socket(), [("m1", member.socket())]);
+        theirs.log_format = Some("json");
+        let mut ours = theirs.clone();
+        theirs.haproxy_bind = format!(
+            "ssl crt {} ca-file {} crl-file {} verify {theirs_word}",
+            own.display(),
+            ca.display(),
+            crl.display()
+        );
+        ours.vip = other.socket();
+        terminate(
+            &mut ours,
+            json!({"default_tls_container_ref": file(&own), "client_authentication": word,
+                   "client_ca_tls_container_ref": file(&ca), "client_crl_container_ref": file(&crl)}),
+        );
+        let (_haproxy, weir) = (Haproxy::start(&one, &theirs), Weir::start(&other, &ours));
+        let is_served = |to, shown: Option<&Signed>| Trusting::new(&authority, shown).get(to, HOST, "/x").is_ok();
+        for shown in [None, Some(&good), Some(&revoked)] {
+            let served = [theirs.vip, ours.vip].map(|to| is_served(to, shown));
+            assert_eq!(served, [shown.is_none() && word == "OPTIONAL"; 2], "{word} {shown:?}");
+        }
+        until_true(PATIENCE, "the reason", || {
+            super::reasons(&weir)
+                .contains(&"TLS: the revocation list for the client's certificate has expired".to_owned())
+        });
+        let listed = weir.control.stats().certificates;
+        let list_issued: Vec<_> = listed.iter().map(|listed| listed.list_issued_ms.is_some()).collect();
+        assert_eq!((list_issued, listed[0].subject.as_str()), (vec![true, false], "/CN=clients/O=weir tests"));
+
+        // A list that is good lets them in again; then an old one is refused, and the good one stays.
+        one.write("crl.pem", list(Term::Good));
+        assert_eq!(weir.control.must("POST", "/v1/tls", b"").status, 200);
+        until_true(PATIENCE, "the new list", || is_served(ours.vip, Some(&good)));
+        assert!(!is_served(ours.vip, Some(&revoked)));
+        one.write("crl.pem", list(Term::Expired));
+        let document = ours.document(&other.path("access.log"));
+        for refused in [weir.control.must("POST", "/v1/tls", b""), weir.control.put(&document)] {
+            assert_eq!(refused.status, 409);
+            assert!(refused.body.contains("crl.pem: its revocation list expired on 2020-03-04"), "{}", refused.body);
+        }
+        assert!(is_served(ours.vip, Some(&good)));
+        one.write("crl.pem", "-----BEGIN X509 CRL-----\nMAAA\n-----END X509 CRL-----\n");
+        let refused = weir.control.must("POST", "/v1/tls", b"");
+        assert!(refused.status == 409 && refused.body.contains("list cannot be read"), "{}", refused.body);
     }
 }
 

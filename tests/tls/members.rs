@@ -57,6 +57,8 @@ fn a_member_must_be_who_it_is_meant_to_be() {
     let crl = world.place.write("crl.pem", world.authority.revoke(&[&revoked]));
     let address = world.place.ip().to_string();
     let lists = json!({"crl_container_ref": file(&crl)});
+    let old = world.place.write("old.pem", world.authority.revoke_for(&[], Term::Expired));
+    let old = json!({"crl_container_ref": file(&old)});
     for (n, (what, signed, keys, reason)) in [
         ("good", of(Term::Good), json!({}), ""),
         ("good, with a list", of(Term::Good), lists.clone(), ""),
@@ -83,6 +85,7 @@ fn a_member_must_be_who_it_is_meant_to_be() {
             "TLS: the member's certificate is for another name",
         ),
         ("revoked", revoked, lists, "TLS: the member's certificate is revoked"),
+        ("with an old list", of(Term::Good), old, "TLS: the revocation list for the member's certificate has expired"),
     ]
     .into_iter()
     .enumerate()

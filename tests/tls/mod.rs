@@ -9,8 +9,10 @@
 //! | [`sessions`] | sessions that are resumed, and those that must not be |
 //! | [`streams`] | what flows once hands are shaken: long bodies, silence, ends |
 //! | [`members`] | TLS to members: whom they must be, what they are shown, who shares a connection |
+//! | [`browser`] | what Chromium sees, where it is installed |
 //! | [`renewal`] | certificates replaced while they are served, and told of before they end |
 
+mod browser;
 mod clients;
 mod hostile;
 mod members;

@@ -90,6 +90,59 @@ fn fifty_replacements_under_load_fail_no_handshake() {
     assert_eq!((listener.tls_failures, listener.refusals), (0, 0));
 }
 
+/// Ten seconds of what may be done for months: a certificate each second, by every way, ECDSA and RSA in turn, while
+/// clients come anew, come back and stay.
+#[test]
+fn a_new_certificate_every_second_fails_nobody() {
+    const SECONDS: usize = 10;
+    let mut play = Play::new(|setup, _, _| setup.workers = 2);
+    let vip = play.vip();
+    let (stop, good) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let load: Vec<_> = ["new", "new", "back", "stays", "stays"]
+        .into_iter()
+        .map(|way| {
+            let (stop, good) = (Arc::clone(&stop), Arc::clone(&good));
+            let clients = if way == "back" { play.clients().resuming() } else { play.clients() };
+            std::thread::spawn(move || -> std::io::Result<usize> {
+                let mut resumed = 0;
+                let mut client = clients.connect(vip, HOST)?;
+                while !stop.load(Ordering::Relaxed) {
+                    let answer = client.get(HOST, "/x")?;
+                    assert_eq!(answer.status(), 200, "{way}");
+                    good.fetch_add(1, Ordering::Relaxed);
+                    weir_tests::wait::pause_ms(2);
+                    if way != "stays" {
+                        client = clients.connect(vip, HOST)?;
+                        resumed += usize::from(client.is_resumed());
+                    }
+                }
+                Ok(resumed)
+            })
+        })
+        .collect();
+    let own = play.place.path("own.pem");
+    for second in 0..SECONDS {
+        let wish = Wish { rsa: second % 2 == 1, ..Wish::of(&[HOST]) };
+        replace(&own, play.authority.sign_as(&wish).bundle());
+        let before = good.load(Ordering::Relaxed);
+        match second % 3 {
+            0 => play.weir.process.signal(Signal::HUP),
+            1 => assert_eq!(play.weir.control.must("POST", "/v1/tls", b"").status, 200),
+            _ => {
+                play.setup.members[0].weight = u16::try_from(second).unwrap();
+                play.weir.control.apply(&play.setup.document(&play.place.path("access.log")));
+            }
+        }
+        weir_tests::wait::pause(Duration::from_secs(1));
+        until_true(PATIENCE, "requests meanwhile", || good.load(Ordering::Relaxed) >= before + 5);
+    }
+    stop.store(true, Ordering::Relaxed);
+    let resumed: usize = load.into_iter().map(|thread| thread.join().unwrap().unwrap()).sum();
+    let listener = play.weir.control.listener();
+    assert_eq!((listener.tls_failures, listener.request_errors, listener.refusals), (0, 0, 0));
+    assert!(resumed > 0 && listener.tls_handshakes > listener.tls_resumed, "{resumed} resumed: {listener:?}");
+}
+
 #[test]
 fn a_bad_one_is_refused_with_its_file_and_the_old_one_stays() {
     let play = Play::new(|_, _, _| ());

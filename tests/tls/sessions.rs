@@ -1,6 +1,7 @@
 //! Sessions that are resumed: on every worker, across documents; and those that must not be, because a client would
 //! slip past what it has to show.
 
+use lb_control::events::{EventKind, Events};
 use serde_json::{Value, json};
 use weir_tests::certificates::{Authority, Signed, Term, Wish};
 use weir_tests::place::Place;
@@ -157,4 +158,30 @@ fn a_certificate_that_has_ended_cannot_be_resumed() {
     });
     assert!(resumed > 0);
     play.wait_reason("TLS: the client's certificate has expired");
+}
+
+/// A list that has ended says nothing any more, also of who was looked up in it before.
+#[test]
+fn nobody_resumes_past_the_end_of_the_list_he_was_looked_up_in() {
+    let clients = Authority::new("clients");
+    let good = clients.sign(&["good.test"]);
+    let play = Play::new(|setup, place, _| terminate(setup, asking(place, &clients, &[])));
+    let client = Trusting::new(&play.authority, Some(&good)).resuming();
+    play.place.write("crl.pem", clients.revoke_for(&[], Term::Seconds(5)));
+    assert_eq!(play.weir.control.must("POST", "/v1/tls", b"").status, 200);
+    let resumed = || is_resumed(&client, play.vip());
+    until_true(PATIENCE, "sessions of the new list", || resumed() && resumed());
+    let mut kept = client.connect(play.vip(), HOST).unwrap();
+    until_true(PATIENCE, "its end", || client.get(play.vip(), HOST, "/x").is_err());
+    play.wait_reason("TLS: the revocation list for the client's certificate has expired");
+    assert_eq!(kept.get(HOST, "/x").unwrap().status(), 200, "connections stay");
+    // It is told of when it ends, not hours later.
+    let told = until(PATIENCE, "the event", || {
+        let all = play.weir.control.must("GET", "/v1/events", b"").json::<Events>().events;
+        all.into_iter().find(|event| event.kind == EventKind::CertificateExpiry && event.new == "has expired today")
+    });
+    let line = told.to_string();
+    assert!(line.contains("revocation list ") && line.contains("crl.pem: has expired today: it ends at "), "{line}");
+    assert!(line.contains("was made by /CN=clients/O=weir tests and used by listener front"), "{line}");
+    assert!(line.contains("whoever has to be looked up in it is refused"), "{line}");
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, RootCertStore};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
@@ -59,6 +59,12 @@ pub enum Wrong {
     /// There is no revocation list in it.
     #[error("holds no revocation list")]
     NoRevocationList,
+    /// A revocation list cannot be parsed.
+    #[error("its revocation list cannot be read: {0}")]
+    BadRevocationList(String),
+    /// A revocation list has ended.
+    #[error("its revocation list expired on {0}")]
+    EndedRevocationList(String),
     /// A folder without a usable file.
     #[error("holds no certificate bundle")]
     Empty,
@@ -218,14 +224,4 @@ pub fn authorities(path: &Path, text: &[u8]) -> Result<RootCertStore, BadFile> {
         roots.add(certificate).map_err(|error| Wrong::BadCertificate(error.to_string()).of(path))?;
     }
     Ok(roots)
-}
-
-/// Revocation lists of a PEM text.
-pub fn revocations(path: &Path, text: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, BadFile> {
-    let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(text).collect();
-    match lists {
-        Ok(lists) if lists.is_empty() => Err(Wrong::NoRevocationList.of(path)),
-        Ok(lists) => Ok(lists),
-        Err(error) => Err(Wrong::NotPem(error.to_string()).of(path)),
-    }
 }

@@ -1,5 +1,5 @@
-//! Which certificates are in use, and a word in time before one ends. On the control thread: when others come into use,
-//! and every six hours.
+//! Which certificates and revocation lists are in use, and a word in time before one ends. On the control thread: when
+//! others come into use, when one comes nearer its end, and every six hours.
 
 use std::collections::BTreeMap;
 
@@ -11,28 +11,42 @@ use lb_core::time::Millis;
 
 use super::table::{Shows, TlsTable};
 
-/// From one look to the next.
+/// From one look to the next, at most: the calendar may jump.
 const LOOK_EVERY_MS: u64 = 6 * 60 * 60 * 1000;
 
-/// All certificates of `table`, which was compiled from `config`: each once, the first to end first.
+/// All certificates and revocation lists of `table`, which was compiled from `config`: each once, the first to end first.
 pub fn in_use(table: &TlsTable, config: &LoadBalancer) -> Vec<CertificateStats> {
     let mut found: BTreeMap<(i64, &std::path::Path), CertificateStats> = BTreeMap::new();
+    let user = |shows| match shows {
+        Shows::Listener(place) => config.listeners.get(place).map(|listener| format!("listener {}", listener.label())),
+        Shows::Pool(place) => config.pools.get(place).map(|pool| format!("pool {}", pool.label())),
+    };
     for (shows, certificate) in table.certificates() {
-        let user = match shows {
-            Shows::Listener(place) => {
-                config.listeners.get(place).map(|listener| format!("listener {}", listener.label()))
-            }
-            Shows::Pool(place) => config.pools.get(place).map(|pool| format!("pool {}", pool.label())),
-        };
         let not_after_ms = certificate.not_after.saturating_mul(1000);
         let entry = found.entry((not_after_ms, &certificate.path)).or_insert_with(|| CertificateStats {
             path: certificate.path.display().to_string(),
             subject: certificate.subject.clone(),
             names: certificate.names.clone(),
+            list_issued_ms: None,
             not_after_ms,
             used_by: Vec::new(),
         });
-        entry.used_by.extend(user.filter(|user| !entry.used_by.contains(user)));
+        entry.used_by.extend(user(shows).filter(|user| !entry.used_by.contains(user)));
+    }
+    for (shows, list) in table.revocations() {
+        let not_after_ms = list.ends.saturating_mul(1000);
+        let entry = found.entry((not_after_ms, &list.path)).or_insert_with(|| CertificateStats {
+            path: list.path.display().to_string(),
+            subject: list.issuer.clone(),
+            names: Vec::new(),
+            list_issued_ms: Some(list.issued.saturating_mul(1000)),
+            not_after_ms,
+            used_by: Vec::new(),
+        });
+        if !entry.names.contains(&list.issuer) {
+            entry.names.push(list.issuer.clone());
+        }
+        entry.used_by.extend(user(shows).filter(|user| !entry.used_by.contains(user)));
     }
     found.into_values().collect()
 }
@@ -57,7 +71,7 @@ impl Countdown {
         self.due = None;
     }
 
-    /// Looks if it is time to. Returns what is to be told, and when to look again; never where there is no certificate.
+    /// Looks if it is time to. Returns what is to be told, and when to look again; never where there is nothing that ends.
     pub fn look(
         &mut self,
         table: &TlsTable,
@@ -65,34 +79,40 @@ impl Countdown {
         now: Millis,
         unix_ms: u64,
     ) -> (Vec<Event>, Option<Millis>) {
-        if table.certificates().next().is_none() {
+        if table.certificates().next().is_none() && table.revocations().next().is_none() {
             *self = Self::default();
             return (Vec::new(), None);
         }
         if self.due.is_some_and(|due| due > now) {
             return (Vec::new(), self.due);
         }
-        let due = now.after(LOOK_EVERY_MS);
-        self.due = Some(due);
         let now_ms = i64::try_from(unix_ms).unwrap_or(i64::MAX);
         let all = in_use(table, config);
-        let news = self.told.look(all.iter().map(|certificate| (&*certificate.path, certificate.not_after_ms)), now_ms);
+        let next_ms = all.iter().filter_map(|certificate| certificate.term().next_stage_ms(now_ms)).min();
+        let wait_ms = next_ms.and_then(|next_ms| u64::try_from(next_ms.saturating_sub(now_ms)).ok());
+        let due = now.after(wait_ms.map_or(LOOK_EVERY_MS, |wait_ms| wait_ms.min(LOOK_EVERY_MS)));
+        self.due = Some(due);
+        let news = self.told.look(all.iter().map(|certificate| (&*certificate.path, certificate.term())), now_ms);
         (news.into_iter().map(|(place, stage)| event(&all[place], stage, now_ms)).collect(), Some(due))
     }
 }
 
 fn event(certificate: &CertificateStats, stage: Stage, now_ms: i64) -> Event {
-    let CertificateStats { path, names, used_by, .. } = certificate;
-    let subject = Subject { kind: "certificate".to_owned(), id: path.clone(), name: path.clone() };
+    let CertificateStats { path, names, used_by, list_issued_ms, .. } = certificate;
+    let (kind, is_for, used, ended) = match list_issued_ms {
+        None => ("certificate", "is for", "shown by", "whoever verifies it refuses the connection"),
+        Some(_) => ("revocation list", "was made by", "used by", "whoever has to be looked up in it is refused"),
+    };
+    let subject = Subject { kind: kind.to_owned(), id: path.clone(), name: path.clone() };
     let day =
         jiff::Timestamp::from_millisecond(certificate.not_after_ms).map_or_else(|_| String::new(), |at| at.to_string());
     let effect = match stage {
-        Stage::Expired => "whoever verifies it refuses the connection",
+        Stage::Expired => ended,
         Stage::Far | Stage::Days30 | Stage::Days7 | Stage::Day1 => "",
     };
     Event {
         new: expiry::words(certificate.not_after_ms, now_ms),
-        reason: format!("it ends at {day}, is for {} and shown by {}", few(names), few(used_by)),
+        reason: format!("it ends at {day}, {is_for} {} and {used} {}", few(names), few(used_by)),
         effect: effect.to_owned(),
         ..Event::new(EventKind::CertificateExpiry, subject)
     }

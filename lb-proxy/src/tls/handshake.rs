@@ -64,8 +64,13 @@ async fn accept(
     // A resumed session shows no certificate, so nobody has looked whether it is still good; and each gives a ticket for
     // the next.
     let certificate = channel.told().and_then(|told| told.certificate.as_ref());
-    if is_resumed && certificate.is_some_and(|shown| shown.ends < now()) {
-        return Err(endings::EXPIRED);
+    if let Some(certificate) = certificate.filter(|_| is_resumed) {
+        let now = now();
+        if certificate.ends < now {
+            return Err(endings::EXPIRED);
+        }
+        let shown = channel.facts().peer_certificates().unwrap_or_default();
+        tls.still_trusts(shown, now).map_err(|error| why(&Failure::Tls(error)))?;
     }
     Ok(Stream::secured(raw, channel))
 }
@@ -130,6 +135,9 @@ fn why(failure: &Failure) -> Ending {
             CertificateError::UnknownIssuer => "TLS: the client's certificate is from an authority that is not trusted",
             CertificateError::UnknownRevocationStatus => {
                 "TLS: no revocation list speaks for the authority of the client's certificate"
+            }
+            CertificateError::ExpiredRevocationList | CertificateError::ExpiredRevocationListContext { .. } => {
+                "TLS: the revocation list for the client's certificate has expired"
             }
             _ => "TLS: the client's certificate is not good",
         },

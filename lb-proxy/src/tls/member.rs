@@ -11,9 +11,10 @@ use rustls::client::{Resumption, UnbufferedClientConnection, WebPkiServerVerifie
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
-use super::certificate::{BadFile, Certificate, Wrong, authorities, revocations};
+use super::certificate::{BadFile, Certificate, Wrong, authorities};
 use super::channel::Failure;
 use super::files::Files;
+use super::revocation::{self, RevocationList};
 use super::server::{provider, versions};
 
 /// Sessions with members that can be resumed, for each pool.
@@ -26,6 +27,8 @@ pub struct MemberTls {
     name: Name,
     /// The certificate that is shown, if one is.
     pub certificate: Option<Certificate>,
+    /// What members' certificates are looked up in.
+    pub revocations: Vec<RevocationList>,
     offers_h2: bool,
     offers_http1: bool,
     /// Stands for what was read of authorities and revocations.
@@ -65,7 +68,7 @@ impl MemberTls {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&versions(tls.versions))?;
         let mut trust = DefaultHasher::new();
-        let mut judge = None;
+        let (mut judge, mut lists) = (None, Vec::new());
         let builder = if tls.verify {
             let roots = match &tls.ca {
                 Some(path) => {
@@ -79,8 +82,10 @@ impl MemberTls {
             let mut verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
             if let Some(path) = &tls.crl {
                 let text = files.read(path).map_err(|error| Wrong::from(error).of(path))?;
-                verifier = verifier.with_crls(revocations(path, &text)?);
+                let (all, known) = revocation::lists(path, &text)?;
+                verifier = verifier.with_crls(all).enforce_revocation_expiration();
                 trust.write(&text);
+                lists = known;
             }
             let built = verifier.build().map_err(|error| rustls::Error::General(error.to_string()))?;
             judge = Some(Arc::clone(&built));
@@ -113,7 +118,7 @@ impl MemberTls {
             }
         };
         let (config, trust) = (Arc::new(config), trust.finish());
-        Ok(Self { config, name, certificate, offers_h2, offers_http1, trust, verifier: judge })
+        Ok(Self { config, name, certificate, revocations: lists, offers_h2, offers_http1, trust, verifier: judge })
     }
 
     /// True if nobody could tell a connection made with `other` from one made with this, as far as is known.
@@ -239,6 +244,9 @@ pub fn why(failure: &Failure) -> &'static str {
             CertificateError::UnknownIssuer => "TLS: the member's certificate is from an authority that is not trusted",
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 "TLS: the member's certificate is for another name"
+            }
+            CertificateError::ExpiredRevocationList | CertificateError::ExpiredRevocationListContext { .. } => {
+                "TLS: the revocation list for the member's certificate has expired"
             }
             CertificateError::UnknownRevocationStatus => {
                 "TLS: no revocation list speaks for the authority of the member's certificate"

@@ -9,6 +9,7 @@ pub mod files;
 pub mod handshake;
 pub mod member;
 pub mod names;
+pub mod revocation;
 pub mod server;
 pub mod table;
 #[cfg(test)]

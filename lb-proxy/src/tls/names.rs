@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{NamedGroup, SignatureScheme};
 
 use super::certificate::Certificate;
 
@@ -72,8 +73,23 @@ impl ResolvesServerCert for Names {
         let asked = hello.server_name().map(str::to_ascii_lowercase);
         let keys = self.for_name(asked.as_deref());
         let schemes = hello.signature_schemes();
-        let usable = keys.iter().find(|key| key.key.choose_scheme(schemes).is_some()).or(keys.first());
+        let scheme = |key: &Arc<CertifiedKey>| Some(key.key.choose_scheme(schemes)?.scheme());
+        let usable = keys.iter().find(|key| scheme(key).is_some_and(|scheme| knows_curve(&hello, scheme)));
+        let usable = usable.or_else(|| keys.iter().find(|key| scheme(key).is_some())).or(keys.first());
         ASKED_FOR.set(asked.map(Into::into));
         usable.map(Arc::clone)
     }
+}
+
+/// True if a client can verify a key of the curve that `scheme` is for. In TLS 1.2 its groups say so (RFC 8422 section 5.1.1),
+/// in TLS 1.3 its schemes alone.
+fn knows_curve(hello: &ClientHello<'_>, scheme: SignatureScheme) -> bool {
+    let curve = match scheme {
+        SignatureScheme::ECDSA_NISTP256_SHA256 => NamedGroup::secp256r1,
+        SignatureScheme::ECDSA_NISTP384_SHA384 => NamedGroup::secp384r1,
+        SignatureScheme::ECDSA_NISTP521_SHA512 => NamedGroup::secp521r1,
+        _ => return true,
+    };
+    let speaks_1_3 = hello.cipher_suites().iter().any(|suite| u16::from(*suite) >> 8 == 0x13);
+    speaks_1_3 || hello.named_groups().is_none_or(|groups| groups.contains(&curve))
 }

@@ -2,16 +2,20 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use lb_core::config::tls::{CipherSuite, ClientAuthentication, ListenerTls, TlsVersions};
 use rustls::crypto::{CryptoProvider, aws_lc_rs as library};
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
 use rustls::{ServerConfig, SupportedProtocolVersion, version};
 
-use super::certificate::{BadFile, Certificate, Wrong, authorities, revocations};
+use super::certificate::{BadFile, Certificate, Wrong, authorities};
 use super::files::Files;
 use super::names::Names;
+use super::revocation::{self, RevocationList};
 
 /// See the module.
 #[derive(Debug)]
@@ -22,6 +26,10 @@ pub struct ServerTls {
     pub certificates: Vec<Certificate>,
     /// Milliseconds for a whole handshake.
     pub handshake_timeout_ms: u64,
+    /// What clients' certificates are looked up in.
+    pub revocations: Vec<RevocationList>,
+    /// Judges what clients show, if they are asked.
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
     tickets: Tickets,
 }
 
@@ -105,8 +113,9 @@ impl ServerTls {
             .with_protocol_versions(&versions(tls.versions))
             .map_err(|error| refused(&tls.default_certificate, &error))?;
         let mut trust = Trust::new(tls.client_authentication);
-        let builder = match (tls.client_authentication, &tls.client_ca) {
-            (ClientAuthentication::None, _) | (_, None) => builder.with_no_client_auth(),
+        let mut lists = Vec::new();
+        let judge = match (tls.client_authentication, &tls.client_ca) {
+            (ClientAuthentication::None, _) | (_, None) => None,
             (wanted, Some(path)) => {
                 let text = files.read(path).map_err(|error| Wrong::from(error).of(path))?;
                 let roots = authorities(path, &text)?;
@@ -114,14 +123,20 @@ impl ServerTls {
                 let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
                 if let Some(path) = &tls.client_crl {
                     let text = files.read(path).map_err(|error| Wrong::from(error).of(path))?;
-                    verifier = verifier.with_crls(revocations(path, &text)?);
+                    let (all, known) = revocation::lists(path, &text)?;
+                    verifier = verifier.with_crls(all).enforce_revocation_expiration();
                     trust.note(1, &text);
+                    lists = known;
                 }
                 if wanted == ClientAuthentication::Optional {
                     verifier = verifier.allow_unauthenticated();
                 }
-                builder.with_client_cert_verifier(verifier.build().map_err(|error| refused(path, &error))?)
+                Some(verifier.build().map_err(|error| refused(path, &error))?)
             }
+        };
+        let builder = match &judge {
+            Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
+            None => builder.with_no_client_auth(),
         };
         let names = Names::new(&default, &others, tls.strict_sni);
         let mut config = builder.with_cert_resolver(Arc::new(names));
@@ -141,8 +156,21 @@ impl ServerTls {
             config: Arc::new(config),
             certificates,
             handshake_timeout_ms: tls.handshake_timeout_ms,
+            revocations: lists,
+            verifier: judge,
             tickets: Tickets { seals, trust },
         })
+    }
+
+    /// Judges anew, at `now` (seconds since 1970), a certificate that was `shown` when a session began which is resumed: a
+    /// revocation list may have ended since. While none has there is nothing to do.
+    pub fn still_trusts(&self, shown: &[CertificateDer<'_>], now: i64) -> Result<(), rustls::Error> {
+        let (Some(verifier), Some((first, others))) = (&self.verifier, shown.split_first()) else { return Ok(()) };
+        if !self.revocations.iter().any(|list| list.has_ended(now)) {
+            return Ok(());
+        }
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(now.unsigned_abs()));
+        verifier.verify_client_cert(first, others, now).map(drop)
     }
 }
 

@@ -11,6 +11,7 @@ use lb_core::id::{ListenerId, PoolId};
 use super::certificate::Certificate;
 use super::files::Files;
 use super::member::{MemberTls, MemberTlsError};
+use super::revocation::{self, RevocationList};
 use super::server::{ServerTls, ServerTlsError};
 
 /// Why the TLS of a document cannot be put in force.
@@ -39,7 +40,7 @@ struct Entry<Id, Says, Made> {
     made: Arc<Made>,
 }
 
-/// Who shows a certificate, by place in the document.
+/// Who shows a certificate, or looks others up in a list, by place in the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shows {
     /// To clients.
@@ -75,13 +76,24 @@ impl TlsTable {
         let of_pools = pools.filter_map(|(place, tls)| Some((Shows::Pool(place), tls.made.certificate.as_ref()?)));
         of_listeners.chain(of_pools)
     }
+
+    /// All revocation lists that somebody is looked up in, each with the place of the listener or pool that does.
+    pub fn revocations(&self) -> impl Iterator<Item = (Shows, &RevocationList)> {
+        let listeners = self.listeners.iter().enumerate().filter_map(|(place, tls)| Some((place, tls.as_ref()?)));
+        let of_listeners = listeners
+            .flat_map(|(place, tls)| tls.made.revocations.iter().map(move |list| (Shows::Listener(place), list)));
+        let pools = self.pools.iter().enumerate().filter_map(|(place, tls)| Some((place, tls.as_ref()?)));
+        let of_pools =
+            pools.flat_map(|(place, tls)| tls.made.revocations.iter().map(move |list| (Shows::Pool(place), list)));
+        of_listeners.chain(of_pools)
+    }
 }
 
 impl Compiler {
     /// Compiles what `config` says of TLS, reading its files anew. `in_force` is what is served until now: nothing of it
     /// changes here.
     ///
-    /// A certificate that has expired is refused in place of one that is served; at the very start it is served, because
+    /// A certificate or a revocation list that has expired is refused in place of one that is served; at the very start it is served, because
     /// nothing would be otherwise.
     pub fn compile(&self, config: &LoadBalancer, in_force: &TlsTable) -> Result<TlsTable, TlsError> {
         let listeners: Result<_, _> =
@@ -105,6 +117,8 @@ impl Compiler {
                 for fresh in compiled.certificates.iter().filter(|c| !is_shown(c)) {
                     fresh.still_good(now()).map_err(|bad| failed(bad.into()))?;
                 }
+                revocation::still_good(&compiled.revocations, &known.made.revocations, now())
+                    .map_err(|bad| failed(bad.into()))?;
                 Arc::new(compiled)
             }
             (Ok(compiled), None) => Arc::new(compiled),
@@ -119,15 +133,21 @@ impl Compiler {
 
     fn pool(&self, pool: &Pool, in_force: &TlsTable) -> Result<Option<Entry<PoolId, PoolTls, MemberTls>>, TlsError> {
         let Some(says) = &pool.tls else { return Ok(None) };
-        let before = in_force.pools.iter().flatten().find(|entry| entry.id == pool.id && entry.says == *says);
+        let known = in_force.pools.iter().flatten().find(|entry| entry.id == pool.id);
+        let before = known.filter(|entry| entry.says == *says);
+        let failed = |error| TlsError::Pool(pool.label(), error);
         // What a connection says in a PROXY header holds for one client.
         let shareable = pool.protocol.proxy_version().is_none();
         let made = match (MemberTls::compile(says, &self.files, shareable), before) {
             (Ok(compiled), Some(known)) if compiled.shows_the_same(&known.made) => Arc::clone(&known.made),
             (Ok(compiled), _) => Arc::new(compiled),
             (Err(MemberTlsError::File(bad)), Some(known)) if bad.is_forbidden() => Arc::clone(&known.made),
-            (Err(error), _) => return Err(TlsError::Pool(pool.label(), error)),
+            (Err(error), _) => return Err(failed(error)),
         };
+        if let Some(known) = known {
+            revocation::still_good(&made.revocations, &known.made.revocations, now())
+                .map_err(|bad| failed(bad.into()))?;
+        }
         Ok(Some(Entry { id: pool.id, says: says.clone(), made }))
     }
 }

@@ -78,15 +78,19 @@ fn certificates(out: &mut String, all: &[CertificateStats], now_ms: u64) {
     for certificate in all.iter().take(CERTIFICATES_SHOWN) {
         let (path, names) = (visible(&certificate.path), certificate.names.join(", "));
         let lasts = expiry::words(certificate.not_after_ms, now_ms);
-        let warning = match Stage::at(certificate.not_after_ms, now_ms) {
+        let (kind, ended) = match certificate.list_issued_ms {
+            None => ("certificate", " (warning: clients refuse it)"),
+            Some(_) => ("revocation list", " (warning: whoever has to be looked up in it is refused)"),
+        };
+        let warning = match certificate.term().stage(now_ms) {
             Stage::Far => "",
             Stage::Days30 | Stage::Days7 | Stage::Day1 => " (warning: replace it soon)",
-            Stage::Expired => " (warning: clients refuse it)",
+            Stage::Expired => ended,
         };
-        let _ = writeln!(out, "│  certificate {path} ({}): {lasts}{warning}", visible(&names));
+        let _ = writeln!(out, "│  {kind} {path} ({}): {lasts}{warning}", visible(&names));
     }
     if let Some(more) = all.get(CERTIFICATES_SHOWN..).filter(|more| !more.is_empty()) {
-        let _ = writeln!(out, "│  and {} certificates that last longer", more.len());
+        let _ = writeln!(out, "│  and {} more that last longer", more.len());
     }
 }
 
@@ -336,18 +340,27 @@ mod tests {
             ..CertificateStats::default()
         };
         let mut out = String::new();
-        certificates(&mut out, &[one("/old", -3), one("/soon", 12), one("/far", 200)], now_ms);
+        let list = |path: &str, days: i64| CertificateStats {
+            names: vec!["/CN=ca".into()],
+            list_issued_ms: Some(1_800_000_000_000 - 6 * DAY_MS),
+            ..one(path, days)
+        };
+        let all = [one("/old", -3), list("/ended", -1), list("/late", 1), list("/new", 6), one("/soon", 12)];
+        certificates(&mut out, &[&all[..], &[one("/far", 200)]].concat(), now_ms);
         assert_eq!(
             out.lines().collect::<Vec<_>>(),
             [
                 "│  certificate /old (a.test, *.b.test): expired 3 days ago (warning: clients refuse it)",
+                "│  revocation list /ended (/CN=ca): expired 1 day ago (warning: whoever has to be looked up in it is refused)",
+                "│  revocation list /late (/CN=ca): expires in 1 day (warning: replace it soon)",
+                "│  revocation list /new (/CN=ca): expires in 6 days",
                 "│  certificate /soon (a.test, *.b.test): expires in 12 days (warning: replace it soon)",
                 "│  certificate /far (a.test, *.b.test): expires in 200 days",
             ]
         );
         let mut out = String::new();
         certificates(&mut out, &vec![one("/x", 99); CERTIFICATES_SHOWN + 5], now_ms);
-        assert!(out.ends_with("│  and 5 certificates that last longer\n"), "{out}");
+        assert!(out.ends_with("│  and 5 more that last longer\n"), "{out}");
     }
 
     #[test]
