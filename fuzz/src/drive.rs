@@ -145,9 +145,9 @@ pub(crate) fn answer(asked: &str, bytes: &[u8], cuts: Cuts<'_>) -> Answered {
     let (whole, to_client) = block_on(async {
         let session = async {
             let (from, to) = (Stream::new(from), Stream::new(to));
-            pass(&request, changes_to, &from, &to).await
+            Box::pin(pass(&request, changes_to, &from, &to)).await
         };
-        while_fed(session, &member, bytes, cuts, &client).await
+        Box::pin(while_fed(session, &member, bytes, cuts, &client)).await
     });
     Answered { whole, to_client }
 }
