@@ -159,7 +159,7 @@ impl Court {
         let verdict = match &case.want {
             Want::Refused(statuses) => self.refused(&mut client, statuses),
             Want::Broken => self.broken(&mut client),
-            Want::Served(requests) => sent.and_then(|()| self.served(&mut client, requests)),
+            Want::Served(requests) => self.served(&mut client, requests, sent),
             Want::Safe => self.safe(&mut client),
         };
         drop(client);
@@ -194,7 +194,7 @@ impl Court {
         }
     }
 
-    fn served(&self, client: &mut TcpStream, requests: &[Message]) -> Result<(), String> {
+    fn served(&self, client: &mut TcpStream, requests: &[Message], sent: Result<(), String>) -> Result<(), String> {
         let seen = Seen::read(client, requests.len())?;
         if seen.answers.len() != requests.len() {
             return Err(format!("{} answers for {}: {:?}", seen.answers.len(), requests.len(), seen.statuses()));
@@ -213,6 +213,8 @@ impl Court {
         if seen.answers.last().and_then(|a| a.field("connection")) == Some("close") {
             return seen.and(Seen::read(client, usize::MAX)?).nothing_more();
         }
+        // Only who was told that nothing more is read may meet an end while he is still sending.
+        sent?;
         // Nothing is left over on either side.
         client.write_all(b"GET /sentinel HTTP/1.1\r\nHost: weir.test\r\nConnection: close\r\n\r\n").unwrap();
         let seen = Seen::read(client, usize::MAX)?;
