@@ -2,6 +2,9 @@
 //! and its futures, the next one takes again. The system's allocator keeps only pieces of up to a kilobyte at hand for each
 //! thread; for larger ones it locks, searches, splits and joins.
 //!
+//! Tasks of the runtime are aligned to cache lines, for which that allocator searches whatever their size: those are kept from the
+//! smallest on.
+//!
 //! Only threads that say so keep anything, each a bounded amount of its own; [`give_back`] empties it.
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -13,11 +16,17 @@ const SMALLEST: usize = 1024;
 const LARGEST: usize = 8 * 1024;
 /// Pieces are made as large as the next multiple of this, and are used again for sizes that lead to the same.
 const STEP: usize = 64;
-const KINDS: usize = (LARGEST - SMALLEST) / STEP;
-/// Bytes a thread keeps at most. Freed pieces are taken again soon: streams end one by one as others begin.
-const KEPT_MAX: usize = 256 * 1024;
 /// What the system's allocator aligns everything to.
 const ALIGN: usize = 16;
+/// Kinds of such pieces.
+const PLAIN: usize = (LARGEST - SMALLEST) / STEP;
+/// How pieces are aligned that need more than that, and what their sizes are multiples of.
+const LINE: usize = 128;
+/// Kinds of these.
+const LINED: usize = LARGEST / LINE;
+const KINDS: usize = PLAIN + LINED;
+/// Bytes a thread keeps at most. Freed pieces are taken again soon: streams end one by one as others begin.
+const KEPT_MAX: usize = 256 * 1024;
 
 /// The system's allocator with a shelf before it. See the module.
 #[derive(Debug)]
@@ -70,15 +79,20 @@ pub fn give_back() {
 /// Which kind a piece is of, if pieces like it are kept.
 fn kind(layout: Layout) -> Option<usize> {
     let size = layout.size();
-    (size > SMALLEST && size <= LARGEST && layout.align() <= ALIGN).then(|| (size - SMALLEST - 1) / STEP)
+    match layout.align() {
+        _ if size > LARGEST => None,
+        align if align <= ALIGN => (size > SMALLEST).then(|| (size - SMALLEST - 1) / STEP),
+        align if align <= LINE => (size > 0).then(|| PLAIN + (size - 1) / LINE),
+        _ => None,
+    }
 }
 
 const fn bytes_of(kind: usize) -> usize {
-    SMALLEST + (kind + 1) * STEP
+    if kind < PLAIN { SMALLEST + (kind + 1) * STEP } else { (kind - PLAIN + 1) * LINE }
 }
 
 const fn layout_of(kind: usize) -> Layout {
-    match Layout::from_size_align(bytes_of(kind), ALIGN) {
+    match Layout::from_size_align(bytes_of(kind), if kind < PLAIN { ALIGN } else { LINE }) {
         Ok(layout) => layout,
         Err(_) => Layout::new::<Waiting>(),
     }
@@ -143,8 +157,12 @@ unsafe impl GlobalAlloc for Recycling {
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: the caller promises that the new size can be aligned like the old one.
         let new = rounded(unsafe { Layout::from_size_align_unchecked(size, layout.align()) });
-        // SAFETY: the caller's promise, with the layout it was allocated with.
-        unsafe { System.realloc(memory, rounded(layout), new.size()) }
+        // The system keeps to the alignment it is told, which has to be that of the new kind.
+        let old = rounded(layout);
+        // SAFETY: sizes and alignments are those of a layout, and at least what the piece was allocated with.
+        let old = unsafe { Layout::from_size_align_unchecked(old.size(), old.align().max(new.align())) };
+        // SAFETY: the caller's promise. Of the old alignment the system only takes what the new piece needs.
+        unsafe { System.realloc(memory, old, new.size()) }
     }
 }
 
@@ -167,19 +185,29 @@ mod tests {
 
     impl Piece {
         fn new(size: usize, mark: u8) -> Self {
-            let layout = Layout::from_size_align(size, 8).unwrap();
+            Self::aligned(size, 8, mark)
+        }
+
+        fn aligned(size: usize, align: usize, mark: u8) -> Self {
+            let layout = Layout::from_size_align(size, align).unwrap();
             // SAFETY: the size is not zero, and all of it is ours.
             let memory = unsafe {
                 let memory = Recycling.alloc(layout);
                 memory.write_bytes(mark, size);
                 memory
             };
-            Self { memory, layout, mark }
+            let piece = Self { memory, layout, mark };
+            assert!(piece.is_aligned());
+            piece
         }
 
         fn is_whole(&self, len: usize) -> bool {
             // SAFETY: it was written when it was made.
             unsafe { std::slice::from_raw_parts(self.memory, len) }.iter().all(|byte| *byte == self.mark)
+        }
+
+        fn is_aligned(&self) -> bool {
+            self.memory.addr().is_multiple_of(self.layout.align())
         }
 
         fn resize(&mut self, size: usize) {
@@ -189,7 +217,8 @@ mod tests {
             assert!(self.is_whole(kept));
             // SAFETY: so large it is now.
             unsafe { self.memory.write_bytes(self.mark, size) };
-            self.layout = Layout::from_size_align(size, 8).unwrap();
+            self.layout = Layout::from_size_align(size, self.layout.align()).unwrap();
+            assert!(self.is_aligned());
         }
     }
 
@@ -213,6 +242,13 @@ mod tests {
         let again = Piece::new(4200, 3);
         assert_eq!((again.memory, kept()), (at, 0));
         drop(again);
+        let lined = Piece::aligned(700, 128, 4);
+        let at = lined.memory;
+        drop(lined);
+        assert_eq!(kept(), 4224 + 768);
+        let lined = Piece::aligned(760, 128, 5);
+        assert_eq!((lined.memory, kept()), (at, 4224));
+        drop(lined);
         give_back();
         assert_eq!(kept(), 0);
     }
@@ -235,14 +271,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nobody_has_what_another_has(steps in prop::collection::vec((0usize..8, 0u8..3, 1usize..10_000), 1..200)) {
+        fn nobody_has_what_another_has(
+            steps in prop::collection::vec((0usize..8, 0u8..3, 1usize..10_000, 0u32..9), 1..200),
+        ) {
             begin();
             let mut pieces: [Option<Piece>; 8] = Default::default();
-            for (n, (place, what, size)) in steps.into_iter().enumerate() {
+            for (n, (place, what, size, align)) in steps.into_iter().enumerate() {
                 match (&mut pieces[place], what) {
                     (Some(piece), 1) => piece.resize(size),
                     (piece, 2) => *piece = None,
-                    (piece, _) => *piece = Some(Piece::new(size, n as u8)),
+                    (piece, _) => *piece = Some(Piece::aligned(size, 1 << align, n as u8)),
                 }
             }
             drop(pieces);
