@@ -7,6 +7,7 @@ use lb_core::persistence::{Answered, Found};
 use lb_core::request::Unread;
 use lb_core::snapshot::PoolSnapshot;
 
+use super::greeting::{self, Choice, Gone};
 use super::inspect;
 use super::relay::{Moved, Silence, relay};
 use crate::buffer::Buffer;
@@ -21,17 +22,30 @@ use crate::wire::{self, Closing, Stream};
 use crate::worker::millis_between;
 
 /// Serves one client of a TCP (or passed-through HTTPS) listener. `first`: what it said already.
-pub async fn serve(downstream: Downstream, mut client: Stream, first: Option<Buffer>) {
-    let hash = match downstream.first_bytes_rule() {
+pub async fn serve(downstream: Downstream, mut client: Stream, mut first: Option<Buffer>) {
+    let choice = match &downstream.listener.policies {
+        None => Ok(Choice::of_default(&downstream)),
+        Some(policies) => greeting::choose(&downstream, policies, &client, &mut first).await,
+    };
+    let choice = match choice {
+        Ok(choice) if choice.rejected => return reject(&downstream, &client, choice),
+        Ok(choice) => choice,
+        Err(Gone::Shed) => {
+            client.reset();
+            return downstream.note_shed();
+        }
+        Err(Gone::Reset) => return finish(&downstream, None, &Outcome::of(endings::CLIENT_LEFT_HELLO, Choice::default()), Noted::NOTHING),
+    };
+    let pool = choice.pool;
+    let hash = match downstream.first_bytes_rule(pool) {
         // Boxed: hardly any session does this, and each would be as large as one that does.
         Some(rule) => Box::pin(inspect::hash(&downstream, rule, &mut client, first.as_ref())).await,
         None => None,
     };
-    let key = downstream.flow_of_connection(hash);
+    let key = downstream.flow_of_connection(pool, hash);
     // What it asks for is not known here: it is served from the beginning.
     downstream.ticket.works();
     let (source, now) = (downstream.peer.ip(), downstream.worker.now());
-    let pool = downstream.listener.pool;
     let found = pool.map_or(Found::OFF, |p| persistence::look_up(downstream.view.pool(p), &Unread, source, now));
     let mut journey = pool.map(|pool| Journey::new(pool, key).homeward(found.member));
     let connect_ms = downstream.listener.timeouts.member_connect_ms;
@@ -53,8 +67,7 @@ pub async fn serve(downstream: Downstream, mut client: Stream, first: Option<Buf
             reached
         }
     };
-    let moved = Moved::default();
-    let mut outcome = Outcome { ending: endings::SERVED, connect_ms: -1, reached: None, moved };
+    let mut outcome = Outcome::of(endings::SERVED, choice);
     match reached {
         Err(ending) => {
             // Nothing can be said in a protocol we do not speak: a reset is the clearest word there is.
@@ -86,6 +99,20 @@ struct Outcome {
     connect_ms: i32,
     reached: Option<Reached>,
     moved: Moved,
+    choice: Choice,
+}
+
+impl Outcome {
+    fn of(ending: Ending, choice: Choice) -> Self {
+        Self { ending, connect_ms: -1, reached: None, moved: Moved::default(), choice }
+    }
+}
+
+/// A policy says no. As for whoever is turned away, a reset is the clearest word there is.
+fn reject(downstream: &Downstream, client: &Stream, choice: Choice) {
+    client.reset();
+    downstream.view.listener_cell(&downstream.listener).refusals.inc();
+    finish(downstream, None, &Outcome::of(endings::REJECTED, choice), Noted::NOTHING);
 }
 
 async fn run(
@@ -140,7 +167,8 @@ fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome,
     }
     let Some(sink) = downstream.view.sink(downstream.position) else { return };
     let lease = outcome.reached.as_ref().map(|r| &r.lease);
-    let pool = downstream.listener.pool.map(|p| downstream.view.pool(p));
+    let choice = &outcome.choice;
+    let pool = choice.pool.map(|p| downstream.view.pool(p));
     let record = Record {
         sink,
         http: false,
@@ -158,6 +186,7 @@ fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome,
         bytes_out: down,
         bytes_in: up,
         ending: outcome.ending,
+        unnamed: choice.told.unnamed,
         noted,
         load: Load::now(downstream, lease, journey),
         retries: journey.map_or(0, Journey::failed_attempts),
@@ -168,8 +197,8 @@ fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome,
         listener: &downstream.listener.label,
         pool: pool.map(|p| &*p.label),
         member: journey.and_then(|journey| journey.member_label(&downstream.view)),
-        policy: None,
-        line: b"",
+        policy: choice.policy(downstream).map(|policy| &*policy.label),
+        line: choice.told.name.as_deref().unwrap_or_default().as_bytes(),
     };
     worker.process.log.note(worker.index, &record, words);
 }
@@ -178,12 +207,12 @@ impl Load {
     /// What is going on now. As in HAProxy's lines, this session still counts for process and listener, and no
     /// longer for pool and member. Those that wait in the pool's queue count for it.
     pub fn now(downstream: &Downstream, lease: Option<&Lease>, journey: Option<&Journey>) -> Self {
-        let queued = journey.filter(|journey| journey.queued().stood).and(downstream.listener.pool);
+        let queued = journey.filter(|journey| journey.queued().stood);
         let (pool, member) = match (lease, queued) {
             (Some(l), _) => (in_pool(l.pool()).saturating_sub(1), l.slot().state.in_flight().saturating_sub(1)),
-            (None, Some(pool)) => {
-                let member = journey.map_or(0, |journey| journey.member_in_flight(&downstream.view));
-                (in_pool(downstream.view.pool(pool)), member)
+            (None, Some(journey)) => {
+                let view = &downstream.view;
+                (in_pool(journey.pool(view)), journey.member_in_flight(view))
             }
             (None, None) => (0, 0),
         };
