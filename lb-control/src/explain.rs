@@ -210,7 +210,7 @@ pub enum Outcome {
     Waits,
     /// A policy answers it.
     Answered,
-    /// It is refused by a limit, before any member.
+    /// It is refused by a limit, or by a policy that closes, before any member.
     Refused,
     /// There is no member for it.
     NoMember,

@@ -34,6 +34,7 @@ pub mod frames;
 pub mod haproxy;
 pub mod health;
 pub mod load;
+pub mod hello;
 pub mod log_line;
 pub mod member;
 pub mod message;

@@ -106,6 +106,9 @@ impl Case<'_> {
         };
         let mut checks = Checks::default();
         let refused = self.door(&mut checks);
+        if refused.is_none() && self.listener.policies.as_ref().is_some_and(|policies| policies.asks_host()) {
+            checks.note("server_name", Says::Pass, words::server_name(greeted.0.as_ref()));
+        }
         let first_bytes = sketch::first_bytes(&self.question.fields);
         Ok(self.go_on(checks, refused, &greeted, Some(&first_bytes)))
     }
@@ -174,7 +177,9 @@ impl Case<'_> {
             _ => (endings::REJECTED.status, endings::REJECTED.reason),
         };
         let words = format!("{reason} ({})", policies::why(self.written, route));
-        Verdict { outcome: Outcome::Answered, member: None, status: self.status(status), words }
+        // Where bytes are relayed, nothing can be said.
+        let outcome = if self.listener.protocol.is_http() { Outcome::Answered } else { Outcome::Refused };
+        Verdict { outcome, member: None, status: self.status(status), words }
     }
 
     fn in_pool(&self, index: PoolIndex, why: String, parts: &impl Parts, first_bytes: Option<&[u8]>) -> InPool {
