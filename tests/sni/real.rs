@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use weir_tests::certificates::{Authority, Term, Wish};
+use weir_tests::certificates::Authority;
 use weir_tests::nginx::Nginx;
 use weir_tests::tls::Trusting;
 use weir_tests::tools::{output, run};
@@ -17,8 +17,7 @@ fn everybody_sees_the_certificate_of_whom_they_asked_for() {
         .iter()
         .map(|pool| {
             let name = format!("{pool}.test");
-            let wish = Wish { term: Term::Good, ..Wish::of(&[&name]) };
-            let bundle = authority.sign_as(&wish).write(&place, &format!("{pool}.pem")).display().to_string();
+            let bundle = authority.sign(&[&name]).write(&place, &format!("{pool}.pem")).display().to_string();
             Nginx::start_tls(&place, &format!("on-{pool}"), place.socket(), &bundle, &bundle)
         })
         .collect();
