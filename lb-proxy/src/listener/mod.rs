@@ -254,8 +254,11 @@ fn serve(downstream: Downstream, stream: Stream, first: Option<Buffer>) {
         tokio::task::spawn_local(clock::scoped(http2::preface::serve(downstream, stream, first)));
     } else if downstream.listener.protocol.is_http() {
         tokio::task::spawn_local(clock::scoped(http::session::serve(downstream, stream, first)));
+    } else if downstream.listener.policies.is_some() {
+        tokio::task::spawn_local(clock::scoped(tcp::greeting::serve(downstream, stream, first)));
     } else {
-        tokio::task::spawn_local(clock::scoped(tcp::session::serve(downstream, stream, first)));
+        let choice = tcp::greeting::Choice::of_default(&downstream);
+        tokio::task::spawn_local(clock::scoped(tcp::session::serve(downstream, stream, first, choice)));
     }
 }
 

@@ -8,40 +8,40 @@ use std::pin::pin;
 
 use lb_core::client_hello::{Hello, ServerName, read};
 use lb_core::config::LogFormat;
-use lb_core::l7::{Asked, Decision, ListenerPolicies, Policy, TlsFacts, Way};
+use lb_core::l7::{Asked, Policy, TlsFacts, Way};
 use lb_core::request::Greeted;
 use lb_core::snapshot::PoolIndex;
 
 use super::inspect::patience;
+use super::session;
 use crate::buffer::Buffer;
 use crate::listener::Downstream;
+use crate::observe::record::endings;
 use crate::wire::Stream;
 
-/// What becomes of one connection.
+/// What becomes of one connection. Every relay has one: it is small.
 #[derive(Debug, Default)]
 pub struct Choice {
     /// Whose members serve it.
     pub pool: Option<PoolIndex>,
-    /// It is closed instead.
-    pub rejected: bool,
-    /// What the policies said.
-    decision: Decision,
-    /// What a log line says of the name.
-    pub told: Told,
+    /// The place of the policy that decided.
+    policy: Option<u16>,
+    /// What a line of JSON says of the name; `None`: nothing, or there is no such line.
+    pub told: Option<Box<Told>>,
 }
 
-/// What a log line says of a name that was waited for.
-#[derive(Debug, Default)]
-pub struct Told {
-    /// The name; kept only where lines show it.
-    pub name: Option<Box<str>>,
+/// What is known of a name that was waited for.
+#[derive(Debug)]
+pub enum Told {
+    /// It is this one.
+    Name(ServerName),
     /// Why there is none.
-    pub unnamed: Option<&'static str>,
+    Unnamed(&'static str),
 }
 
 /// Why nothing becomes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gone {
+enum Gone {
     /// Its place is needed.
     Shed,
     /// The client reset the connection.
@@ -61,36 +61,47 @@ impl Choice {
 
     /// The policy that decided, if one did.
     pub fn policy<'d>(&self, downstream: &'d Downstream) -> Option<&'d Policy> {
-        downstream.listener.policies.as_ref()?.of(self.decision)
+        downstream.listener.policies.as_ref()?.policies.get(usize::from(self.policy?))
     }
 }
 
-/// Asks `policies` about a client, which has said `first` so far; that grows by what is read.
-pub async fn choose(
-    downstream: &Downstream,
-    policies: &ListenerPolicies,
-    client: &Stream,
-    first: &mut Option<Buffer>,
-) -> Result<Choice, Gone> {
-    let hello = if policies.asks_host() { Some(greeting(downstream, client, first).await?) } else { None };
-    let (name, unnamed) = match hello {
-        Some(Ok(name)) => (Some(name), None),
-        Some(Err(why)) => (None, Some(why)),
-        None => (None, None),
+/// Serves one client of a listener with policies. `first`: what it said already.
+pub async fn serve(downstream: Downstream, client: Stream, mut first: Option<Buffer>) {
+    let heard = match &downstream.listener.policies {
+        Some(policies) if policies.asks_host() => greeting(&downstream, &client, &mut first).await,
+        _ => Ok(None),
     };
-    let parts = Greeted(name);
-    let worker = &downstream.worker;
+    match heard.map(|told| choose(&downstream, told)) {
+        Ok((choice, Way::Pool(pool))) => session::serve(downstream, client, first, Choice { pool, ..choice }).await,
+        // As for whoever is turned away, a reset is the clearest word there is.
+        Ok((choice, Way::AnsweredHere)) => {
+            client.reset();
+            downstream.view.listener_cell(&downstream.listener).refusals.inc();
+            session::end(&downstream, endings::REJECTED, &choice);
+        }
+        Err(Gone::Shed) => {
+            client.reset();
+            downstream.note_shed();
+        }
+        Err(Gone::Reset) => session::end(&downstream, endings::CLIENT_LEFT_HELLO, &Choice::default()),
+    }
+}
+
+/// Asks the policies about a client.
+fn choose(downstream: &Downstream, told: Option<Told>) -> (Choice, Way) {
+    let Downstream { worker, listener, peer, .. } = downstream;
+    let Some(policies) = &listener.policies else { return (Choice::default(), Way::Pool(listener.pool)) };
+    let parts = Greeted(match &told {
+        Some(Told::Name(name)) => Some(*name),
+        Some(Told::Unnamed(_)) | None => None,
+    });
     let draw = || u64::from(worker.draws.next()) << 32;
-    let asked = Asked::new(&parts, downstream.peer.ip(), TlsFacts::default(), &draw);
-    let matched = |i: usize| policies.policies[i].cells.of(worker.index).matched.inc();
-    let decision = policies.decide(&asked, matched);
-    let (pool, rejected) = match policies.way(decision, downstream.listener.pool) {
-        Way::Pool(pool) => (pool, false),
-        Way::AnsweredHere => (None, true),
-    };
-    let shown = downstream.listener.log.format == Some(LogFormat::Json);
-    let name = name.filter(|_| shown).map(|name| name.as_str().into());
-    Ok(Choice { pool, rejected, decision, told: Told { name, unnamed } })
+    let asked = Asked::new(&parts, peer.ip(), TlsFacts::default(), &draw);
+    let decision = policies.decide(&asked, |i| policies.policies[i].cells.of(worker.index).matched.inc());
+    let told = told.filter(|_| listener.log.format == Some(LogFormat::Json)).map(Box::new);
+    // A listener has no more than this counts.
+    let policy = decision.by.and_then(|by| u16::try_from(by).ok());
+    (Choice { pool: None, policy, told }, policies.way(decision, listener.pool))
 }
 
 /// The server the client asks for, or why none is known.
@@ -98,29 +109,23 @@ async fn greeting(
     downstream: &Downstream,
     client: &Stream,
     first: &mut Option<Buffer>,
-) -> Result<Result<ServerName, &'static str>, Gone> {
-    let heard = {
-        let listening = pin!(tokio::time::timeout(patience(downstream), listen(downstream, client, first)));
-        downstream.ticket.unless_shed(listening).await.ok_or(Gone::Shed)?
-    };
-    heard.unwrap_or(Ok(Err(LATE)))
+) -> Result<Option<Told>, Gone> {
+    let listening = pin!(tokio::time::timeout(patience(downstream), listen(downstream, client, first)));
+    let heard = downstream.ticket.unless_shed(listening).await.ok_or(Gone::Shed)?;
+    heard.unwrap_or(Ok(Told::Unnamed(LATE))).map(Some)
 }
 
-async fn listen(
-    downstream: &Downstream,
-    client: &Stream,
-    first: &mut Option<Buffer>,
-) -> Result<Result<ServerName, &'static str>, Gone> {
+async fn listen(downstream: &Downstream, client: &Stream, first: &mut Option<Buffer>) -> Result<Told, Gone> {
     loop {
         match read(first.as_ref().map_or(&[], Buffer::filled)) {
-            Hello::Named(name) => return Ok(Ok(name)),
-            Hello::Nameless(why) => return Ok(Err(why.reason())),
+            Hello::Named(name) => return Ok(Told::Name(name)),
+            Hello::Nameless(why) => return Ok(Told::Unnamed(why.reason())),
             Hello::Incomplete => {}
         }
         // There is room: what is not whole fills half of a buffer at most.
         let more = poll_fn(|cx| downstream.poll_first_bytes(client, cx, first)).await;
         if more.map_err(|_| Gone::Reset)? == 0 {
-            return Ok(Err(CUT));
+            return Ok(Told::Unnamed(CUT));
         }
     }
 }

@@ -7,7 +7,7 @@ use lb_core::persistence::{Answered, Found};
 use lb_core::request::Unread;
 use lb_core::snapshot::PoolSnapshot;
 
-use super::greeting::{self, Choice, Gone};
+use super::greeting::{Choice, Told};
 use super::inspect;
 use super::relay::{Moved, Silence, relay};
 use crate::buffer::Buffer;
@@ -22,20 +22,7 @@ use crate::wire::{self, Closing, Stream};
 use crate::worker::millis_between;
 
 /// Serves one client of a TCP (or passed-through HTTPS) listener. `first`: what it said already.
-pub async fn serve(downstream: Downstream, mut client: Stream, mut first: Option<Buffer>) {
-    let choice = match &downstream.listener.policies {
-        None => Ok(Choice::of_default(&downstream)),
-        Some(policies) => greeting::choose(&downstream, policies, &client, &mut first).await,
-    };
-    let choice = match choice {
-        Ok(choice) if choice.rejected => return reject(&downstream, &client, choice),
-        Ok(choice) => choice,
-        Err(Gone::Shed) => {
-            client.reset();
-            return downstream.note_shed();
-        }
-        Err(Gone::Reset) => return finish(&downstream, None, &Outcome::of(endings::CLIENT_LEFT_HELLO, Choice::default()), Noted::NOTHING),
-    };
+pub async fn serve(downstream: Downstream, mut client: Stream, first: Option<Buffer>, choice: Choice) {
     let pool = choice.pool;
     let hash = match downstream.first_bytes_rule(pool) {
         // Boxed: hardly any session does this, and each would be as large as one that does.
@@ -67,7 +54,7 @@ pub async fn serve(downstream: Downstream, mut client: Stream, mut first: Option
             reached
         }
     };
-    let mut outcome = Outcome::of(endings::SERVED, choice);
+    let mut outcome = Outcome::of(endings::SERVED);
     match reached {
         Err(ending) => {
             // Nothing can be said in a protocol we do not speak: a reset is the clearest word there is.
@@ -88,6 +75,7 @@ pub async fn serve(downstream: Downstream, mut client: Stream, mut first: Option
     }
     finish(
         &downstream,
+        &choice,
         journey.as_ref(),
         &outcome,
         Noted::new(pool.map(|p| downstream.view.pool(p)), &found, Answered::Off),
@@ -99,20 +87,17 @@ struct Outcome {
     connect_ms: i32,
     reached: Option<Reached>,
     moved: Moved,
-    choice: Choice,
 }
 
 impl Outcome {
-    fn of(ending: Ending, choice: Choice) -> Self {
-        Self { ending, connect_ms: -1, reached: None, moved: Moved::default(), choice }
+    fn of(ending: Ending) -> Self {
+        Self { ending, connect_ms: -1, reached: None, moved: Moved::default() }
     }
 }
 
-/// A policy says no. As for whoever is turned away, a reset is the clearest word there is.
-fn reject(downstream: &Downstream, client: &Stream, choice: Choice) {
-    client.reset();
-    downstream.view.listener_cell(&downstream.listener).refusals.inc();
-    finish(downstream, None, &Outcome::of(endings::REJECTED, choice), Noted::NOTHING);
+/// Ends a client that no member is looked for.
+pub fn end(downstream: &Downstream, ending: Ending, choice: &Choice) {
+    finish(downstream, choice, None, &Outcome::of(ending), Noted::NOTHING);
 }
 
 async fn run(
@@ -149,7 +134,7 @@ async fn run(
     }
 }
 
-fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome, noted: Noted) {
+fn finish(downstream: &Downstream, choice: &Choice, journey: Option<&Journey>, outcome: &Outcome, noted: Noted) {
     let worker = &downstream.worker;
     let (up, down) = (outcome.moved.up.get(), outcome.moved.down.get());
     let cell = downstream.view.listener_cell(&downstream.listener);
@@ -167,7 +152,6 @@ fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome,
     }
     let Some(sink) = downstream.view.sink(downstream.position) else { return };
     let lease = outcome.reached.as_ref().map(|r| &r.lease);
-    let choice = &outcome.choice;
     let pool = choice.pool.map(|p| downstream.view.pool(p));
     let record = Record {
         sink,
@@ -186,7 +170,10 @@ fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome,
         bytes_out: down,
         bytes_in: up,
         ending: outcome.ending,
-        unnamed: choice.told.unnamed,
+        unnamed: match choice.told.as_deref() {
+            Some(Told::Unnamed(why)) => Some(why),
+            Some(Told::Name(_)) | None => None,
+        },
         noted,
         load: Load::now(downstream, lease, journey),
         retries: journey.map_or(0, Journey::failed_attempts),
@@ -198,7 +185,10 @@ fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome,
         pool: pool.map(|p| &*p.label),
         member: journey.and_then(|journey| journey.member_label(&downstream.view)),
         policy: choice.policy(downstream).map(|policy| &*policy.label),
-        line: choice.told.name.as_deref().unwrap_or_default().as_bytes(),
+        line: match choice.told.as_deref() {
+            Some(Told::Name(name)) => name.as_bytes(),
+            Some(Told::Unnamed(_)) | None => b"",
+        },
     };
     worker.process.log.note(worker.index, &record, words);
 }
