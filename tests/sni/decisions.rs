@@ -21,8 +21,10 @@ fn a_name_chooses_the_pool_and_is_logged() {
         assert_eq!(pool_for(play.vip, name), pool, "{name}");
     }
     let lines = play.lines(6);
-    let told: Vec<[&str; 4]> =
-        lines.iter().map(|line| ["policy", "pool", "server_name", "reason"].map(|key| line[key].as_str().unwrap_or("-"))).collect();
+    let told: Vec<[&str; 4]> = lines
+        .iter()
+        .map(|line| ["policy", "pool", "server_name", "reason"].map(|key| line[key].as_str().unwrap_or("-")))
+        .collect();
     assert_eq!(told[0], ["exact", "a", "a.test", "served"]);
     assert_eq!(told[1], ["exact", "a", "a.test", "served"]);
     assert_eq!(told[2], ["below", "b", "www.b.test", "served"]);
@@ -266,7 +268,8 @@ fn policies_may_be_replaced_while_clients_are_read() {
     let mut client = Client::connect(play.vip);
     client.send(&bytes[..50]);
     until_true(PATIENCE, "the client to be there", || play.weir.control.listener().active_connections == 1);
-    play.document["loadbalancer"]["listeners"][0]["l7policies"] = json!([to_pool("new", "b", &[named("EQUAL_TO", "a.test")])]);
+    play.document["loadbalancer"]["listeners"][0]["l7policies"] =
+        json!([to_pool("new", "b", &[named("EQUAL_TO", "a.test")])]);
     play.weir.control.apply(&play.document);
     // Who came before is served by what was true then.
     client.send(&bytes[50..]);

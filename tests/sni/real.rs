@@ -22,10 +22,15 @@ fn everybody_sees_the_certificate_of_whom_they_asked_for() {
         })
         .collect();
     let vip = place.socket();
-    let mut document = document(&place, vip, &[], &json!([
-        to_pool("one", "a", &[named("EQUAL_TO", "a.test")]),
-        to_pool("two", "b", &[named("EQUAL_TO", "b.test")]),
-    ]));
+    let mut document = document(
+        &place,
+        vip,
+        &[],
+        &json!([
+            to_pool("one", "a", &[named("EQUAL_TO", "a.test")]),
+            to_pool("two", "b", &[named("EQUAL_TO", "b.test")]),
+        ]),
+    );
     let pool = |(pool, server): (&&str, &Nginx)| {
         json!({
             "name": pool, "protocol": "HTTPS", "lb_algorithm": "ROUND_ROBIN",

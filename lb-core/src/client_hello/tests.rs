@@ -87,8 +87,25 @@ fn names_are_hosts() {
         assert_eq!(of(&with(&[asking(format!("{good}.").as_bytes())])), named(good), "{good} and a dot");
     }
     for bad in [
-        "192.0.2.7", "2001:db8::1", "a.7", ".", "..", ".a", "a..b", "a.test..", "-a.test", "a-.test", "a_b.test", "a b",
-        "*.test", "b\u{fc}cher.test", "a\0.test", "a.test:443", &format!("a{long}"), &format!("a{longest}"), &"a.".repeat(500),
+        "192.0.2.7",
+        "2001:db8::1",
+        "a.7",
+        ".",
+        "..",
+        ".a",
+        "a..b",
+        "a.test..",
+        "-a.test",
+        "a-.test",
+        "a_b.test",
+        "a b",
+        "*.test",
+        "b\u{fc}cher.test",
+        "a\0.test",
+        "a.test:443",
+        &format!("a{long}"),
+        &format!("a{longest}"),
+        &"a.".repeat(500),
     ] {
         assert_eq!(of(&with(&[asking(bad.as_bytes())])), NO_HOST, "{bad:?}");
         assert_eq!(ServerName::parse(bad), None, "{bad:?}");
@@ -126,7 +143,14 @@ fn what_breaks_its_own_lengths_is_malformed() {
 #[test]
 fn other_protocols_are_known_by_their_first_bytes() {
     let good = records(&with(&[asking(b"a.test")]), &[]);
-    for bytes in [&b"GET / HTTP/1.1\r\n"[..], b"S", b"\x80\x2e\x01\x03\x01", b"\x16\x02", b"\x16\x03\x01\x40\x01", b"\x16\x03\x01\0\0"] {
+    for bytes in [
+        &b"GET / HTTP/1.1\r\n"[..],
+        b"S",
+        b"\x80\x2e\x01\x03\x01",
+        b"\x16\x02",
+        b"\x16\x03\x01\x40\x01",
+        b"\x16\x03\x01\0\0",
+    ] {
         assert_eq!(read(bytes), NOT_TLS, "{bytes:?}");
     }
     assert_eq!(read(b"\x16\x03\x01\0\x04\x02"), NOT_TLS, "a ServerHello");

@@ -124,7 +124,10 @@ mod tests {
     fn a_server_is_named_or_follows_from_the_url() {
         let of = |sni: Option<&str>, host: &str| {
             let fields = [("Host", host)];
-            let named = Question { server_name: sni.map(str::to_owned), ..question("GET", "/", &fields[..usize::from(!host.is_empty())]) };
+            let named = Question {
+                server_name: sni.map(str::to_owned),
+                ..question("GET", "/", &fields[..usize::from(!host.is_empty())])
+            };
             server_name(&named).map(|name| name.map(|name| name.as_str().to_owned()))
         };
         assert_eq!(of(None, ""), Ok(None));

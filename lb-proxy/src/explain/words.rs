@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use lb_control::explain::Named;
 use lb_control::stats::MemberHealth;
-use lb_core::client_hello::ServerName;
 use lb_core::balance::{Asks, MemberIndex};
+use lb_core::client_hello::ServerName;
 use lb_core::config::persistence::SessionPersistence;
 use lb_core::config::{HashKey, Hashing, LbAlgorithm, ListenerProtocol, Pool};
 use lb_core::explain::{Outcome, Standing, Unknown, Way};

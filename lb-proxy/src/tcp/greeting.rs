@@ -105,11 +105,7 @@ fn choose(downstream: &Downstream, told: Option<Told>) -> (Choice, Way) {
 }
 
 /// The server the client asks for, or why none is known.
-async fn greeting(
-    downstream: &Downstream,
-    client: &Stream,
-    first: &mut Option<Buffer>,
-) -> Result<Option<Told>, Gone> {
+async fn greeting(downstream: &Downstream, client: &Stream, first: &mut Option<Buffer>) -> Result<Option<Told>, Gone> {
     let listening = pin!(tokio::time::timeout(patience(downstream), listen(downstream, client, first)));
     let heard = downstream.ticket.unless_shed(listening).await.ok_or(Gone::Shed)?;
     heard.unwrap_or(Ok(Told::Unnamed(LATE))).map(Some)
@@ -127,5 +123,77 @@ async fn listen(downstream: &Downstream, client: &Stream, first: &mut Option<Buf
         if more.map_err(|_| Gone::Reset)? == 0 {
             return Ok(Told::Unnamed(CUT));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use lb_core::snapshot::Snapshot;
+
+    use super::*;
+    use crate::sys::counted::asked_for;
+
+    fn snapshot(policies: &str) -> Snapshot {
+        let document = format!(
+            "loadbalancer: {{vip_address: 198.51.100.1, listeners: [{{protocol: HTTPS, protocol_port: 443, l7policies: \
+             [{policies}]}}]}}"
+        );
+        let config = lb_core::spec::read("test", &document).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        Snapshot::build(Arc::new(config), &Snapshot::empty(), 1)
+    }
+
+    /// A ClientHello that asks for `x.a.test`, the name cut by a record's end.
+    fn hello() -> Vec<u8> {
+        let name = b"\x00\x00\x00\x0d\x00\x0b\x00\x00\x08x.A.test";
+        let fixed = [&[3, 3][..], &[7; 32], &[0, 0, 2, 0x13, 1, 1, 0, 0, name.len() as u8], name].concat();
+        let message = [&[1, 0, 0, fixed.len() as u8][..], &fixed].concat();
+        let record = |bytes: &[u8]| [&[22, 3, 1, 0, bytes.len() as u8][..], bytes].concat();
+        let (first, rest) = message.split_at(message.len() - 4);
+        [record(first), record(rest)].concat()
+    }
+
+    #[test]
+    fn a_name_is_read_and_judged_without_memory() {
+        let rule = |compare: &str| {
+            format!("{{action: REJECT, rules: [{{type: HOST_NAME, compare_type: {compare}, value: 'q.*'}}]}},")
+        };
+        let more = "{action: REJECT, rules: [{type: HOST_NAME, compare_type: ENDS_WITH, value: .A.test}, {type: PERCENT, value: 100}]}";
+        let misses = ["EQUAL_TO", "STARTS_WITH", "ENDS_WITH", "CONTAINS"].map(|c| rule(c).replace(".*", ""));
+        let snapshot = snapshot(&format!("{}{}{more}", misses.concat(), rule("REGEX")));
+        let policies = snapshot.listeners[0].policies.as_deref().expect("policies");
+        let bytes = hello();
+        let once = || {
+            let name = match read(&bytes) {
+                Hello::Named(name) => name,
+                other => panic!("{other:?}"),
+            };
+            let parts = Greeted(Some(name));
+            let asked = Asked::new(&parts, [192, 0, 2, 7].into(), TlsFacts::default(), &|| 0);
+            assert_eq!(policies.decide(&asked, |_| ()).by, Some(5));
+        };
+        // Expressions build what they need when they are first asked.
+        once();
+        once();
+        assert_eq!(asked_for(|| (0..100).for_each(|_| once())), 0);
+    }
+
+    #[test]
+    fn only_rules_about_the_name_that_are_up_wait_for_it() {
+        let asks = |policies: &str| snapshot(policies).listeners[0].policies.as_ref().is_some_and(|p| p.asks_host());
+        let name = "{type: HOST_NAME, compare_type: EQUAL_TO, value: a";
+        let source = "{type: SOURCE_IP, value: 10.0.0.0/8}";
+        assert!(asks(&format!("{{action: REJECT, rules: [{source}, {name}}}]}}")));
+        assert!(asks(&format!("{{action: PASS, rules: [{name}, invert: true}}]}}")));
+        assert!(!asks(&format!("{{action: REJECT, rules: [{source}]}}")));
+        assert!(!asks(&format!("{{action: REJECT, rules: [{name}}}], admin_state_up: false}}")));
+        assert!(!asks(&format!("{{action: REJECT, rules: [{source}, {name}, admin_state_up: false}}]}}")));
+        assert!(!asks(""));
+    }
+
+    #[test]
+    fn what_a_relay_keeps_of_its_policies_is_small() {
+        assert!(size_of::<Choice>() <= 32, "{}", size_of::<Choice>());
     }
 }

@@ -207,8 +207,10 @@ fn what_only_http_listeners_have_is_refused_elsewhere() {
     let text = document("{action: REJECT}").replace("- protocol: HTTP\n", "- protocol: TCP\n");
     assert_eq!(
         mistakes(&text),
-        ["9:5 `l7policies` is only for HTTP and HTTPS listeners, and this one is TCP | leave it out; a listener of protocol \
-         HTTPS chooses by the server name of its clients"]
+        [
+            "9:5 `l7policies` is only for HTTP and HTTPS listeners, and this one is TCP | leave it out; a listener of protocol \
+         HTTPS chooses by the server name of its clients"
+        ]
     );
     let inserted = document("{action: PASS, set_request_headers: {x-forwarded-port: '1'}}")
         .replace("    l7policies", "    insert_headers: {X-Forwarded-Port: 'true'}\n    l7policies");

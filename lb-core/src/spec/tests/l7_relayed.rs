@@ -77,7 +77,8 @@ fn mistakes_are_located() {
         ),
         (
             "action: PASS, set_request_headers: {X: a}".to_owned(),
-            "15 `set_request_headers` is for requests, and an HTTPS listener passes TLS through | leave it out".to_owned(),
+            "15 `set_request_headers` is for requests, and an HTTPS listener passes TLS through | leave it out"
+                .to_owned(),
         ),
         (
             "action: PASS, mirror: {pool: {name: a}}".to_owned(),

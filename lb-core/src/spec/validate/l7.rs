@@ -85,7 +85,9 @@ impl Border<'_> {
         let rules: Vec<L7Rule> = written
             .into_iter()
             .enumerate()
-            .filter_map(|(place, rule)| self.l7rule(rule, L7RuleId::derived(id.0, &place.to_string()), doubled, home.protocol))
+            .filter_map(|(place, rule)| {
+                self.l7rule(rule, L7RuleId::derived(id.0, &place.to_string()), doubled, home.protocol)
+            })
             .collect();
         let changes = self.changes(&mut policy, home.own);
         let mirror = match policy.mirror.take() {
