@@ -20,6 +20,7 @@ pub const HELLO_MAX: usize = 16 << 10;
 
 /// What a beginning of a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "it stands on the stack for a moment, and is never kept")]
 pub enum Hello {
     /// It may become a ClientHello.
     Incomplete,
@@ -120,7 +121,8 @@ fn client_hello(mut reader: Reader<'_>) -> Result<Named, Stop> {
     Ok(named.flatten())
 }
 
-/// The host in a `server_name` extension of `len` bytes. Names of kinds to come begin with their length, too.
+/// The host in a `server_name` extension of `len` bytes. How names of other kinds are written nobody knows, so the list ends with
+/// the first of them, as servers have it.
 fn server_names(reader: &mut Reader<'_>, len: usize) -> Result<Named, Stop> {
     reader.holds(len > 2)?;
     let list = reader.number(2)?;
@@ -128,16 +130,15 @@ fn server_names(reader: &mut Reader<'_>, len: usize) -> Result<Named, Stop> {
     let end = reader.left() - list;
     let mut host = None;
     while reader.left() > end {
-        reader.holds(reader.left() - end >= 3)?;
-        let (kind, len) = (reader.byte()?, reader.number(2)?);
-        reader.holds(len > 0 && len <= reader.left() - end)?;
-        if kind == HOST_NAME {
-            // Two names of one kind are none.
-            reader.holds(host.is_none())?;
-            host = Some(reader.name(len)?);
-        } else {
-            reader.skip(len)?;
+        if reader.byte()? != HOST_NAME {
+            reader.skip(reader.left() - end)?;
+            break;
         }
+        // Two names of one kind are none.
+        reader.holds(host.is_none() && reader.left() - end >= 2)?;
+        let len = reader.number(2)?;
+        reader.holds(len > 0 && len <= reader.left() - end)?;
+        host = Some(reader.name(len)?);
     }
     Ok(host)
 }

@@ -32,6 +32,7 @@ pub struct Choice {
 
 /// What is known of a name that was waited for.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "hardly any client names nobody, and only lines of JSON keep it")]
 pub enum Told {
     /// It is this one.
     Name(ServerName),
