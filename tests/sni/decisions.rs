@@ -180,7 +180,7 @@ fn who_does_not_need_the_name_waits_for_nothing() {
     // Rules that look at the client alone.
     let everybody = json!({"type": "SOURCE_IP", "value": "0.0.0.0/0"});
     weir.control.apply(&listener(json!([
-        to_pool("here", "main", &[everybody.clone()]),
+        to_pool("here", "main", std::slice::from_ref(&everybody)),
         {"action": "REJECT", "rules": [{"type": "SOURCE_IP", "value": "203.0.113.0/24"}]},
         {"action": "REJECT", "rules": [named("EQUAL_TO", "a.test")], "admin_state_up": false},
     ])));
