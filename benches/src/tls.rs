@@ -133,7 +133,7 @@ pub fn h2load(to: SocketAddr, request: &Request, count: usize, time: Duration) -
     let seconds = time.as_secs().max(1);
     let output = Command::new("h2load")
         .args(["--threads", "1", "--max-concurrent-streams", "10", "--clients", &count.to_string()])
-        .args(["--duration", &seconds.to_string(), "--header", &format!("Host: {HOST}")])
+        .args(["--duration", &seconds.to_string(), "--header", &format!(":authority: {HOST}")])
         .arg(format!("https://{to}{}", request.path))
         .output()
         .context("h2load does not start")?;

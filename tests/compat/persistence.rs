@@ -1,9 +1,12 @@
 //! Persistence: HAProxy's `cookie` in its three ways, and stick tables. Values differ, and are masked.
 
+use std::time::SystemTime;
+
 use serde_json::{Value, json};
 use weir_tests::client::Client;
 use weir_tests::member::sized;
 use weir_tests::setup::Setup;
+use weir_tests::wait::{PATIENCE, until_true};
 
 use super::scenario::{Scenario, Seen};
 
@@ -243,6 +246,15 @@ fn what_shared_caches_keep_hangs_on_method_and_status() {
         .same(|seen| assert_eq!(seen.responses.len(), 25));
 }
 
+/// Waits until the date of a cookie, which counts in units of four seconds, stays the same for two more.
+#[expect(clippy::disallowed_methods, reason = "dates are of the wall clock")]
+fn begin_a_unit_of_dates() {
+    until_true(PATIENCE, "the beginning of a unit of dates", || {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        (now.as_secs() + 3) % 4 < 2
+    });
+}
+
 #[test]
 fn dates_are_given_and_kept() {
     for (line, keys, dates) in [
@@ -253,6 +265,7 @@ fn dates_are_given_and_kept() {
         page(&format!("cookie SRV insert indirect nocache {line}"), keys)
             .log_differs("a value of ours is longer by the keyed hash behind its dates")
             .client(|c| {
+                begin_a_unit_of_dates();
                 request(c, "GET", "");
                 let cookie = given(c);
                 request(c, "GET", &format!("Cookie: {cookie}\r\n"));
