@@ -135,6 +135,7 @@ fn what_breaks_its_own_lengths_is_malformed() {
         ("half a suite", message(&[fixed(&[], &[0, 47, 0], &[0]), sized(2, &good)].concat())),
         ("no compression", message(&[fixed(&[], &[0, 47], &[]), sized(2, &good)].concat())),
         ("bytes behind the extensions", message(&[fixed(&[], &[0, 47], &[0]), sized(2, &good), vec![0]].concat())),
+        ("an extension behind them", message(&[fixed(&[], &[0, 47], &[0]), vec![0, 0], good.clone()].concat())),
         ("nothing", message(&[])),
     ] {
         assert_eq!(of(&message), BROKEN, "{what}");
