@@ -53,9 +53,9 @@ pub async fn read_head(
 /// Judges a whole head, which ends with its empty line. `fields` is cleared and filled with its fields.
 pub fn judge(head: &[u8], fields: &mut Vec<Field>, limits: HeadLimits) -> Result<RequestHead, Malformed> {
     if head.len() > usize::from(limits.size) {
-        return Err(Malformed::TooLarge);
+        return Err(too_large(head, limits));
     }
-    let request = request::parse(head, fields)?;
+    let request = request::parse(head, fields).map_err(|bad| which(bad, head, limits))?;
     if request.target.len() > usize::from(limits.target) {
         return Err(Malformed::TargetTooLong);
     }
@@ -63,6 +63,20 @@ pub fn judge(head: &[u8], fields: &mut Vec<Field>, limits: HeadLimits) -> Result
         return Err(Malformed::TooLarge);
     }
     Ok(request)
+}
+
+/// What is wrong with a head that is too large, or with what has come of it: its target, if that alone is too long or its line does not
+/// fit (RFC 9112 section 3, RFC 9110 section 15.5.15), else the whole of it. So it does not matter in which pieces it came.
+fn too_large(head: &[u8], limits: HeadLimits) -> Malformed {
+    let line = head.split(|b| *b == b'\n').next().unwrap_or_default();
+    let target = line.split(|b| *b == b' ').nth(1).unwrap_or_default();
+    let target = target.strip_suffix(b"\r").unwrap_or(target);
+    let is_line = target.len() > usize::from(limits.target) || line.len() >= usize::from(limits.size);
+    if is_line { Malformed::TargetTooLong } else { Malformed::TooLarge }
+}
+
+fn which(bad: Malformed, head: &[u8], limits: HeadLimits) -> Malformed {
+    if bad == Malformed::TooLarge { too_large(head, limits) } else { bad }
 }
 
 impl Search {
@@ -86,12 +100,11 @@ impl Search {
         self.searched = buffer.len();
         // Judged again each time its length has doubled: a head that drips costs linear work in all.
         if self.searched > 2 * self.judged {
-            request::check_beginning(buffer.filled())?;
+            request::check_beginning(buffer.filled()).map_err(|bad| which(bad, buffer.filled(), limits))?;
             self.judged = self.searched;
         }
         if self.searched >= usize::from(limits.size) {
-            let one_line = memchr::memchr(b'\n', buffer.filled()).is_none();
-            return Err(if one_line { Malformed::TargetTooLong } else { Malformed::TooLarge });
+            return Err(too_large(buffer.filled(), limits));
         }
         Ok(None)
     }

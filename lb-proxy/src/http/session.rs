@@ -414,7 +414,9 @@ impl Session {
 
     async fn refuse_unread(&mut self, ending: Ending, began: Instant, to: &Stream) -> After {
         let told = Told::default();
-        let after = self.refuse(ending, Answer::default(), &told, to).await;
+        // There is no request, but whoever began with this takes no body for an answer's (RFC 9110 section 9.3.2).
+        let bodiless = self.buffer.as_ref().is_some_and(|buffer| buffer.filled().starts_with(b"HEAD "));
+        let after = self.refuse(ending, Answer { bodiless, ..Answer::default() }, &told, to).await;
         // What is answered before there is a request counts for nothing in HAProxy's lines.
         told.head_counted.set(0);
         let times = Times { total: millis_between(began, clock::now().into_std()), ..Times::NONE };

@@ -251,6 +251,12 @@ pub fn decimal(digits: &[u8]) -> Option<u64> {
     (n <= i64::MAX as u64).then_some(n)
 }
 
+/// True if `name` is `word` to those who know no hyphens, as CGI and its heirs: they take `X_Forwarded_For` for `X-Forwarded-For`.
+pub fn is_spelled_like(name: &[u8], word: &str) -> bool {
+    let same = |(a, b): (&u8, u8)| a.eq_ignore_ascii_case(&b) || (*a == b'_' && b == b'-');
+    name.len() == word.len() && name.iter().zip(word.bytes()).all(same)
+}
+
 /// Writes one field line.
 pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(name);
