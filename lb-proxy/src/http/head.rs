@@ -43,8 +43,8 @@ pub async fn read_head(
             return Ok(head);
         }
         buffer.make_room();
-        match wire::read(from, buffer.room(), patience).await {
-            Ok(n) if n > 0 => buffer.fill(n),
+        match wire::fill(from, buffer, usize::MAX, patience).await {
+            Ok(n) if n > 0 => {}
             _ => return Err(HeadFailure::Left),
         }
     }
