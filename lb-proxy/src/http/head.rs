@@ -109,3 +109,61 @@ impl Search {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::buffer::Buffers;
+
+    /// What becomes of `head` if it comes in pieces of `piece` bytes.
+    fn judged(head: &[u8], piece: usize, limits: HeadLimits) -> Result<usize, Malformed> {
+        let buffers = Rc::new(Buffers::default());
+        let (mut buffer, mut sheet, mut search) = (buffers.lend(), buffers.lend_sheet(), Search::default());
+        for part in head.chunks(piece) {
+            buffer.room()[..part.len()].copy_from_slice(part);
+            buffer.fill(part.len());
+            if let Some(request) = search.look(&mut buffer, &mut sheet, limits)? {
+                return Ok(request.len);
+            }
+        }
+        panic!("a head without an end");
+    }
+
+    #[test]
+    fn a_refusal_does_not_depend_on_how_the_head_came() {
+        let with = |target: usize, value: usize| {
+            let (target, value) = ("t".repeat(target - 1), "v".repeat(value));
+            format!("GET /{target} HTTP/1.1\r\nHost: a\r\nX: {value}\r\n\r\n").into_bytes()
+        };
+        let many = |target: usize| {
+            let (target, fields) = ("t".repeat(target - 1), "A: b\r\n".repeat(200));
+            format!("GET /{target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n").into_bytes()
+        };
+        let small = HeadLimits { size: 2048, fields: 20, target: 256 };
+        let all = HeadLimits::default();
+        for (limits, head, wanted) in [
+            (small, with(256, 1), Ok(())),
+            (small, with(257, 1), Err(Malformed::TargetTooLong)),
+            (small, with(2900, 1), Err(Malformed::TargetTooLong)),
+            (small, with(256, 3000), Err(Malformed::TooLarge)),
+            (small, with(257, 3000), Err(Malformed::TargetTooLong)),
+            (small, many(100), Err(Malformed::TooLarge)),
+            (small, many(300), Err(Malformed::TargetTooLong)),
+            (all, with(12_288, 1), Ok(())),
+            (all, with(12_289, 1), Err(Malformed::TargetTooLong)),
+            (all, with(15_000, 1), Err(Malformed::TargetTooLong)),
+            (all, with(15_350, 1), Err(Malformed::TargetTooLong)),
+            (all, with(20_000, 1), Err(Malformed::TargetTooLong)),
+            (all, with(12_288, 8000), Err(Malformed::TooLarge)),
+            (all, [vec![b'A'; 16_000], b" / HTTP/1.1\r\n\r\n".to_vec()].concat(), Err(Malformed::TargetTooLong)),
+            (all, many(12_400), Err(Malformed::TargetTooLong)),
+        ] {
+            for piece in [head.len(), 1, 100, 1448, 15_360] {
+                let judged = judged(&head, piece, limits).map(|len| assert_eq!(len, head.len()));
+                assert_eq!(judged, wanted, "{} bytes by {piece}", head.len());
+            }
+        }
+    }
+}

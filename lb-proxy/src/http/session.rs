@@ -13,8 +13,8 @@ use lb_core::time::Millis;
 
 use super::answer::Told;
 use super::exchange::write_line;
-use super::h1::{Framing, head_end};
 use super::h1::request::{Malformed, Method, RequestHead};
+use super::h1::{Framing, head_end};
 use super::head::{HeadFailure, Search, read_head};
 use super::refusal::{self, Answer};
 use crate::buffer::{Buffer, Buffers, LentSheet};
@@ -152,7 +152,10 @@ impl Session {
         }
     }
 
-    #[expect(clippy::manual_async_fn, reason = "an async fn keeps its arguments twice, and every client has one of these")]
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn keeps its arguments twice, and every client has one of these"
+    )]
     fn live(mut self, stream: Stream) -> impl Future<Output = ()> {
         async move {
             let after = self.run(&stream, &stream).await;
