@@ -388,7 +388,6 @@ pub fn write(
         fields::write_field(out, b"Host", add.local.to_string().as_bytes());
     }
     let mut switches = false;
-    let inserts = add.insert != InsertHeaders::default();
     for field in table {
         let replaced = match field.kind {
             Kind::XForwardedPort => add.insert.x_forwarded_port,
@@ -413,7 +412,7 @@ pub fn write(
                 switches |= field.forward;
                 true
             }
-            Kind::Other if inserts => is_lookalike(&add.insert, field.name.in_(head)),
+            Kind::ForwardedLookalike => is_lookalike(&add.insert, field.name.in_(head)),
             _ => false,
         };
         if field.forward && !replaced {
@@ -439,12 +438,11 @@ pub fn write(
 
 /// True for a field that some readers would take for one that is written here.
 fn is_lookalike(insert: &InsertHeaders, name: &[u8]) -> bool {
-    let forwarded = |inserted: bool, word| inserted && fields::is_spelled_like(name, word);
-    name.contains(&b'_')
-        && (forwarded(insert.x_forwarded_for, "x-forwarded-for")
-            || forwarded(insert.x_forwarded_port, "x-forwarded-port")
-            || forwarded(insert.x_forwarded_proto, "x-forwarded-proto")
-            || certificate_fields::replaces(insert, name))
+    match name.len() {
+        15 => insert.x_forwarded_for,
+        16 => insert.x_forwarded_port,
+        _ => insert.x_forwarded_proto,
+    }
 }
 
 fn write_forwarded(add: &Additions<'_>, out: &mut Vec<u8>) {
