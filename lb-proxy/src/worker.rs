@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use crate::buffer::Buffers;
 use crate::draw::Draws;
 use crate::http::parked::Parking;
+use crate::lingering::Lingering;
 use crate::listener;
 use crate::observe::record::SinkId;
 use crate::process::Process;
@@ -128,6 +129,8 @@ pub struct Worker {
     order: Cell<u32>,
     /// Clients that were told why they are refused and have yet to read it.
     pub parting: Cell<usize>,
+    /// Clients that were answered for the last time and have yet to read it.
+    pub lingering: Lingering,
     /// What may still be written about clients turned away.
     pub door_lines: Cell<Bucket>,
 }
@@ -189,6 +192,7 @@ impl Worker {
             housekeeping: Cell::new(false),
             order: Cell::new(0),
             parting: Cell::new(0),
+            lingering: Lingering::default(),
             door_lines: Cell::default(),
         })
     }

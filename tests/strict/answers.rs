@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::net::TcpStream;
 
+use serde_json::json;
 use weir_tests::message::End;
 use weir_tests::strict_member::{After, Arrival, Said};
 
@@ -461,5 +462,32 @@ fn b6_a_member_that_leaves_without_an_answer() {
             court.member.arrivals().iter().filter(|a| matches!(a, Arrival::Request(r) if r.word(1) == "/gone")).count();
         assert_eq!(seen.statuses(), [502], "{method}");
         assert!(asked <= if may { 2 } else { 1 }, "{method} was sent {asked} times");
+    }
+}
+
+/// A request that is refused before it is understood has one word that counts: HEAD takes no body (RFC 9110 section 9.3.2).
+#[test]
+fn b2_refusals_of_head_have_no_body() {
+    let court = Court::with(|setup| {
+        setup.listener = json!({"max_target_length": 256, "max_head_size": 2048, "timeout_http_request": 500});
+    });
+    let long = |name: &str, n: usize| format!("{name}: {}\r\n", "b".repeat(n));
+    for (rest, status) in [
+        (" / HTTP/1.1\r\n\r\n".to_owned(), 400),
+        (" / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n".to_owned(), 400),
+        (format!(" /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(300)), 414),
+        (format!(" / HTTP/1.1\r\nHost: a\r\n{}\r\n", long("X", 3000)), 431),
+        (" / HTTP/3.0\r\nHost: a\r\n\r\n".to_owned(), 505),
+        (" / HTTP/1.1\r\nHost: a\r\nExpect: more\r\n\r\n".to_owned(), 417),
+        (" / HTTP/1.1\r\nHost: a\r\n".to_owned(), 408),
+    ] {
+        for bodiless in [true, false] {
+            let mut client = TcpStream::connect(court.vip).unwrap();
+            let method = if bodiless { "HEAD" } else { "GET" };
+            client.write_all(format!("{method}{rest}").as_bytes()).unwrap();
+            let seen = Seen::read_to(&mut client, usize::MAX, &|_| bodiless).unwrap();
+            assert_eq!(seen.statuses(), [status], "{method}{rest:?}");
+            seen.is_over().unwrap_or_else(|wrong| panic!("{method}{rest:?}: {wrong}"));
+        }
     }
 }

@@ -439,7 +439,6 @@ pub(super) fn l6() -> Vec<Case> {
     }
     for method in ["POST", "HEAD", "DELETE", "TRACE", "options"] {
         let bytes = format!("{method} * HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 0\r\n\r\n");
-        // An answer to HEAD would have no body: it is judged before there is a method.
         cases.push(refused(format!("{method} *"), rule, bytes));
     }
     let head = "OPTIONS * HTTP/1.1\r\nHost: weir.test\r\n\r\n";

@@ -113,7 +113,8 @@ pub struct Answer<'a> {
 impl Answer<'_> {
     /// Reads from the member and writes to the client until the answer has been passed on whole.
     pub async fn pass(&self, from: &Stream, to: &Stream) -> Result<Passed, Failed> {
-        let mut buffer = self.buffers.lend();
+        // It gets its memory when there is something to read.
+        let mut buffer = self.buffers.none();
         let mut sheet = self.buffers.lend_sheet();
         let head = self.final_head(from, to, &mut buffer, &mut sheet).await?;
         if (self.decline)(head.status) {
@@ -197,10 +198,9 @@ impl Answer<'_> {
                 return Err(Failed::Bad(BadAnswer::TooLarge));
             }
             buffer.make_room();
-            let read = wire::read(from, buffer.room(), self.head_patience).await;
+            let read = wire::fill(from, buffer, usize::MAX, self.head_patience).await;
             match read {
                 Ok(n) if n > 0 => {
-                    buffer.fill(n);
                     self.told.any_byte.set(true);
                 }
                 _ if self.told.any_byte.get() => return Err(Failed::ClosedInHead),

@@ -87,10 +87,8 @@ impl Pump<'_> {
         while left > 0 {
             // No more than the body is read: what follows belongs to the next message.
             self.ready(to, buffer).await?;
-            let room = buffer.room();
-            let most = (room.len() as u64).min(left) as usize;
-            let read = self.read(from, &mut room[..most]).await?;
-            buffer.fill(read);
+            let most = usize::try_from(left).unwrap_or(usize::MAX);
+            let read = self.read(from, buffer, most).await?;
             self.write(to, &[], buffer.filled(), &[]).await?;
             buffer.consume(read);
             left -= read as u64;
@@ -109,12 +107,11 @@ impl Pump<'_> {
         buffer.consume(buffer.len());
         loop {
             self.ready(to, buffer).await?;
-            let read = match self.read(from, buffer.room()).await {
+            let read = match self.read(from, buffer, usize::MAX).await {
                 Ok(read) => read,
                 Err(Broken::SourceClosed) => return Ok(()),
                 Err(broken) => return Err(broken),
             };
-            buffer.fill(read);
             self.write(to, &[], buffer.filled(), &[]).await?;
             buffer.consume(read);
         }
@@ -159,8 +156,7 @@ impl Pump<'_> {
             }
             self.ready(to, buffer).await?;
             buffer.make_room();
-            let read = self.read(from, buffer.room()).await?;
-            buffer.fill(read);
+            self.read(from, buffer, usize::MAX).await?;
         }
     }
 
@@ -178,8 +174,8 @@ impl Pump<'_> {
         Ok(())
     }
 
-    async fn read(&self, from: &Stream, room: &mut [u8]) -> Result<usize, Broken> {
-        match wire::read(from, room, self.source).await {
+    async fn read(&self, from: &Stream, buffer: &mut Buffer, most: usize) -> Result<usize, Broken> {
+        match wire::fill(from, buffer, most, self.source).await {
             Ok(0) => Err(Broken::SourceClosed),
             Ok(n) => Ok(n),
             Err(error) => Err(Broken::Source(error)),

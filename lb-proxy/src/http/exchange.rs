@@ -529,6 +529,7 @@ pub(super) fn held_body(head: &RequestHead, buffer: &Buffer) -> Option<usize> {
 /// Keeps an eye on a client that waits: requests it sends ahead are read into `buffer` as far as there is room.
 /// Ends only when the client has reset the connection.
 async fn watch(from: &Stream, buffer: &mut Buffer, ticket: &Ticket) -> Attempt {
+    buffer.rest();
     if !from.is_watched() {
         // Most first requests of a connection are answered before it is worth telling the runtime of it.
         let mut asked = false;
@@ -544,13 +545,19 @@ async fn watch(from: &Stream, buffer: &mut Buffer, ticket: &Ticket) -> Attempt {
     let unused = Deadlines::default();
     let patience = Patience::new(&unused, Wait::ClientRead, 0);
     loop {
-        if buffer.room().is_empty() {
-            return std::future::pending().await;
-        }
-        match wire::read(from, buffer.room(), patience).await {
+        let read = match buffer.is_empty() {
+            true => wire::fill(from, buffer, usize::MAX, patience).await,
+            // What was sent ahead stays where it is read next.
+            false if buffer.room().is_empty() => std::future::pending().await,
+            false => wire::read(from, buffer.room(), patience).await.inspect(|read| buffer.fill(*read)),
+        };
+        match read {
             // The client has sent all it will; it may still be waiting for the answer.
-            Ok(0) => return std::future::pending().await,
-            Ok(n) => buffer.fill(n),
+            Ok(0) => {
+                buffer.rest();
+                return std::future::pending().await;
+            }
+            Ok(_) => {}
             Err(_) => return Attempt::Failed(Failed::Client),
         }
     }

@@ -17,7 +17,7 @@ use super::preface;
 use crate::http::h1::HEAD_MAX;
 use crate::http::session;
 use crate::listener::Downstream;
-use crate::wire::Stream;
+use crate::wire::{self, Stream};
 use crate::{clock, timer};
 
 /// Requests of one client at once. A stream that was reset counts until the work for it has ended, so that resetting is
@@ -190,10 +190,9 @@ pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
 /// connection closed with something unread, the kernel would throw away what was said, too.
 async fn linger(downstream: &Downstream, stream: &Stream) {
     let _ = stream.shutdown();
-    let mut buffer = downstream.worker.buffers.lend();
     let mut left = LINGER_MAX;
     while left > 0 {
-        match poll_fn(|cx| stream.poll_discard(cx, buffer.room())).await {
+        match wire::discard(stream, &downstream.worker.buffers).await {
             Some(n) => left = left.saturating_sub(n),
             None => return,
         }
