@@ -376,7 +376,6 @@ pub(super) fn l5() -> Vec<Case> {
         "[::1]:8080",
         "[::ffff:1.2.3.4]",
         "weir_1.test",
-        "weir,test",
         "localhost",
         "a",
         "weir.test.",

@@ -21,11 +21,11 @@ use crate::persistence::Remembered;
 use crate::timer::{Deadlines, Patience, Wait};
 use crate::wire::{self, Stream};
 
-/// Most interim answers to one request; more is an attack or a loop. Whoever says every 20 s that it still works (RFC 2518 section
-/// 10.1 asks for that) is waited for longer than ten minutes.
+/// Most interim answers to one request; more is an attack or a loop.
 pub(super) const INTERIM_MAX: u32 = 32;
-/// Since the first of them: so many times the patience with a silent member, and the final head has to be there. Each of them shows
-/// that the member works, and is a reason to wait on; none is a reason to wait for ever.
+/// So many times the patience with a silent member is what all interim answers together are waited for. Each of them shows that the
+/// member works, and is a reason to wait on: whoever says so every 20 s, as RFC 2518 section 10.1 asks, has minutes. None is a reason to
+/// wait for ever.
 const INTERIM_PATIENCE: u32 = 10;
 
 /// What is known of an exchange while it runs; its log line is made of this.
@@ -158,9 +158,18 @@ impl Answer<'_> {
         }
         let client_reusable = self.write_head(&head, None, &buffer, &mut sheet);
         buffer.consume(head.len);
-        self.pass_body(&head, from, to, &mut buffer, &sheet.out).await.map_err(Failed::Body)?;
+        self.pass_body(&head, from, to, &mut buffer, &sheet.out).await.map_err(|broken| self.broken(broken))?;
         let surplus = !buffer.is_empty();
         Ok(Passed { member_reusable: head.keep_alive && !surplus, client_reusable, surplus, switched: false })
+    }
+
+    /// A body broke. If nothing of its head went out either, there was no answer.
+    fn broken(&self, broken: Broken) -> Failed {
+        if !self.told.client_told.get() {
+            self.told.head_at.set(None);
+            self.told.remembered.set(Answered::default());
+        }
+        Failed::Body(broken)
     }
 
     /// Passes a 101 on, with what the member says behind it, if it is one that was asked for.
