@@ -137,6 +137,7 @@ pub fn start(index: usize, process: Arc<Process>) -> io::Result<WorkerHandle> {
     let (orders, inbox) = mpsc::unbounded_channel();
     let (built, outcome) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::Builder::new().name(format!("weir-{index}")).stack_size(STACK).spawn(move || {
+        crate::sys::recycle::begin();
         let work = AssertUnwindSafe(|| {
             // Tasks of this runtime never leave the thread it was built on.
             let runtime = tokio::runtime::Builder::new_current_thread()

@@ -498,6 +498,7 @@ impl Session {
             bytes_out,
             bytes_in,
             ending: books.ending,
+            unnamed: None,
             noted: books.noted,
             load: Load::now(downstream, books.lease, books.journey),
             retries: books.journey.map_or(0, Journey::failed_attempts),

@@ -217,8 +217,9 @@ fn begin(connection: &Downstream, stream: Stream, alive: Alive) {
         stream_of.position = position;
         stream_of.view = current;
     }
-    tokio::task::spawn_local(clock::scoped(async move {
+    // In a box, for the runtime moves what it is given several times, the last time when it has ended.
+    tokio::task::spawn_local(clock::scoped(Box::pin(async move {
         let _alive = alive;
         session::serve(stream_of, stream, None).await;
-    }));
+    })));
 }

@@ -54,6 +54,8 @@ pub mod endings {
     pub const PROXY_HEADER_TIMEOUT: Ending = ending(b"cR", 0, "the PROXY header did not come in time");
     /// The client left in the middle of its PROXY header.
     pub const CLIENT_LEFT_PROXY_HEADER: Ending = ending(b"CR", 0, "the client left before its PROXY header was whole");
+    /// The client reset the connection before its ClientHello was whole.
+    pub const CLIENT_LEFT_HELLO: Ending = ending(b"CR", 0, "the client left before its ClientHello was whole");
     /// The client left before its head was whole.
     pub const CLIENT_LEFT_HEAD: Ending = ending(b"CR", 400, "the client left before its request was whole");
     /// The client sent a body that is not chunked coding although it said so.
@@ -152,6 +154,8 @@ pub struct Record {
     pub bytes_in: u64,
     /// How it ended.
     pub ending: Ending,
+    /// Why no server name is known of it, where one was waited for.
+    pub unnamed: Option<&'static str>,
     /// Whether its client was remembered.
     pub noted: Noted,
     /// Connections or requests when it ended.
@@ -208,6 +212,6 @@ pub struct Words<'a> {
     pub member: Option<&'a str>,
     /// The L7 policy that decided, if one did.
     pub policy: Option<&'a str>,
-    /// The request line, empty for TCP.
+    /// The request line; of a relayed connection the server name, if it is known.
     pub line: &'a [u8],
 }
