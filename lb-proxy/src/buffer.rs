@@ -54,8 +54,6 @@ struct Shelf {
     free: RefCell<Vec<Box<[u8]>>>,
     /// Fewest that were free since the last look: so many were not needed.
     spare: Cell<usize>,
-    /// Bytes the allocator got back since somebody asked.
-    given_back: Cell<usize>,
 }
 
 impl Shelf {
@@ -70,8 +68,6 @@ impl Shelf {
         let mut free = self.free.borrow_mut();
         if free.len() < most {
             free.push(bytes);
-        } else {
-            self.given_back.set(self.given_back.get() + bytes.len());
         }
     }
 
@@ -79,8 +75,6 @@ impl Shelf {
     fn tidy(&self) {
         let mut free = self.free.borrow_mut();
         let needed = free.len().saturating_sub(self.spare.get());
-        let spare: usize = free.iter().skip(needed).map(|bytes| bytes.len()).sum();
-        self.given_back.set(self.given_back.get() + spare);
         free.truncate(needed);
         free.shrink_to(needed);
         self.spare.set(needed);
@@ -124,11 +118,6 @@ impl Buffers {
     pub fn tidy(&self) {
         self.small.tidy();
         self.large.tidy();
-    }
-
-    /// How many bytes the allocator got back since the last call. It keeps them until it is told to trim.
-    pub fn take_given_back(&self) -> usize {
-        self.small.given_back.take() + self.large.given_back.take()
     }
 
     /// Gives everything that is not lent back to the allocator.

@@ -52,10 +52,6 @@ const HOUSEKEEPING_WHILE_SHORT: Duration = Duration::from_millis(100);
 const EXIT_WORKER_LOST: i32 = 70;
 /// So many sessions at once are a storm, after which memory is worth giving back.
 const STORM: usize = 128;
-/// So are so many bytes of buffers, once fewer than so many are given back between two looks: while traffic lasts, they are
-/// needed again.
-const STORM_BYTES: usize = 1024 * 1024;
-const CALM_BYTES: usize = 256 * 1024;
 
 /// What the control thread tells a worker. Each is answered when done.
 #[derive(Debug)]
@@ -352,19 +348,12 @@ impl Worker {
         let worker = Rc::clone(self);
         tokio::task::spawn_local(async move {
             let mut pause = HOUSEKEEPING;
-            let mut given_back = 0;
             loop {
                 tokio::time::sleep(pause).await;
                 pause = if worker.look_at_memory() { HOUSEKEEPING_WHILE_SHORT } else { HOUSEKEEPING };
                 let idle_left = worker.view().expire_idle(worker.now());
                 worker.buffers.tidy();
                 worker.trim_after_storm();
-                let now_given = worker.buffers.take_given_back();
-                given_back += now_given;
-                if given_back >= STORM_BYTES && now_given < CALM_BYTES {
-                    given_back = 0;
-                    crate::sys::trim_heap();
-                }
                 let clients_left = worker.tidy_limits();
                 if !idle_left && !clients_left && worker.sessions.borrow().is_empty() {
                     break;

@@ -112,7 +112,15 @@ fn what_is_malformed_goes_nowhere() {
     for missing in [":method", ":path"] {
         cases.push((missing, with(&[]).into_iter().filter(|(name, _)| *name != missing).collect()));
     }
-    for authority in ["a b", "user@example.org", "example.org/evil", "a\r\nb: c", "[::1", "example.org:port"] {
+    for authority in [
+        "a b",
+        "example.org,example.com",
+        "user@example.org",
+        "example.org/evil",
+        "a\r\nb: c",
+        "[::1",
+        "example.org:port",
+    ] {
         let list = with(&[]).into_iter();
         let list = list.map(|(n, v)| if n == ":authority" { (n, authority.as_bytes()) } else { (n, v) });
         cases.push((authority, list.collect()));

@@ -342,7 +342,8 @@ impl Session {
             Attempt::Failed(Failed::ClosedInHead) => Err(endings::MEMBER_CLOSED_HEAD),
             Attempt::Failed(Failed::Bad(ref answer)) => Err(bad(b"PH", answer.reason())),
             Attempt::Failed(Failed::Body(Broken::SourceClosed | Broken::Source(_))) => Err(endings::MEMBER_CUT),
-            Attempt::Failed(Failed::Body(Broken::Malformed)) => Err(endings::MEMBER_BAD_BODY),
+            Attempt::Failed(Failed::Body(Broken::Malformed)) if told.client_told.get() => Err(endings::MEMBER_BAD_BODY),
+            Attempt::Failed(Failed::Body(Broken::Malformed)) => Err(endings::MEMBER_BAD_BEGINNING),
             Attempt::Failed(Failed::Body(Broken::Sink(_))) => Err(endings::CLIENT_LEFT),
             Attempt::Failed(Failed::Client) => Err(endings::CLIENT_LEFT_WAITING),
             Attempt::Upload(Broken::Malformed) => Err(endings::BAD_BODY),
@@ -358,6 +359,7 @@ impl Session {
                 (Side::Client, true) => endings::CLIENT_TIMEOUT,
                 (Side::Client, false) => endings::BODY_TIMEOUT,
                 (Side::Member, true) => endings::MEMBER_STALLED,
+                (Side::Member, false) if told.any_byte.get() => endings::MEMBER_HEAD_TIMEOUT,
                 (Side::Member, false) => endings::MEMBER_TIMEOUT,
             }),
         }
@@ -440,6 +442,7 @@ impl Session {
                     passed: &told.body_in,
                     turn_began: Cell::default(),
                     end_counted: &unread,
+                    answers: None,
                 };
                 let client_side = pin!(async {
                     match pump.run(from, member, buffer, &mut framing, head).await {

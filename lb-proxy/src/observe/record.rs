@@ -79,11 +79,15 @@ pub mod endings {
     pub const MEMBER_CLOSED_HEAD: Ending = ending(b"SH", 502, "the member closed in the middle of its head");
     /// The member said nothing in time.
     pub const MEMBER_TIMEOUT: Ending = ending(b"sH", 504, "the member did not answer in time");
+    /// It said something, but not the whole head of its answer, in time.
+    pub const MEMBER_HEAD_TIMEOUT: Ending = ending(b"sH", 504, "the head of the member's answer was not whole in time");
     /// The member closed inside the body.
     pub const MEMBER_CUT: Ending = ending(b"SD", 0, "the member closed before its answer was whole");
     /// The member stopped sending its body.
     pub const MEMBER_STALLED: Ending = ending(b"sD", 0, "the member stopped in the middle of its answer");
-    /// The body of the answer is not chunked coding.
+    /// The body of the answer is not chunked coding, and that was seen before anything of it went out.
+    pub const MEMBER_BAD_BEGINNING: Ending = ending(b"PH", 502, "the member's body is not valid chunked coding");
+    /// The same after that.
     pub const MEMBER_BAD_BODY: Ending = ending(b"SD", 0, "the member's body is not valid chunked coding");
     /// The member was marked down before its answer came, and its pool asks that its connections are closed then.
     pub const MEMBER_DOWN: Ending = ending(b"DH", 503, "the member was marked down and its connections are closed");
