@@ -13,5 +13,6 @@ pub mod parked;
 pub mod policy;
 pub mod redirect;
 pub mod refusal;
+mod refusing;
 pub mod session;
 pub mod tunnel;
