@@ -4,7 +4,9 @@
 use h2::Reason;
 
 use super::fields::{Block, Fields, Verdict};
-use super::law::{CONTINUATION, END_HEADERS, END_STREAM, HEAD, HEADERS, PRIORITY, PUSH_PROMISE, Side, WINDOW_UPDATE, parts};
+use super::law::{
+    CONTINUATION, END_HEADERS, END_STREAM, HEAD, HEADERS, PRIORITY, PUSH_PROMISE, Side, WINDOW_UPDATE, parts,
+};
 use crate::http::h1::HEAD_MAX;
 
 /// Flags of HEADERS: padding, and a priority, come with the fields.
@@ -41,8 +43,8 @@ pub(super) struct Blocks {
 /// What tells heads from trailers.
 #[derive(Debug)]
 enum Streams {
-    /// The last stream that the client opened.
-    OfClient(u32),
+    /// The next stream that the client may open, and whether it has left numbers out.
+    OfClient { next: u32, skipped: bool },
     /// Streams on which a head came, each in a place of its own that later ones share.
     OfMember(Box<[u32; ANSWERED_KNOWN]>),
 }
@@ -50,11 +52,13 @@ enum Streams {
 impl Streams {
     fn stands(&mut self, stream: u32, ends: bool) -> Block {
         match self {
-            Self::OfClient(last) if stream > *last => {
-                *last = stream;
+            Self::OfClient { next, skipped } if stream >= *next => {
+                *skipped |= stream > *next;
+                *next = stream + 2;
                 Block::RequestHead
             }
-            Self::OfClient(_) => Block::Trailers,
+            Self::OfClient { skipped: true, .. } => Block::Late,
+            Self::OfClient { .. } => Block::Trailers,
             Self::OfMember(answered) => match answered[place(stream)].cmp(&stream) {
                 std::cmp::Ordering::Equal => Block::Trailers,
                 std::cmp::Ordering::Less => Block::AnswerHead { ends },
@@ -80,7 +84,7 @@ impl Blocks {
     /// What comes from there.
     pub(super) fn of(side: Side) -> Self {
         let seen = match side {
-            Side::Client => Streams::OfClient(0),
+            Side::Client => Streams::OfClient { next: 1, skipped: false },
             Side::Member => Streams::OfMember(Box::new([0; ANSWERED_KNOWN])),
         };
         Self { fields: Fields::default(), open: None, seen }
@@ -115,8 +119,8 @@ impl Blocks {
                 Ok(true)
             }
             WINDOW_UPDATE => Ok(match self.seen {
-                // One that was not opened yet has no window at all, which the library knows.
-                Streams::OfClient(last) => stream % 2 == 1 && stream <= last,
+                // One that was never opened has no window at all, which the library knows.
+                Streams::OfClient { next, skipped } => stream % 2 == 1 && stream < next && !skipped,
                 Streams::OfMember(_) => stream % 2 == 1,
             }),
             _ => Ok(false),
@@ -134,7 +138,8 @@ impl Blocks {
         let Some((head, payload)) = next(&mut frames) else { return Ok(None) };
         let (_, kind, flags, stream) = parts(head);
         if kind == WINDOW_UPDATE {
-            let opens_nothing = payload.iter().enumerate().all(|(at, byte)| byte & if at == 0 { 0x7f } else { 0xff } == 0);
+            let opens_nothing =
+                payload.iter().enumerate().all(|(at, byte)| byte & if at == 0 { 0x7f } else { 0xff } == 0);
             return Ok(opens_nothing.then(|| end_stream(stream)));
         }
         self.open = None;

@@ -367,6 +367,8 @@ pub(super) enum Block {
         ends: bool,
     },
     Trailers,
+    /// Trailers of a request, or a head on a stream whose number was left out.
+    Late,
     /// A head of an answer, or its trailers: which of both is not known.
     Answer,
 }
@@ -397,7 +399,7 @@ impl Seen {
             || match stands {
                 Block::RequestHead => is_answer,
                 Block::AnswerHead { ends } => !is_answer || self.pseudo & OF_REQUESTS > 0 || (ends && self.interim),
-                Block::Trailers => self.pseudo > 0,
+                Block::Trailers | Block::Late => self.pseudo > 0,
                 Block::Answer => self.pseudo & OF_REQUESTS > 0,
             }
     }
@@ -458,6 +460,10 @@ impl Fields {
                 _ => self.literal(&mut reader, first & REMEMBERED > 0, &mut seen, &mut patches)?,
             }
             may_resize = false;
+        }
+        if stands == Block::Late && seen.pseudo > 0 {
+            // A malformed message at best, and at worst the fault of all of them (RFC 9113 section 5.1.1).
+            return Err(Reason::PROTOCOL_ERROR);
         }
         if seen.is_malformed(stands) {
             return rewrite(block, &patches);

@@ -145,6 +145,10 @@ fn answers_and_trailers_have_pseudo_fields_of_their_own() {
     assert!(is_malformed(&mut client, 5, 3, &[0x82, 0x86, 0x84, 0x88]), "a status in a request");
     assert!(is_malformed(&mut client, 5, 5, &[0x82, 0x86, 0x84, 0x84]), "two paths");
     assert!(is_malformed(&mut client, 5, 7, &[0x82, 0x86, 0x90, 0x84]), "a path behind a field");
+    // Behind one that left numbers out, nobody knows what was opened.
+    assert!(!is_malformed(&mut client, 4, 21, &GET));
+    assert!(!is_malformed(&mut client, 5, 21, &[0x90]));
+    assert_eq!(shown(&mut client, &frame(1, 5, 19, &GET), &[1000]).2, Some(Reason::PROTOCOL_ERROR));
     let mut member = gate(Side::Member);
     let hints = [0x08, 3, b'1', b'0', b'3'];
     assert!(!is_malformed(&mut member, 4, 1, &hints));

@@ -182,11 +182,9 @@ mod tests {
 
     #[test]
     fn a_member_does_not_push() {
-        for (side, value, expected) in [
-            (Side::Member, 1, Err(Reason::PROTOCOL_ERROR)),
-            (Side::Member, 0, Ok(())),
-            (Side::Client, 1, Ok(())),
-        ] {
+        for (side, value, expected) in
+            [(Side::Member, 1, Err(Reason::PROTOCOL_ERROR)), (Side::Member, 0, Ok(())), (Side::Client, 1, Ok(()))]
+        {
             let mut law = law(side);
             assert_eq!(law.head(head(6, SETTINGS, 0, 0)), Ok(()));
             assert_eq!(law.payload(&[0, 2, 0, 0, 0, value]), expected, "{side:?} {value}");
