@@ -30,7 +30,8 @@ pub(super) fn run(bytes: &[u8]) {
         }
         assert!(whole.cost >= 0);
         assert_eq!((cost, fault), (whole.cost, whole.fault));
-        assert_eq!(dripped, shown);
+        // Of a frame that turns out to be wrong, what came before may have been shown already.
+        assert!(dripped.starts_with(&shown) && (fault.is_some() || dripped == shown));
     }
 }
 

@@ -70,6 +70,11 @@ impl Gate {
         self.blocks.is_open()
     }
 
+    /// How much of a frame whose beginning was shown was not.
+    pub fn unshown(&self) -> usize {
+        if self.holds { 0 } else { self.skip }
+    }
+
     /// Walks over the next bytes. After a fault there is nothing to walk over. What is shown behind those that are shown
     /// where they lie is put into `behind`.
     pub fn walk(&mut self, bytes: &[u8], behind: &mut Vec<u8>) -> Walked {

@@ -162,6 +162,8 @@ impl Io {
         }
         // Whoever serves a client says why it is to go. A member is told by the library, which can be asked for nothing.
         if fault.is_some() && self.side == Side::Member {
+            let within = self.behind.len() + self.gate.unshown();
+            self.behind.resize(within, 0);
             self.behind.extend_from_slice(&REFUSED);
         }
         shown
