@@ -112,8 +112,9 @@ impl Blocks {
             return Ok(true);
         }
         match kind {
-            // Nobody may push to us.
+            // Nobody may push to us, and streams of clients have odd numbers.
             CONTINUATION | PUSH_PROMISE => Err(Reason::PROTOCOL_ERROR),
+            HEADERS if stream % 2 == 0 => Err(Reason::PROTOCOL_ERROR),
             HEADERS => {
                 self.open = Some(Open { stream, bytes: len, continued: 0, ends });
                 Ok(true)

@@ -101,6 +101,8 @@ fn fields_go_on_at_once_and_come_to_an_end() {
     }
     assert_eq!(told(&[frame(9, 4, 1, &[])]), Some(Reason::PROTOCOL_ERROR));
     assert_eq!(told(&[frame(5, 4, 1, &[0, 0, 0, 2])]), Some(Reason::PROTOCOL_ERROR));
+    assert_eq!(told(&[frame(1, 5, 2, &GET)]), Some(Reason::PROTOCOL_ERROR));
+    assert_eq!(told(&[frame(1, 5, 0, &GET)]), Some(Reason::PROTOCOL_ERROR));
     let empty: Vec<_> = std::iter::once(begin()).chain(std::iter::repeat_n(frame(9, 0, 1, &[]), 5)).collect();
     assert_eq!(told(&empty), None);
     assert_eq!(told(&[empty, vec![frame(9, 0, 1, &[])]].concat()), Some(Reason::ENHANCE_YOUR_CALM));
