@@ -25,6 +25,7 @@ mod proxy_protocol;
 mod queue;
 mod reload;
 mod retries;
+mod sni;
 mod strict;
 mod tidy;
 mod tls;

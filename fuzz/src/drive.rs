@@ -94,6 +94,7 @@ pub(crate) async fn serve(from: &Stream, to: &Stream, most: usize) -> (usize, En
             passed: &passed,
             turn_began: Default::default(),
             end_counted: &counted,
+            answers: None,
         };
         let mut framing = Sheet::default();
         if pump.run(from, to, &mut buffer, &mut framing, &sheet.out).await.is_err() {

@@ -24,6 +24,15 @@ pub(crate) enum How {
     Close,
 }
 
+/// What may stand between a chunk's size and the end of its line, or its extension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sizes {
+    /// Nothing.
+    Plain,
+    /// White space, too, which old servers write there.
+    Padded,
+}
+
 /// A message as it was understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
@@ -82,7 +91,7 @@ pub(crate) fn request(bytes: &[u8]) -> Result<Message, Fault> {
         Said::Length(n) => Ends::Length(n),
         Said::Chunks => Ends::Chunks,
     };
-    with_body(bytes, at, [method, target, version], fields, how)
+    with_body(bytes, at, [method, target, version], fields, how, Sizes::Plain)
 }
 
 /// A path, a URI with a host in it, or what `OPTIONS` asks of all (RFC 9112 section 3.2). Whoever asks for a tunnel is no client of a
@@ -111,7 +120,7 @@ pub(crate) fn authority(target: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// A host and a port (RFC 3986 section 3.2), of those that everybody reads alike: addresses that are some, escapes that are whole, ports
-/// that there are.
+/// that there are, and not two of them behind a comma.
 fn is_host(text: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(text) else { return false };
     let literal = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
@@ -134,7 +143,7 @@ fn is_registered_name(mut name: &[u8]) -> bool {
         name = match (first, rest) {
             (b'%', [one, other, rest @ ..]) if one.is_ascii_hexdigit() && other.is_ascii_hexdigit() => rest,
             (b'%', _) => return false,
-            (byte, rest) if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(byte) => rest,
+            (byte, rest) if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(byte) => rest,
             _ => return false,
         };
     }
@@ -142,7 +151,7 @@ fn is_registered_name(mut name: &[u8]) -> bool {
 }
 
 /// One answer to a HEAD or to another request from the front of `bytes`, after which nothing comes (RFC 9112 sections 4 and 6.3).
-pub(crate) fn answer(bytes: &[u8], to_head: bool) -> Result<Message, Fault> {
+pub(crate) fn answer(bytes: &[u8], to_head: bool, sizes: Sizes) -> Result<Message, Fault> {
     let (line, at) = line(bytes, 0)?;
     let mut words = line.splitn(3, |byte| *byte == b' ');
     let [version, status, reason] = std::array::from_fn(|_| words.next().unwrap_or_default());
@@ -162,7 +171,7 @@ pub(crate) fn answer(bytes: &[u8], to_head: bool) -> Result<Message, Fault> {
         Said::Length(n) => Ends::Length(n),
         Said::Chunks => Ends::Chunks,
     };
-    with_body(bytes, at, [version, status, reason], fields, how)
+    with_body(bytes, at, [version, status, reason], fields, how, sizes)
 }
 
 #[derive(Clone, Copy)]
@@ -173,7 +182,14 @@ enum Ends {
     Close,
 }
 
-fn with_body(bytes: &[u8], at: usize, start: [&[u8]; 3], fields: Fields, ends: Ends) -> Result<Message, Fault> {
+fn with_body(
+    bytes: &[u8],
+    at: usize,
+    start: [&[u8]; 3],
+    fields: Fields,
+    ends: Ends,
+    sizes: Sizes,
+) -> Result<Message, Fault> {
     let (how, body, trailers, len) = match ends {
         Ends::Nothing => (How::Nothing, Vec::new(), Fields::new(), at),
         Ends::Close => (How::Close, bytes[at..].to_vec(), Fields::new(), bytes.len()),
@@ -183,7 +199,7 @@ fn with_body(bytes: &[u8], at: usize, start: [&[u8]; 3], fields: Fields, ends: E
             (How::Length, bytes[at..end].to_vec(), Fields::new(), end)
         }
         Ends::Chunks => {
-            let chunks = chunked(&bytes[at..])?;
+            let chunks = chunked(&bytes[at..], sizes)?;
             (How::Chunks, chunks.body, chunks.trailers, at + chunks.len)
         }
     };
@@ -200,12 +216,13 @@ pub(crate) struct Chunks {
 }
 
 /// A chunked body from the front of `bytes` (RFC 9112 section 7.1).
-pub(crate) fn chunked(bytes: &[u8]) -> Result<Chunks, Fault> {
+pub(crate) fn chunked(bytes: &[u8], sizes: Sizes) -> Result<Chunks, Fault> {
     let (mut at, mut body) = (0, Vec::new());
     loop {
         let (line, data) = line(bytes, at)?;
         let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
         let (size, extension) = line.split_at(digits);
+        let extension = if sizes == Sizes::Padded { without_padding(extension) } else { extension };
         if size.is_empty() || !(extension.is_empty() || extension[0] == b';' && is_text(extension)) {
             return Err(Fault::Bad("no chunk size"));
         }
@@ -306,6 +323,11 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
     one.eq_ignore_ascii_case(other)
 }
 
+fn without_padding(text: &[u8]) -> &[u8] {
+    let padding = text.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    &text[padding..]
+}
+
 fn trimmed(value: &[u8]) -> &[u8] {
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
     let begin = value.iter().position(|byte| !is_space(byte)).unwrap_or(value.len());
@@ -323,14 +345,14 @@ fn is_text(value: &[u8]) -> bool {
     value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..))
 }
 
-/// True for fields that may stand behind a body: those that frame, route, authenticate or describe it may not (RFC 9110 section 6.5.1),
-/// nor those that are for one hop, or that a condition, a cache or a program behind a gateway would take for its own.
+/// True for fields that may stand behind a body: those that frame, route, authenticate, describe or control it may not (RFC 9110 section
+/// 6.5.1), nor those that are for one hop, or that a condition, a cache or a program behind a gateway would take for its own.
 pub(crate) fn may_trail(name: &[u8]) -> bool {
-    let stopped = "authorization cache-control close connection content-encoding content-length content-range content-type \
-        content_length cookie date expect forwarded host http2-settings if-match if-modified-since if-none-match if-range \
-        if-unmodified-since keep-alive max-forwards proxy-authenticate proxy-authorization proxy-connection range set-cookie te \
-        trailer transfer-encoding transfer_encoding upgrade vary www-authenticate x-forwarded-for x-forwarded-port \
-        x-forwarded-proto";
+    let stopped = "age authorization cache-control close connection content-encoding content-language content-length content-location \
+        content-range content-type content_length cookie date expect expires forwarded host http2-settings if-match if-modified-since \
+        if-none-match if-range if-unmodified-since keep-alive location max-forwards pragma proxy-authenticate proxy-authorization \
+        proxy-connection range retry-after set-cookie te trailer transfer-encoding transfer_encoding upgrade vary warning \
+        www-authenticate x-forwarded-for x-forwarded-port x-forwarded-proto";
     let name = name.to_ascii_lowercase();
     let about_certificates = name.starts_with(b"x-ssl-") && (12..=23).contains(&name.len());
     !about_certificates && !stopped.split(' ').any(|stop| stop.as_bytes() == name)

@@ -28,6 +28,9 @@ pub struct Question {
     /// What it asks for; not where bytes are relayed unread.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Sketch>,
+    /// The server its ClientHello asks for, where TLS is passed through; else the host of the URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
     /// Fields of its request, `Cookie` among them. Where bytes are relayed, a `Cookie` is what a remote desktop client says first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<(String, String)>,
@@ -207,7 +210,7 @@ pub enum Outcome {
     Waits,
     /// A policy answers it.
     Answered,
-    /// It is refused by a limit, before any member.
+    /// It is refused by a limit, or by a policy that closes, before any member.
     Refused,
     /// There is no member for it.
     NoMember,

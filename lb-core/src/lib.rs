@@ -7,6 +7,7 @@
 //! [`spec`] (as written) → [`config`] (validated, defaults filled) → [`snapshot`] (compiled for workers).
 
 pub mod balance;
+pub mod client_hello;
 pub mod config;
 pub mod expiry;
 pub mod explain;

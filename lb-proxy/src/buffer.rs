@@ -39,14 +39,21 @@ enum Size {
     Large,
 }
 
+impl Size {
+    fn len(self) -> usize {
+        match self {
+            Self::Small => BUFFER_LEN,
+            Self::Large => LARGE_LEN,
+        }
+    }
+}
+
 /// Buffers of one size that wait for a borrower.
 #[derive(Debug, Default)]
 struct Shelf {
     free: RefCell<Vec<Box<[u8]>>>,
     /// Fewest that were free since the last look: so many were not needed.
     spare: Cell<usize>,
-    /// Bytes the allocator got back since somebody asked.
-    given_back: Cell<usize>,
 }
 
 impl Shelf {
@@ -61,8 +68,6 @@ impl Shelf {
         let mut free = self.free.borrow_mut();
         if free.len() < most {
             free.push(bytes);
-        } else {
-            self.given_back.set(self.given_back.get() + bytes.len());
         }
     }
 
@@ -70,8 +75,6 @@ impl Shelf {
     fn tidy(&self) {
         let mut free = self.free.borrow_mut();
         let needed = free.len().saturating_sub(self.spare.get());
-        let spare: usize = free.iter().skip(needed).map(|bytes| bytes.len()).sum();
-        self.given_back.set(self.given_back.get() + spare);
         free.truncate(needed);
         free.shrink_to(needed);
         self.spare.set(needed);
@@ -95,8 +98,8 @@ impl Buffers {
 
     fn take(&self, size: Size) -> Box<[u8]> {
         match size {
-            Size::Small => self.small.take(BUFFER_LEN),
-            Size::Large => self.large.take(LARGE_LEN),
+            Size::Small => self.small.take(size.len()),
+            Size::Large => self.large.take(size.len()),
         }
     }
 
@@ -117,11 +120,6 @@ impl Buffers {
         self.large.tidy();
     }
 
-    /// How many bytes the allocator got back since the last call. It keeps them until it is told to trim.
-    pub fn take_given_back(&self) -> usize {
-        self.small.given_back.take() + self.large.given_back.take()
-    }
-
     /// Gives everything that is not lent back to the allocator.
     pub fn trim(&self) {
         self.small.free.take();
@@ -132,7 +130,7 @@ impl Buffers {
     fn take_back(&self, bytes: Box<[u8]>, size: Size) {
         match size {
             // It rests.
-            _ if bytes.is_empty() => {}
+            _ if bytes.len() < size.len() => {}
             Size::Small => self.small.put(bytes, KEPT_MAX),
             Size::Large => self.large.put(bytes, KEPT_LARGE_MAX),
         }
@@ -142,7 +140,7 @@ impl Buffers {
 /// Bytes read and not yet dealt with, in a lent piece of memory.
 #[derive(Debug)]
 pub struct Buffer {
-    /// Empty while it rests.
+    /// While it rests: what it holds and no more.
     bytes: Box<[u8]>,
     size: Size,
     start: usize,
@@ -158,10 +156,28 @@ impl Buffer {
         }
     }
 
-    /// Has as much memory again as before [`Self::rest`].
+    /// Gives the memory back but for a piece that holds what there is to deal with: for waits that last. Costs an allocation unless
+    /// that is nothing.
+    pub fn shrink(&mut self) {
+        if !self.rests() {
+            let kept: Box<[u8]> = self.filled().into();
+            self.home.take_back(std::mem::replace(&mut self.bytes, kept), self.size);
+            (self.start, self.end) = (0, self.bytes.len());
+        }
+    }
+
+    /// True while it has no memory but for what it holds: then there is no room in it.
+    pub fn rests(&self) -> bool {
+        self.bytes.len() < self.size.len()
+    }
+
+    /// Has as much memory again as before [`Self::rest`] or [`Self::shrink`].
     pub fn wake(&mut self) {
-        if self.bytes.is_empty() {
-            self.bytes = self.home.take(self.size);
+        if self.rests() {
+            let mut bytes = self.home.take(self.size);
+            bytes[..self.len()].copy_from_slice(self.filled());
+            (self.start, self.end) = (0, self.len());
+            self.bytes = bytes;
         }
     }
 

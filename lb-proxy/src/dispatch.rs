@@ -561,6 +561,11 @@ impl Journey {
         self.last.map_or(0, |member| view.member(self.pool, member).state.in_flight())
     }
 
+    /// The pool it goes to. `view` is the one it began with.
+    pub fn pool<'a>(&'a self, view: &'a View) -> &'a PoolSnapshot {
+        self.moved.as_deref().unwrap_or(view).pool(self.pool)
+    }
+
     /// What it knows of queues.
     pub fn queued(&self) -> Queued {
         self.queued

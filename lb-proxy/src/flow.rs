@@ -12,21 +12,17 @@ impl Downstream {
         self.asks_of(pool).of_request(self.peer, parts, || self.worker.draws.next())
     }
 
-    /// Of a connection whose bytes are relayed; `hash` is what [`Self::first_bytes_rule`] made of the first ones.
-    pub fn flow_of_connection(&self, hash: Option<u32>) -> FlowKey {
-        self.asks().of_connection(self.peer, hash, || self.worker.draws.next())
+    /// Of a connection whose bytes are relayed to this pool; `hash` is what [`Self::first_bytes_rule`] made of the first ones.
+    pub fn flow_of_connection(&self, pool: Option<PoolIndex>, hash: Option<u32>) -> FlowKey {
+        self.asks_of(pool).of_connection(self.peer, hash, || self.worker.draws.next())
     }
 
-    /// The rule by which the first bytes of the connection are to be looked at, if they are.
-    pub fn first_bytes_rule(&self) -> Option<&HashRule> {
-        match self.asks() {
+    /// The rule by which the first bytes of a connection to this pool are to be looked at, if they are.
+    pub fn first_bytes_rule(&self, pool: Option<PoolIndex>) -> Option<&HashRule> {
+        match self.asks_of(pool) {
             Asks::FirstBytes(rule) => Some(rule),
             Asks::Nothing | Asks::Draw | Asks::Request(_) => None,
         }
-    }
-
-    fn asks(&self) -> &Asks {
-        self.asks_of(self.listener.pool)
     }
 
     fn asks_of(&self, pool: Option<PoolIndex>) -> &Asks {

@@ -15,6 +15,7 @@ pub mod health;
 pub mod http;
 pub mod http2;
 pub mod instance;
+pub mod lingering;
 pub mod listener;
 pub mod memory;
 pub mod names;

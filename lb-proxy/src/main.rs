@@ -19,6 +19,9 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use tokio::io::unix::AsyncFd;
 
+#[global_allocator]
+static MEMORY: sys::recycle::Recycling = sys::recycle::Recycling;
+
 const USAGE: &str = "\
 usage: lb-proxy --config FILE [--check] [--control SOCKET] [options]
        lb-proxy --control SOCKET [--handoff SOCKET] [options]

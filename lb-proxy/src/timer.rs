@@ -104,9 +104,14 @@ impl<'a> Patience<'a> {
         Self { deadlines, wait, ms, excused: None, pace: None }
     }
 
+    /// True if nothing is due yet.
+    pub fn is_excused(&self) -> bool {
+        self.excused.is_some_and(Cell::get)
+    }
+
     /// The operation cannot go on for now.
     pub fn start(&self) {
-        if self.excused.is_some_and(Cell::get) {
+        if self.is_excused() {
             return;
         }
         match self.pace {

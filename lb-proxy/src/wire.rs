@@ -7,8 +7,9 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::TcpStream;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use crate::buffer::{Buffer, Buffers};
 use crate::http::h1::upgrade::Accept;
 use crate::http2::disguise::Disguise;
 use crate::http2::mirror::Mirror;
@@ -371,6 +372,43 @@ async fn patiently<T>(patience: Patience<'_>, mut poll: impl FnMut(&mut Context<
 /// Reads once into `room`; 0 is the end of the stream. `room` is not empty.
 pub async fn read(from: &Stream, room: &mut [u8], patience: Patience<'_>) -> io::Result<usize> {
     patiently(patience, |cx| from.poll_read(cx, room)).await
+}
+
+/// A buffer that holds no more than this gives back the rest while it waits.
+const LITTLE: usize = 2 * 1024;
+
+/// Reads once into `buffer`, `most` bytes at most, and tells how many there were; 0 is the end of the stream. While there is nothing to
+/// read an empty buffer holds no memory, and one that holds little not much more than that.
+pub async fn fill(from: &Stream, buffer: &mut Buffer, most: usize, patience: Patience<'_>) -> io::Result<usize> {
+    patiently(patience, |cx| {
+        if buffer.rests() {
+            ready!(from.poll_readable(cx))?;
+            buffer.wake();
+        }
+        let room = buffer.room();
+        let most = most.min(room.len());
+        let read = from.poll_read(cx, &mut room[..most]);
+        match &read {
+            Poll::Ready(Ok(n)) => buffer.fill(*n),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending if buffer.len() <= LITTLE => buffer.shrink(),
+            Poll::Pending => {}
+        }
+        read
+    })
+    .await
+}
+
+/// Throws away once what still comes after all was said, as [`Stream::poll_discard`] does, without holding memory while nothing
+/// comes.
+pub async fn discard(from: &Stream, buffers: &Rc<Buffers>) -> Option<usize> {
+    poll_fn(|cx| {
+        if ready!(from.poll_readable(cx)).is_err() {
+            return Poll::Ready(None);
+        }
+        from.poll_discard(cx, buffers.lend().room())
+    })
+    .await
 }
 
 /// Copies what waits into `room` and takes nothing, once that is more than `seen` bytes; no more than that: no more will

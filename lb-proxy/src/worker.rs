@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use crate::buffer::Buffers;
 use crate::draw::Draws;
 use crate::http::parked::Parking;
+use crate::lingering::Lingering;
 use crate::listener;
 use crate::observe::record::SinkId;
 use crate::process::Process;
@@ -51,10 +52,6 @@ const HOUSEKEEPING_WHILE_SHORT: Duration = Duration::from_millis(100);
 const EXIT_WORKER_LOST: i32 = 70;
 /// So many sessions at once are a storm, after which memory is worth giving back.
 const STORM: usize = 128;
-/// So are so many bytes of buffers, once fewer than so many are given back between two looks: while traffic lasts, they are
-/// needed again.
-const STORM_BYTES: usize = 1024 * 1024;
-const CALM_BYTES: usize = 256 * 1024;
 
 /// What the control thread tells a worker. Each is answered when done.
 #[derive(Debug)]
@@ -128,6 +125,8 @@ pub struct Worker {
     order: Cell<u32>,
     /// Clients that were told why they are refused and have yet to read it.
     pub parting: Cell<usize>,
+    /// Clients that were answered for the last time and have yet to read it.
+    pub lingering: Lingering,
     /// What may still be written about clients turned away.
     pub door_lines: Cell<Bucket>,
 }
@@ -137,6 +136,7 @@ pub fn start(index: usize, process: Arc<Process>) -> io::Result<WorkerHandle> {
     let (orders, inbox) = mpsc::unbounded_channel();
     let (built, outcome) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::Builder::new().name(format!("weir-{index}")).stack_size(STACK).spawn(move || {
+        crate::sys::recycle::begin();
         let work = AssertUnwindSafe(|| {
             // Tasks of this runtime never leave the thread it was built on.
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -188,6 +188,7 @@ impl Worker {
             housekeeping: Cell::new(false),
             order: Cell::new(0),
             parting: Cell::new(0),
+            lingering: Lingering::default(),
             door_lines: Cell::default(),
         })
     }
@@ -347,19 +348,12 @@ impl Worker {
         let worker = Rc::clone(self);
         tokio::task::spawn_local(async move {
             let mut pause = HOUSEKEEPING;
-            let mut given_back = 0;
             loop {
                 tokio::time::sleep(pause).await;
                 pause = if worker.look_at_memory() { HOUSEKEEPING_WHILE_SHORT } else { HOUSEKEEPING };
                 let idle_left = worker.view().expire_idle(worker.now());
                 worker.buffers.tidy();
                 worker.trim_after_storm();
-                let now_given = worker.buffers.take_given_back();
-                given_back += now_given;
-                if given_back >= STORM_BYTES && now_given < CALM_BYTES {
-                    given_back = 0;
-                    crate::sys::trim_heap();
-                }
                 let clients_left = worker.tidy_limits();
                 if !idle_left && !clients_left && worker.sessions.borrow().is_empty() {
                     break;

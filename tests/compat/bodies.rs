@@ -204,6 +204,35 @@ fn download_with_trailers() {
         });
 }
 
+/// As old servers pad them.
+#[test]
+fn download_with_padded_sizes() {
+    Scenario::http()
+        .member_answers(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3  \r\nabc\r\n2 ; a=b\r\nde\r\n0 \r\n\r\n",
+        )
+        .client(|c| {
+            c.get("/");
+            c.get("/again");
+        })
+        .same(|seen| {
+            assert_eq!(seen.statuses(), [200, 200]);
+            assert_eq!(seen.last().text(), "abcde");
+        });
+}
+
+/// What is no chunked coding, and comes with its head.
+#[test]
+fn download_of_chunks_that_are_none() {
+    Scenario::http()
+        .member_answers("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nhello")
+        .client_sends("GET / HTTP/1.1\r\nHost: weir.test\r\n\r\n")
+        .same(|seen| {
+            assert_eq!(seen.statuses(), [502]);
+            assert_eq!(seen.termination(), "PH--");
+        });
+}
+
 #[test]
 fn download_ended_by_the_member_closing() {
     Scenario::http()

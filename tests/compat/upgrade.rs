@@ -166,6 +166,25 @@ fn with_a_body() {
         });
 }
 
+/// RFC 9110 7.8: who switches says so in `Connection`.
+#[test]
+fn a_switch_that_connection_does_not_tell_of() {
+    Scenario::http()
+        .member(|conn| {
+            conn.head()?;
+            conn.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\nsurprise")?;
+            conn.take(1).map(|_| ())
+        })
+        .client_sends(
+            "GET / HTTP/1.1\r\nHost: weir.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        )
+        .same(|seen| {
+            assert_eq!(seen.statuses(), [502]);
+            assert!(seen.stray.is_empty());
+        });
+}
+
 /// Threat P6.
 #[test]
 fn a_switch_that_nobody_asked_for() {

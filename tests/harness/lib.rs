@@ -33,6 +33,7 @@ pub mod dns;
 pub mod frames;
 pub mod haproxy;
 pub mod health;
+pub mod hello;
 pub mod load;
 pub mod log_line;
 pub mod member;

@@ -41,6 +41,18 @@ fn a_sound_request_comes_to_the_member_in_text() {
 }
 
 #[test]
+fn what_some_readers_take_for_an_inserted_field_stops_here() {
+    let stage = Stage::http(1, |setup| {
+        knowing(setup);
+        setup.listener["insert_headers"] = serde_json::json!({"X-Forwarded-For": "true"});
+    });
+    let seen =
+        text(&asked(&stage, &with(&[("x_forwarded_for", b"6.6.6.6"), ("x-forwarded_for", b"6.6.6.6"), ("x_a", b"1")])));
+    assert!(!seen.contains("6.6.6.6") && seen.contains("x_a: 1\r\n"), "{seen}");
+    assert_eq!(seen.to_ascii_lowercase().matches("forwarded").count(), 1, "{seen}");
+}
+
+#[test]
 fn authority_wins_over_host_and_host_is_enough() {
     let stage = stage();
     let both = text(&asked(&stage, &with(&[("host", b"other.example")])));
@@ -100,7 +112,15 @@ fn what_is_malformed_goes_nowhere() {
     for missing in [":method", ":path"] {
         cases.push((missing, with(&[]).into_iter().filter(|(name, _)| *name != missing).collect()));
     }
-    for authority in ["a b", "user@example.org", "example.org/evil", "a\r\nb: c", "[::1", "example.org:port"] {
+    for authority in [
+        "a b",
+        "example.org,example.com",
+        "user@example.org",
+        "example.org/evil",
+        "a\r\nb: c",
+        "[::1",
+        "example.org:port",
+    ] {
         let list = with(&[]).into_iter();
         let list = list.map(|(n, v)| if n == ":authority" { (n, authority.as_bytes()) } else { (n, v) });
         cases.push((authority, list.collect()));

@@ -445,3 +445,26 @@ fn early_answers_end_the_stream_at_the_member_alone() {
     }
     assert_eq!(stage.members[0].connections(), 1);
 }
+
+/// Interim answers in frames of their own are passed on, and bounded as those of HTTP/1.1 are.
+#[test]
+fn interim_answers_have_an_end() {
+    let interim = |stream| frame(kind::HEADERS, END_HEADERS, stream, &fields(&[(":status", b"103")]));
+    let stage = stage(move |conn| {
+        begin(conn, &[])?;
+        for count in [3, 40] {
+            let stream = opened(conn)?.stream;
+            for _ in 0..count {
+                conn.send(interim(stream))?;
+            }
+            conn.send(ok(stream, b"done"))?;
+        }
+        conn.take(1).map(|_| ())
+    });
+    for (interims, last) in [(3, 200), (33, 502)] {
+        let mut client = Client::connect(stage.vip());
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(client.answer().status(), last);
+        assert_eq!(client.responses.iter().filter(|answer| answer.status() == 103).count(), interims);
+    }
+}

@@ -119,7 +119,7 @@ fn policies() -> Vec<Value> {
 /// Requests in which each rule is met and missed, alone and with others.
 fn requests() -> Vec<String> {
     let hosts =
-        ["a.test", "www.test", "Www.Test:8080", "img7.test", "IMG.test", "internal", "internal:8080", "a,www.x"];
+        ["a.test", "www.test", "Www.Test:8080", "img7.test", "IMG.test", "internal", "internal:8080", "a.www.x"];
     let paths = [
         "/",
         "/api",

@@ -47,6 +47,25 @@ fn each_bound_holds_to_the_byte() {
     }
 }
 
+/// What is too long is told by its name, in one piece or in many.
+#[test]
+fn a_target_that_is_too_long_is_414_however_it_comes() {
+    let small = json!({"max_head_size": 2048, "max_target_length": 256});
+    for (keys, lens) in
+        [(small, &[257, 2000, 2047, 2048, 2900][..]), (json!({}), &[12_289, 15_350, 15_360, 20_000, 40_000])]
+    {
+        let stage = Stage::http(1, |setup| setup.listener = keys.clone());
+        for len in lens {
+            let head = with_target(*len);
+            assert_eq!(status(&stage, &head), 414, "{keys}: {len} bytes at once");
+            let mut client = Client::connect(stage.vip());
+            let pieces: Vec<&[u8]> = head.as_bytes().chunks(1000).collect();
+            client.send_pieces(&pieces, std::time::Duration::from_millis(1));
+            assert_eq!(client.answer().status(), 414, "{keys}: {len} bytes in pieces");
+        }
+    }
+}
+
 /// More than the bound is refused before it ends, and never buffered.
 #[test]
 fn an_endless_head_is_refused_at_the_bound() {

@@ -9,3 +9,4 @@ mod heads;
 mod http2;
 mod shortage;
 mod slow_readers;
+mod waiting;

@@ -2,7 +2,10 @@
 
 use std::io::Write as _;
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
+use serde_json::json;
+use weir_tests::frames::Speaker;
 use weir_tests::message::End;
 use weir_tests::strict_member::{After, Arrival, Said};
 
@@ -303,16 +306,16 @@ fn b3_answers_that_are_none_are_told_as_502() {
     });
 }
 
-/// A body of bad chunks under a good head: the client sees that it is not whole.
+/// A body of bad chunks under a good head: it is told as 502 if nothing went out yet, and else the client sees that it is not whole.
 #[test]
-fn b3_chunks_that_are_none_are_visibly_cut() {
-    let court = Court::new();
+fn b3_chunks_that_are_none_are_told_or_visibly_cut() {
+    let court = Court::with(|setup| setup.log_format = Some("json"));
     let bodies: &[&[u8]] = &[
         b"g\r\nhello\r\n0\r\n\r\n",
         b"+5\r\nhello\r\n0\r\n\r\n",
         b"0x5\r\nhello\r\n0\r\n\r\n",
         b" 5\r\nhello\r\n0\r\n\r\n",
-        b"5 \r\nhello\r\n0\r\n\r\n",
+        b"5 5\r\nhello\r\n0\r\n\r\n",
         b"\r\nhello\r\n0\r\n\r\n",
         b"5\nhello\n0\n\n",
         b"3\r\nhello\r\n0\r\n\r\n",
@@ -338,10 +341,38 @@ fn b3_chunks_that_are_none_are_visibly_cut() {
             (name, if pieces == 1 { Said::of([whole]) } else { Said::of([&head[..], body]) })
         })
     };
+    try_each(&court, "GET", rows(1), refused);
+    let lines = court.weir.wait_log(3 * bodies.len());
+    let told: Vec<serde_json::Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let bad: Vec<_> = told.iter().filter(|line| line["target"] != "/next").collect();
+    assert_eq!(bad.len(), bodies.len());
+    for line in bad {
+        assert_eq!((&line["status"], &line["flags"]), (&json!(502), &json!("PH")), "{line}");
+        assert_eq!(line["reason"], "the member's body is not valid chunked coding", "{line}");
+        assert!(
+            line["response_ms"].is_null() && line["bytes_out"].as_u64() > Some(200),
+            "not those of the page: {line}"
+        );
+    }
     for pieces in [1, 2] {
         // A member that closes behind it must not make it look whole.
         try_each(&court, "GET", rows(pieces).map(|(name, said)| (name, said.then(After::Closes))), cut);
     }
+}
+
+/// The same told to clients of other versions.
+#[test]
+fn b3_chunks_that_are_none_are_told_to_old_clients_and_to_those_of_http2() {
+    let court = Court::with(|setup| setup.listener = json!({"http2_prior_knowledge": true}));
+    court.member.says("/bad", Said::of(["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\ng\r\n"]));
+    let mut old = TcpStream::connect(court.vip).unwrap();
+    old.write_all(b"GET /bad HTTP/1.0\r\n\r\n").unwrap();
+    refused(&Seen::read(&mut old, usize::MAX).unwrap()).unwrap();
+    let mut new = Speaker::connect(court.vip);
+    new.ask(1, "GET", "/bad");
+    assert_eq!(new.outcome(1).status(), Some(502));
+    new.ask(3, "GET", "/next");
+    assert_eq!(new.outcome(3).status(), Some(200));
 }
 
 #[test]
@@ -356,6 +387,11 @@ fn b3_repeated_and_odd_framing_is_written_anew() {
             "Connection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\nok",
         ),
         ("a nominated length", "Connection: Content-Length\r\nContent-Length: 2\r\n\r\nok"),
+        ("padded sizes", "Transfer-Encoding: chunked\r\n\r\n2  \r\nok\r\n0000   \r\n\r\n"),
+        (
+            "white space around extensions",
+            "Transfer-Encoding: chunked\r\n\r\n1 ; a = b\r\no\r\n1\t;a\r\nk\r\n0 ;\r\n\r\n",
+        ),
         (
             "trailers that frame",
             "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nContent-Length: 5\r\nTransfer-Encoding: x\r\n\r\n",
@@ -401,6 +437,11 @@ fn b4_heads_and_interim_answers_without_end_are_bounded() {
         let statuses = seen.statuses();
         if statuses.len() == 21 && statuses[20] == 200 { Ok(()) } else { Err(format!("{statuses:?}")) }
     });
+    let many = "HTTP/1.1 102 Processing\r\n\r\n".repeat(33) + "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    try_each(&court, "GET", [("too many interim answers", Said::of([many]))], |seen| {
+        let statuses = seen.statuses();
+        if statuses.len() == 34 && statuses[33] == 502 { Ok(()) } else { Err(format!("{statuses:?}")) }
+    });
     let grown = court.weir.process.pss_kb().saturating_sub(before);
     assert!(grown <= 4096, "{grown} kB were taken for answers nobody gets");
 }
@@ -420,6 +461,57 @@ fn b5_silence_of_a_member_is_told_in_time() {
     });
     let stops = Said::of(["HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"]);
     try_each(&court, "GET", [("half a body", stops)], cut);
+}
+
+/// A head that comes a byte at a time has to be whole in time all the same, and so has whatever follows interim answers.
+#[test]
+fn b5_a_member_that_drips_is_not_waited_for() {
+    let court = Court::with(|setup| {
+        setup.timeouts.member = 400;
+        setup.log_format = Some("json");
+    });
+    // Some seconds of it, and no piece is waited for as long as the member may be silent.
+    let drip = |text: &str| Said::of(text.bytes().map(|byte| [byte]));
+    let field = format!("X-A: {}\r\n", "b".repeat(2000));
+    let interim = "HTTP/1.1 103 Early Hints\r\n\r\n";
+    // Each is followed by a fifth of a second of nothing.
+    let storm = (0..30 * 40).map(|n| if n % 40 == 0 { interim } else { "" });
+    let rows = [
+        ("a status line", drip(&format!("HTTP/1.1 200 {}", "a".repeat(2000)))),
+        ("a field", drip(&format!("HTTP/1.1 200 OK\r\n{field}"))),
+        ("an interim answer", drip(&format!("HTTP/1.1 103 Early Hints\r\n{field}"))),
+        ("what follows an interim answer", drip(&format!("{interim}HTTP/1.1 200 OK\r\n{field}"))),
+        ("one interim answer after the other", Said::of(storm)),
+    ];
+    for (n, (name, said)) in rows.into_iter().enumerate() {
+        let target = format!("/{n}");
+        court.member.says(&target, said);
+        let began = Instant::now();
+        let seen = ask(&court, "GET", &target).unwrap();
+        let took = began.elapsed();
+        seen.is_over().unwrap();
+        assert_eq!(seen.statuses().last(), Some(&504), "{name}");
+        assert!(seen.statuses().len() < 25, "{name}: {:?}", seen.statuses());
+        assert!(took >= Duration::from_millis(400) && took < Duration::from_secs(9), "{name}: after {took:?}");
+        let line: serde_json::Value = serde_json::from_str(&court.weir.wait_log(n + 1)[n]).unwrap();
+        assert!(line["flags"].as_str().unwrap().starts_with("sH"), "{line}");
+        assert_eq!(line["reason"], "the head of the member's answer was not whole in time", "{name}");
+    }
+    next_is_served(&court).unwrap();
+}
+
+/// Interim answers show that a member works: each is a reason to wait on.
+#[test]
+fn b5_interim_answers_extend_the_wait() {
+    let court = Court::with(|setup| setup.timeouts.member = 2000);
+    let interim = "HTTP/1.1 102 Processing\r\n\r\n";
+    // Each is followed by half a second of nothing.
+    let slow = (0..6 * 100).map(|n| if n % 100 == 0 { interim } else { "" });
+    court.member.says("/slow", Said::of(slow.chain(["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"])));
+    let began = Instant::now();
+    let seen = ask(&court, "GET", "/slow").unwrap();
+    assert_eq!(seen.statuses(), [102, 102, 102, 102, 102, 102, 200]);
+    assert!(began.elapsed() > Duration::from_millis(2000), "it was too quick to show anything");
 }
 
 /// Only what may be repeated is, and only once more, on a connection of its own.
@@ -461,5 +553,32 @@ fn b6_a_member_that_leaves_without_an_answer() {
             court.member.arrivals().iter().filter(|a| matches!(a, Arrival::Request(r) if r.word(1) == "/gone")).count();
         assert_eq!(seen.statuses(), [502], "{method}");
         assert!(asked <= if may { 2 } else { 1 }, "{method} was sent {asked} times");
+    }
+}
+
+/// A request that is refused before it is understood has one word that counts: HEAD takes no body (RFC 9110 section 9.3.2).
+#[test]
+fn b2_refusals_of_head_have_no_body() {
+    let court = Court::with(|setup| {
+        setup.listener = json!({"max_target_length": 256, "max_head_size": 2048, "timeout_http_request": 500});
+    });
+    let long = |name: &str, n: usize| format!("{name}: {}\r\n", "b".repeat(n));
+    for (rest, status) in [
+        (" / HTTP/1.1\r\n\r\n".to_owned(), 400),
+        (" / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n".to_owned(), 400),
+        (format!(" /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(300)), 414),
+        (format!(" / HTTP/1.1\r\nHost: a\r\n{}\r\n", long("X", 3000)), 431),
+        (" / HTTP/3.0\r\nHost: a\r\n\r\n".to_owned(), 505),
+        (" / HTTP/1.1\r\nHost: a\r\nExpect: more\r\n\r\n".to_owned(), 417),
+        (" / HTTP/1.1\r\nHost: a\r\n".to_owned(), 408),
+    ] {
+        for bodiless in [true, false] {
+            let mut client = TcpStream::connect(court.vip).unwrap();
+            let method = if bodiless { "HEAD" } else { "GET" };
+            client.write_all(format!("{method}{rest}").as_bytes()).unwrap();
+            let seen = Seen::read_to(&mut client, usize::MAX, &|_| bodiless).unwrap();
+            assert_eq!(seen.statuses(), [status], "{method}{rest:?}");
+            seen.is_over().unwrap_or_else(|wrong| panic!("{method}{rest:?}: {wrong}"));
+        }
     }
 }

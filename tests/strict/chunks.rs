@@ -177,6 +177,7 @@ pub(super) fn f14() -> Vec<Case> {
         "Transfer_Encoding: chunked",
         "Cache-Control: no-cache",
         "Max-Forwards: 1",
+        "Pragma: no-cache",
         "Range: bytes=0-1",
         "If-Match: x",
         "Proxy-Authorization: x",

@@ -183,7 +183,9 @@ fn http_1_0_gets_no_chunks_and_no_trailers() {
 /// RFC 9110 6.5
 #[test]
 fn honest_trailers_pass_and_others_do_not() {
-    let said = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\nX-Sum: 7\r\nContent-Length: 9\r\nSet-Cookie: a=b\r\n\r\n";
+    let said = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\nX-Sum: 7\r\nContent-Length: 9\r\nSet-Cookie: a=b\r\n\
+        Location: /evil\r\nExpires: 0\r\nAge: 1\r\nRetry-After: 1\r\nPragma: no-cache\r\nWarning: 199 - a\r\nContent-Location: /a\r\n\
+        Content-Language: a\r\n\r\n";
     let play = play(GET, Some(said), 1);
     assert_eq!(play.only().body, b"hello");
     assert_eq!(play.only().trailers, [("X-Sum".to_owned(), "7".to_owned())]);

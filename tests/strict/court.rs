@@ -157,7 +157,7 @@ impl Court {
         client.set_nodelay(true).unwrap();
         let sent = cut.send(&mut client, &case.bytes);
         let verdict = match &case.want {
-            Want::Refused(statuses) => self.refused(&mut client, statuses),
+            Want::Refused(statuses) => self.refused(&mut client, statuses, case.bytes.starts_with(b"HEAD ")),
             Want::Broken => self.broken(&mut client),
             Want::Served(requests) => self.served(&mut client, requests, sent),
             Want::Safe => self.safe(&mut client),
@@ -166,8 +166,8 @@ impl Court {
         verdict.map_err(|why| format!("{why}; then there arrived: {:?}", self.member.arrivals()))
     }
 
-    fn refused(&self, client: &mut TcpStream, statuses: &[u16]) -> Result<(), String> {
-        let seen = Seen::read(client, 1)?;
+    fn refused(&self, client: &mut TcpStream, statuses: &[u16], bodiless: bool) -> Result<(), String> {
+        let seen = Seen::read_to(client, 1, &|_| bodiless)?;
         let [only] = &seen.answers[..] else { return Err(format!("not one answer: {:?}", seen.statuses())) };
         if !statuses.contains(&only.status()) {
             return Err(format!("answered {} and not {statuses:?}", only.status()));

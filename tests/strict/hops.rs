@@ -125,6 +125,10 @@ fn told(court: &Court, fields: &str, forwarded_for: &[&str]) {
     assert_eq!(values("x-forwarded-for"), forwarded_for, "{fields:?}");
     assert_eq!(values("x-forwarded-proto"), ["http"], "{fields:?}");
     assert_eq!(values("x-forwarded-port"), [court.vip.port().to_string()], "{fields:?}");
+    // CGI and its heirs make the same variable of both.
+    let twin =
+        |line: &&str| line.contains('_') && line.to_ascii_lowercase().replace('_', "-").starts_with("x-forwarded-");
+    assert_eq!(request.head.lines().find(twin), None, "{fields:?}");
 }
 
 #[test]
@@ -151,6 +155,21 @@ fn p3_our_word_is_the_last() {
     told(&court, "X-Forwarded-Proto: https\r\n", &["127.0.0.1"]);
     told(&court, "x-forwarded-proto: https\r\nX-FORWARDED-PROTO: wss\r\nX-Forwarded-Port: 443\r\n", &["127.0.0.1"]);
     told(&court, "X-Forwarded-Port: 1\r\nX-Forwarded-Port: 2\r\n", &["127.0.0.1"]);
+}
+
+#[test]
+fn p3_what_some_readers_take_for_our_word_stops_here() {
+    let court = telling();
+    told(&court, "X_Forwarded_For: 6.6.6.6\r\n", &["127.0.0.1"]);
+    told(
+        &court,
+        "x-forwarded_for: 6.6.6.6\r\nX_Forwarded-For: 6.6.6.7\r\nX-Forwarded-For: 1.2.3.4\r\n",
+        &["1.2.3.4", "127.0.0.1"],
+    );
+    told(&court, "X_FORWARDED_PROTO: https\r\nX_Forwarded_Port: 443\r\nX-Forwarded_Port: 443\r\n", &["127.0.0.1"]);
+    // Where nothing is ours to say, a client says what it likes.
+    let head = PLAIN.replace("\r\n\r\n", "\r\nX_Forwarded_For: 6.6.6.6\r\n\r\n");
+    Court::new().try_all(&[served("nothing inserted", "RFC 3875 4.1.18", &head, [arrives(&head, "")])]);
 }
 
 /// What another protocol is asked for is a request like any other until it is answered by 101; with a body it asks for none.

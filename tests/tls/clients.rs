@@ -1,5 +1,7 @@
 //! Clients' certificates: whose connection is taken, and what members are told of it, beside HAProxy (threats T8).
 
+use std::process::Command;
+
 use serde_json::json;
 use weir_tests::certificates::{Authority, DnType, Signed, Term, Wish};
 use weir_tests::haproxy::Haproxy;
@@ -7,6 +9,7 @@ use weir_tests::member::Member;
 use weir_tests::place::Place;
 use weir_tests::setup::{Mode, Setup};
 use weir_tests::tls::Trusting;
+use weir_tests::tools::run;
 use weir_tests::wait::{PATIENCE, until_true};
 use weir_tests::weir::Weir;
 
@@ -149,6 +152,42 @@ fn a_list_past_its_end_lets_in_nobody_who_shows_a_certificate() {
         let refused = weir.control.must("POST", "/v1/tls", b"");
         assert!(refused.status == 409 && refused.body.contains("list cannot be read"), "{}", refused.body);
     }
+}
+
+/// A list without extensions, as `openssl ca` makes it when it is told of none.
+fn list_of_version_1(place: &Place) -> String {
+    let path = |name: &str| place.path(name).display().to_string();
+    place.write("index.txt", "");
+    place.write(
+        "ca.cnf",
+        format!("[ca]\ndefault_ca = own\n[own]\ndatabase = {}\ndefault_md = sha256\n", path("index.txt")),
+    );
+    let (key, own) = (path("v1.key"), path("v1.pem"));
+    let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=clients"];
+    run(Command::new("openssl").args(["req", "-x509", "-keyout", &key, "-out", &own]).args(curve));
+    let config = path("ca.cnf");
+    let made = ["ca", "-gencrl", "-crldays", "30", "-config", &config, "-keyfile", &key, "-cert", &own];
+    run(Command::new("openssl").args(made))
+}
+
+#[test]
+fn a_list_of_version_1_is_refused_by_its_own_name_and_reason() {
+    let (place, authority) = (Place::new(), Authority::new("clients"));
+    let ca = authority.write(&place, "ca.pem");
+    let own = authority.sign(&[HOST]).write(&place, "own.pem");
+    place.write("crl.pem", authority.revoke(&[]));
+    let crl = place.path("crl.pem");
+    let mut setup = Setup::new(Mode::Http, place.socket(), [("m1", place.socket())]);
+    terminate(
+        &mut setup,
+        json!({"default_tls_container_ref": file(&own), "client_authentication": "MANDATORY",
+               "client_ca_tls_container_ref": file(&ca), "client_crl_container_ref": file(&crl)}),
+    );
+    let weir = Weir::start(&place, &setup);
+    place.write("crl.pem", list_of_version_1(&place));
+    let refused = weir.control.must("POST", "/v1/tls", b"");
+    assert!(refused.status == 409 && refused.body.contains("crl.pem: its revocation list"), "{}", refused.body);
+    assert!(refused.body.contains("it is of version 1"), "{}", refused.body);
 }
 
 /// The same over HTTP/2, where all streams share one certificate.

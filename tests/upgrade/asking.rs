@@ -189,7 +189,9 @@ fn a_switch_nobody_asked_for_is_refused() {
         (ask("/"), "HTTP/1.1 101 x\r\n\r\n"),
         (ask("/"), "HTTP/1.1 101 x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"),
         (ask("/"), "HTTP/1.1 101 x\r\nConnection: upgrade\r\nUpgrade: websocket, h2c\r\n\r\n"),
-        (ask("/"), "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nUpgrade: websocket\r\n\r\n"),
+        (ask("/"), "HTTP/1.1 101 x\r\nConnection: upgrade\r\nUpgrade: websocket\r\nUpgrade: websocket\r\n\r\n"),
+        (ask("/"), "HTTP/1.1 101 x\r\nUpgrade: websocket\r\n\r\n"),
+        (ask("/"), "HTTP/1.1 101 x\r\nConnection: close\r\nUpgrade: websocket\r\n\r\n"),
         (
             "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n".to_owned(),
             "HTTP/1.1 101 x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",

@@ -33,6 +33,7 @@ fn record(http: bool) -> Record {
         bytes_out: 18_702,
         bytes_in: 912,
         ending: endings::SERVED,
+        unnamed: None,
         noted: Noted::NOTHING,
         load: Load { process: 64, listener: 48, pool: 31, member: 4 },
         retries: 0,

@@ -3,7 +3,7 @@
 
 use lb_proxy::http::h1::chunked::Decoder;
 
-use crate::reference::{self, Fields};
+use crate::reference::{self, Fields, Sizes};
 
 struct Decoded {
     body: Vec<u8>,
@@ -12,8 +12,8 @@ struct Decoded {
     trailers: Fields,
 }
 
-fn decode(bytes: &[u8], piece: usize) -> Option<Decoded> {
-    let mut decoder = Decoder::default();
+fn decode(bytes: &[u8], piece: usize, sizes: Sizes) -> Option<Decoded> {
+    let mut decoder = if sizes == Sizes::Padded { Decoder::of_answer() } else { Decoder::default() };
     let (mut body, mut read, mut done) = (Vec::new(), 0, false);
     for part in bytes.chunks(piece) {
         let mut buffer = part.to_vec();
@@ -30,7 +30,7 @@ fn decode(bytes: &[u8], piece: usize) -> Option<Decoded> {
     if done {
         let mut end = Vec::new();
         decoder.write_end(&mut end).ok()?;
-        let written = reference::chunked(&end).expect("what is written is a last chunk");
+        let written = reference::chunked(&end, Sizes::Plain).expect("what is written is a last chunk");
         assert!(written.body.is_empty() && written.len == end.len());
         trailers = written.trailers;
     }
@@ -38,9 +38,15 @@ fn decode(bytes: &[u8], piece: usize) -> Option<Decoded> {
 }
 
 pub(super) fn run(bytes: &[u8]) {
-    let whole = decode(bytes, bytes.len().max(1));
+    for sizes in [Sizes::Plain, Sizes::Padded] {
+        decoded(bytes, sizes);
+    }
+}
+
+fn decoded(bytes: &[u8], sizes: Sizes) {
+    let whole = decode(bytes, bytes.len().max(1), sizes);
     for piece in [1, 2, 3, 7, 1 + bytes.len() / 2] {
-        match (&whole, decode(bytes, piece)) {
+        match (&whole, decode(bytes, piece, sizes)) {
             (None, None) => {}
             (Some(whole), Some(cut)) => {
                 assert_eq!((&whole.body, whole.read, whole.done), (&cut.body, cut.read, cut.done));
@@ -51,7 +57,7 @@ pub(super) fn run(bytes: &[u8]) {
         }
     }
     let Some(whole) = whole.filter(|decoded| decoded.done) else { return };
-    let said = reference::chunked(bytes).expect("what is taken is chunked coding");
+    let said = reference::chunked(bytes, sizes).expect("what is taken is chunked coding");
     assert_eq!((&said.body, said.len), (&whole.body, whole.read));
     let passed = said.trailers.into_iter().filter(|(name, _)| reference::may_trail(name)).collect::<Fields>();
     assert_eq!(passed, whole.trailers, "trailers that may pass do, and no others");

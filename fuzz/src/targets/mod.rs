@@ -2,6 +2,7 @@
 
 mod agent_line;
 mod chunked;
+mod client_hello;
 mod control;
 mod cookies;
 mod dns_answer;
@@ -40,6 +41,7 @@ const fn http(name: &'static str, run: fn(&[u8]), len_max: usize, also: &'static
 pub const TARGETS: &[Target] = &[
     target("agent_line", agent_line::run, 512),
     http("chunked", chunked::run, 4096, &[]),
+    target("client_hello", client_hello::run, 4096),
     target("control", control::run, 4096),
     target("cookies", cookies::run, 4096),
     target("dns_answer", dns_answer::run, 1024),

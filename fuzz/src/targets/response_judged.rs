@@ -5,7 +5,7 @@ use super::request_judged::length;
 use super::response_stream::ASKED;
 use crate::drive::answer;
 use crate::judge::{self, Heard};
-use crate::reference::{self, How, Message};
+use crate::reference::{self, How, Message, Sizes};
 
 pub(super) fn run(bytes: &[u8]) {
     for (asked, to_head) in ASKED {
@@ -13,11 +13,11 @@ pub(super) fn run(bytes: &[u8]) {
         let method = if to_head { "HEAD" } else { "GET" };
         let theirs = judge::answer(method, &answered.to_client);
         if answered.whole.is_ok() {
-            let ours = last(&answered.to_client, to_head);
+            let ours = last(&answered.to_client, to_head, Sizes::Plain);
             let theirs = theirs.expect("a client sees an answer");
             same(&ours, &theirs);
             if let Some(hypers) = judge::answer(method, bytes) {
-                same(&last(bytes, to_head), &hypers);
+                same(&last(bytes, to_head, Sizes::Padded), &hypers);
             }
         } else if let Some(theirs) = theirs {
             let closes = theirs.values("content-length").is_empty() && theirs.values("transfer-encoding").is_empty();
@@ -27,11 +27,11 @@ pub(super) fn run(bytes: &[u8]) {
 }
 
 /// The final answer, as the reference reads it.
-fn last(bytes: &[u8], to_head: bool) -> Message {
+fn last(bytes: &[u8], to_head: bool, sizes: Sizes) -> Message {
     let mut rest = bytes;
     loop {
         rest = reference::without_blank_lines(rest);
-        let message = reference::answer(rest, to_head);
+        let message = reference::answer(rest, to_head, sizes);
         let message = message.unwrap_or_else(|fault| panic!("what is taken is no answer: {fault:?}"));
         if message.start[1][0] != b'1' {
             return message;

@@ -4,7 +4,7 @@
 
 use crate::drive::{Answered, answer};
 use crate::forwarded;
-use crate::reference::{self, Fault, How, Message, is};
+use crate::reference::{self, Fault, How, Message, Sizes, is};
 
 /// Whoever asked: a client of today, one that wants no body, and an old one.
 pub(crate) const ASKED: [(&str, bool); 3] = [
@@ -66,7 +66,8 @@ fn switch(bytes: &[u8]) -> Option<(Message, &[u8])> {
     let mut rest = bytes;
     loop {
         rest = reference::without_blank_lines(rest);
-        let message = reference::answer(rest, false).ok().filter(|message| message.start[1][0] == b'1')?;
+        let message =
+            reference::answer(rest, false, Sizes::Plain).ok().filter(|message| message.start[1][0] == b'1')?;
         rest = &rest[message.len..];
         if message.start[1] == b"101" {
             return Some((message, rest));
@@ -78,7 +79,7 @@ fn switch(bytes: &[u8]) -> Option<(Message, &[u8])> {
 fn client_got(answered: &Answered, to_head: bool, given: Option<&Message>) -> Option<Message> {
     let mut rest = &answered.to_client[..];
     while !rest.is_empty() {
-        match reference::answer(rest, to_head) {
+        match reference::answer(rest, to_head, Sizes::Plain) {
             Ok(message) if message.start[1][0] == b'1' => rest = &rest[message.len..],
             // Then the connection is reset, which is how a client knows.
             Ok(message) if message.how == How::Close && answered.whole.is_err() => return None,
@@ -100,7 +101,7 @@ fn given(bytes: &[u8], to_head: bool, old: bool) -> Message {
     let mut rest = bytes;
     loop {
         rest = reference::without_blank_lines(rest);
-        let message = reference::answer(rest, to_head);
+        let message = reference::answer(rest, to_head, Sizes::Padded);
         let message = message.unwrap_or_else(|fault| panic!("what is taken is no answer: {fault:?}"));
         if message.start[1][0] == b'1' {
             rest = &rest[message.len..];

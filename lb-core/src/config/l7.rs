@@ -61,7 +61,7 @@ impl L7Policy {
 /// What a policy does with a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
-    /// `REJECT`: 403.
+    /// `REJECT`: 403; of a relayed connection a reset.
     Reject,
     /// `REDIRECT_TO_URL`: a redirect to this URL.
     ToUrl {
@@ -164,7 +164,8 @@ pub struct L7Rule {
 /// What is looked at, and what it must be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Test {
-    /// `HOST_NAME`: the host the request is for, with its port if it names one; without regard to case.
+    /// `HOST_NAME`: the host the request is for, with its port if it names one, or the server a client of passed-through TLS
+    /// asks for; without regard to case.
     HostName(Comparison),
     /// `PATH`: the path, without the query.
     Path(Comparison),

@@ -196,7 +196,8 @@ pub struct Listener {
     pub connection_limit: Option<u32>,
     /// Where its traffic goes; `None`: 503, or a closed connection for TCP.
     pub default_pool: Option<PoolId>,
-    /// What else becomes of requests, in the order of their positions (HTTP only).
+    /// What else becomes of requests, in the order of their positions; of connections, where TLS is passed through. Not
+    /// for TCP.
     #[serde(default)]
     pub l7policies: Vec<L7Policy>,
     /// How long it waits for what.
@@ -262,7 +263,7 @@ pub struct Timeouts {
     pub http_keep_alive_ms: u64,
     /// Silence of both sides of a relay. Extension `timeout_tunnel`; `None`: client's and member's apply.
     pub tunnel_ms: Option<u64>,
-    /// The first bytes of a TCP client, where a pool chooses by them. `timeout_tcp_inspect`; 0: as long as is sensible.
+    /// The first bytes of a relayed client, where a pool or a policy chooses by them. `timeout_tcp_inspect`; 0: as long as is sensible.
     #[serde(default)]
     pub tcp_inspect_ms: u64,
 }

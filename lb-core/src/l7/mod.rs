@@ -11,6 +11,11 @@
 //!
 //! Everything a rule looks at is what a member would get to see: bytes as they were sent. Nothing is decoded (`%2F` is three
 //! characters), as in HAProxy: a path that is compared in another form than the member reads it is a way around a rule.
+//!
+//! Where TLS is passed through, a connection is asked about in a request's place ([`Greeted`]): it has a client, and a host if its
+//! ClientHello names one.
+//!
+//! [`Greeted`]: crate::request::Greeted
 
 pub mod change;
 mod cookie;

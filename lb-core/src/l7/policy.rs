@@ -27,6 +27,8 @@ pub struct ListenerPolicies {
     order: Box<[PolicyIndex]>,
     /// What some of them change, in that order. At most 64.
     changes: Box<[Change]>,
+    /// Some of those that can match look at the host.
+    asks_host: bool,
 }
 
 /// A policy, compiled.
@@ -98,7 +100,8 @@ impl ListenerPolicies {
             policies.iter().map(|policy| Policy::build(policy, previous, workers, place_of)).collect();
         let mut order: Vec<PolicyIndex> = (0..compiled.len()).filter(|i| !compiled[*i].rules.is_empty()).collect();
         order.sort_by_key(|i| compiled[*i].action.turn());
-        let mut these = Self { policies: compiled, order: order.into(), changes: Box::default() };
+        let asks_host = order.iter().any(|i| compiled[*i].rules.iter().any(Rule::asks_host));
+        let mut these = Self { policies: compiled, order: order.into(), changes: Box::default(), asks_host };
         let changing = these.order.iter().copied().filter(|i| policies[*i].is_changing());
         let changing: Vec<PolicyIndex> = changing.take(u64::BITS as usize).collect();
         for (bit, i) in changing.iter().enumerate() {
@@ -155,6 +158,11 @@ impl ListenerPolicies {
     /// What those that matched change.
     pub fn changes(&self, decision: Decision) -> Changes<'_> {
         Changes::of(&self.changes, decision.changes)
+    }
+
+    /// True if the host can matter. Where bytes are relayed, it is waited for then.
+    pub fn asks_host(&self) -> bool {
+        self.asks_host
     }
 
     /// Every pool that some policy can choose.

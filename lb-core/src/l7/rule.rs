@@ -119,6 +119,11 @@ impl Rule {
         Some(Self { test, invert: rule.invert })
     }
 
+    /// True if it looks at the host.
+    pub(super) fn asks_host(&self) -> bool {
+        matches!(self.test, Test::Host(_))
+    }
+
     /// What is not there compares to nothing, so a rule about it holds only if it is inverted.
     pub(super) fn holds<P: Parts>(&self, asked: &Asked<'_, P>) -> bool {
         self.test.holds(asked) != self.invert

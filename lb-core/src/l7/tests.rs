@@ -415,3 +415,40 @@ proptest! {
         decide(&build(&policies), &Sent { method, target, fields });
     }
 }
+
+/// Where TLS is passed through, a connection has a host and a client and nothing else.
+#[test]
+fn a_connection_is_asked_about_by_its_name_and_its_client() {
+    use crate::client_hello::ServerName;
+    use crate::request::Greeted;
+
+    let parts = |name: &str| Greeted(ServerName::parse(name));
+    let rule = |test: Test, invert: bool| {
+        let id = L7RuleId(Uuid::nil());
+        super::rule::Rule::build(&L7Rule { id, admin_state_up: true, invert, test, tags: Vec::new() }).unwrap()
+    };
+    let holds = |name: &str, test: Test, invert: bool| {
+        let parts = parts(name);
+        rule(test, invert).holds(&Asked::new(&parts, CLIENT, TlsFacts::default(), &|| 0))
+    };
+    let of = |way: CompareType, value: &str| Test::HostName(compare(way, value));
+    for (way, value) in [
+        (CompareType::EqualTo, "WWW.a.test"),
+        (CompareType::StartsWith, "www."),
+        (CompareType::EndsWith, ".A.test"),
+        (CompareType::Contains, "w.a"),
+        (CompareType::Regex, "^w+\\.a"),
+    ] {
+        assert!(holds("www.A.test.", of(way, value), false), "{way:?}");
+        assert!(!holds("www.A.test", of(way, value), true), "{way:?}");
+        assert!(!holds("ftp.b.test", of(way, value), false), "{way:?}");
+        // Who names nobody.
+        assert!(!holds("", of(way, value), false) && holds("", of(way, value), true), "{way:?}");
+    }
+    assert!(holds("", Test::SourceIp(vec!["192.0.2.0/24".parse().unwrap()]), false));
+    for test in
+        [Test::Path(compare(CompareType::Regex, "")), Test::SslConnHasCert, Test::Header("host".into(), equal("b"))]
+    {
+        assert!(!holds("a", test, false));
+    }
+}

@@ -19,7 +19,7 @@ use lb_core::config::{self, Listener, ListenerProtocol};
 use lb_core::explain::{self, Flow, Route, Way};
 use lb_core::l7::policy::Action;
 use lb_core::l7::{TlsFacts, Way as Goes};
-use lb_core::request::{Parts, Unread};
+use lb_core::request::{Greeted, Parts};
 use lb_core::snapshot::{ListenerSnapshot, PoolIndex, Snapshot};
 
 use crate::http::h1::request;
@@ -72,7 +72,7 @@ pub fn explain(instance: &Instance, question: &Question) -> Result<Explanation, 
     let client = SocketAddr::new(question.from, question.port.unwrap_or_default());
     let case = Case { instance, question, snapshot: &snapshot, listener, written, client };
     case.check()?;
-    if listener.protocol.is_http() { case.of_request() } else { Ok(case.of_connection()) }
+    if listener.protocol.is_http() { case.of_request() } else { case.of_connection() }
 }
 
 impl Case<'_> {
@@ -87,18 +87,30 @@ impl Case<'_> {
                 question.from
             ));
         }
+        let passes_tls = listener.protocol == ListenerProtocol::Https;
         match (listener.protocol.is_http(), &question.request) {
+            _ if question.server_name.is_some() && !passes_tls => senseless(format!(
+                "{label} is {protocol}: a server name chooses nothing there; leave out --sni, it is for HTTPS listeners"
+            )),
+            (false, Some(_)) if passes_tls => Ok(()),
             (true, None) => senseless(format!("{label} reads requests ({protocol}): give METHOD and URL, as in GET /")),
             (false, Some(_)) => senseless(format!("{label} relays bytes ({protocol}): leave out METHOD and URL")),
             _ => Ok(()),
         }
     }
 
-    fn of_connection(&self) -> Explanation {
+    fn of_connection(&self) -> Result<Explanation, NoAnswer> {
+        let greeted = match self.listener.protocol {
+            ListenerProtocol::Https => Greeted(sketch::server_name(self.question).map_err(NoAnswer::Senseless)?),
+            _ => Greeted(None),
+        };
         let mut checks = Checks::default();
         let refused = self.door(&mut checks);
+        if refused.is_none() && self.listener.policies.as_ref().is_some_and(|policies| policies.asks_host()) {
+            checks.note("server_name", Says::Pass, words::server_name(greeted.0.as_ref()));
+        }
         let first_bytes = sketch::first_bytes(&self.question.fields);
-        self.go_on(checks, refused, &Unread, Some(&first_bytes))
+        Ok(self.go_on(checks, refused, &greeted, Some(&first_bytes)))
     }
 
     fn of_request(&self) -> Result<Explanation, NoAnswer> {
@@ -165,7 +177,9 @@ impl Case<'_> {
             _ => (endings::REJECTED.status, endings::REJECTED.reason),
         };
         let words = format!("{reason} ({})", policies::why(self.written, route));
-        Verdict { outcome: Outcome::Answered, member: None, status: self.status(status), words }
+        // Where bytes are relayed, nothing can be said.
+        let outcome = if self.listener.protocol.is_http() { Outcome::Answered } else { Outcome::Refused };
+        Verdict { outcome, member: None, status: self.status(status), words }
     }
 
     fn in_pool(&self, index: PoolIndex, why: String, parts: &impl Parts, first_bytes: Option<&[u8]>) -> InPool {

@@ -1,8 +1,9 @@
 //! A question's words as the bytes a client would send.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use lb_control::explain::{Question, Sketch};
+use lb_core::client_hello::ServerName;
 
 /// The head of the request that is asked about. `host`: what it names if the question does not. `Err`: it could not be written
 /// without becoming another one, and what would be right.
@@ -29,6 +30,30 @@ pub(super) fn head(question: &Question, host: SocketAddr) -> Result<Vec<u8>, Str
     }
     head.push_str("\r\n");
     Ok(head.into_bytes())
+}
+
+/// The server that a client of passed-through TLS asks for: the one that is named, else the host of what it asks for. `None`: it
+/// names none, or an address, which a ClientHello has no place for.
+pub(super) fn server_name(question: &Question) -> Result<Option<ServerName>, String> {
+    let host = question.fields.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
+    let (text, is_host) = match (&question.server_name, host) {
+        (Some(name), _) => (&**name, false),
+        (None, Some((_, host))) => (without_port(host), true),
+        (None, None) => return Ok(None),
+    };
+    let is_address = text.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    match ServerName::parse(text) {
+        None if is_host && is_address => Ok(None),
+        None => Err(format!("{text:?} is no server name: letters, digits, hyphens and dots, as in www.example.org")),
+        name => Ok(name),
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
 }
 
 /// What a remote desktop client with that cookie says first: an X.224 connection request in a TPKT. Empty without a cookie.
@@ -66,6 +91,7 @@ mod tests {
             from: [192, 0, 2, 1].into(),
             port: None,
             request: Some(Sketch { method: method.into(), target: target.into() }),
+            server_name: None,
             fields: fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         }
     }
@@ -92,6 +118,29 @@ mod tests {
         ] {
             assert!(of(method, target, &[(name, value)]).is_err(), "{method} {target} {name} {value}");
         }
+    }
+
+    #[test]
+    fn a_server_is_named_or_follows_from_the_url() {
+        let of = |sni: Option<&str>, host: &str| {
+            let fields = [("Host", host)];
+            let named = Question {
+                server_name: sni.map(str::to_owned),
+                ..question("GET", "/", &fields[..usize::from(!host.is_empty())])
+            };
+            server_name(&named).map(|name| name.map(|name| name.as_str().to_owned()))
+        };
+        assert_eq!(of(None, ""), Ok(None));
+        for (sni, host) in [(Some("A.test."), "b.test"), (None, "a.TEST"), (None, "a.test:8443")] {
+            assert_eq!(of(sni, host), Ok(Some("a.test".to_owned())), "{sni:?} {host}");
+        }
+        for address in ["192.0.2.7", "192.0.2.7:443", "[2001:db8::7]", "[2001:db8::7]:443"] {
+            assert_eq!(of(None, address), Ok(None), "{address}");
+        }
+        for wrong in ["*.test", "a.test:443", "192.0.2.7", "", "a b"] {
+            assert!(of(Some(wrong), "a.test").is_err(), "{wrong}");
+        }
+        assert!(of(None, "a_b").is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use lb_control::explain::Named;
 use lb_control::stats::MemberHealth;
 use lb_core::balance::{Asks, MemberIndex};
+use lb_core::client_hello::ServerName;
 use lb_core::config::persistence::SessionPersistence;
 use lb_core::config::{HashKey, Hashing, LbAlgorithm, ListenerProtocol, Pool};
 use lb_core::explain::{Outcome, Standing, Unknown, Way};
@@ -14,6 +15,14 @@ use lb_core::snapshot::{MemberSlot, PoolSnapshot};
 /// Octavia's word.
 pub(super) fn protocol(protocol: ListenerProtocol) -> String {
     serde_json::to_value(protocol).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// What a client of passed-through TLS asks for.
+pub(super) fn server_name(name: Option<&ServerName>) -> String {
+    match name {
+        Some(name) => format!("the client asks for {}", name.as_str()),
+        None => "the client names no server: ask with --sni NAME for one that does".to_owned(),
+    }
 }
 
 /// What a pool's algorithm goes by, for that flow.

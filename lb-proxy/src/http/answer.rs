@@ -3,9 +3,10 @@
 use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::Duration;
 
 use lb_core::persistence::Answered;
+use tokio::time::Instant;
 
 use super::body::{Broken, Pump};
 use super::date;
@@ -17,26 +18,30 @@ use super::policy::Changed;
 use crate::buffer::{BUFFER_LEN, Buffer, Buffers, LentSheet, Sheet};
 use crate::clock;
 use crate::persistence::Remembered;
-use crate::timer::{Patience, Wait};
+use crate::timer::{Deadlines, Patience, Wait};
 use crate::wire::{self, Stream};
 
 /// Most interim answers to one request; more is an attack or a loop.
-const INTERIM_MAX: u32 = 128;
+pub(super) const INTERIM_MAX: u32 = 32;
+/// So many times the patience with a silent member is what all interim answers together are waited for. Each of them shows that the
+/// member works, and is a reason to wait on: whoever says so every 20 s, as RFC 2518 section 10.1 asks, has minutes. None is a reason to
+/// wait for ever.
+const INTERIM_PATIENCE: u32 = 10;
 
 /// What is known of an exchange while it runs; its log line is made of this.
 #[derive(Debug, Default)]
 pub struct Told {
     /// A byte of an answer came: the request must not be sent again.
     pub any_byte: Cell<bool>,
-    /// The final head was sent to the client, or began to be: no refusal can be sent any more.
+    /// The final head goes out to the client: no refusal can be sent any more.
     pub client_told: Cell<bool>,
-    /// Status sent to the client, 0 for none yet.
+    /// Status of the head that the client is sent or is to be, 0 for none yet.
     pub status: Cell<u16>,
     /// When the final head was there.
-    pub head_at: Cell<Option<Instant>>,
+    pub head_at: Cell<Option<std::time::Instant>>,
     /// The head as HAProxy's `%B` counts it.
     pub head_counted: Cell<u64>,
-    /// Bytes of the heads sent to the client.
+    /// Bytes of the heads that went out to the client.
     pub head_bytes: Cell<u64>,
     /// What the end of its chunks adds to that.
     pub end_counted: Cell<u64>,
@@ -82,6 +87,32 @@ pub struct Passed {
     pub switched: bool,
 }
 
+/// How long a head that did not come in one piece may take.
+#[derive(Clone, Copy, Debug, Default)]
+struct Waiting {
+    /// An interim head came before it.
+    interim: bool,
+    /// When this head has to be whole, once somebody waits for the rest of it.
+    by: Option<Instant>,
+    /// When the final one has to be, once somebody waits behind an interim one.
+    last: Option<Instant>,
+}
+
+impl Waiting {
+    /// Until when the head is waited for, if a member may be silent for `ms`; 0: for ever.
+    fn until(&mut self, ms: u64) -> Option<Instant> {
+        if ms == 0 {
+            return None;
+        }
+        let (now, patience) = (clock::now(), Duration::from_millis(ms));
+        if self.interim {
+            self.last.get_or_insert(now + patience.saturating_mul(INTERIM_PATIENCE));
+        }
+        let by = *self.by.get_or_insert(now + patience);
+        Some(self.last.map_or(by, |last| by.min(last)))
+    }
+}
+
 /// Passes one answer on.
 pub struct Answer<'a> {
     /// What it answers.
@@ -113,7 +144,8 @@ pub struct Answer<'a> {
 impl Answer<'_> {
     /// Reads from the member and writes to the client until the answer has been passed on whole.
     pub async fn pass(&self, from: &Stream, to: &Stream) -> Result<Passed, Failed> {
-        let mut buffer = self.buffers.lend();
+        // It gets its memory when there is something to read.
+        let mut buffer = self.buffers.none();
         let mut sheet = self.buffers.lend_sheet();
         let head = self.final_head(from, to, &mut buffer, &mut sheet).await?;
         if (self.decline)(head.status) {
@@ -127,11 +159,18 @@ impl Answer<'_> {
         }
         let client_reusable = self.write_head(&head, None, &buffer, &mut sheet);
         buffer.consume(head.len);
-        let body = self.pass_body(&head, from, to, &mut buffer, &sheet.out).await;
-        self.told.head_bytes.set(self.told.head_bytes.get() + sheet.out.len() as u64);
-        body.map_err(Failed::Body)?;
+        self.pass_body(&head, from, to, &mut buffer, &sheet.out).await.map_err(|broken| self.broken(broken))?;
         let surplus = !buffer.is_empty();
         Ok(Passed { member_reusable: head.keep_alive && !surplus, client_reusable, surplus, switched: false })
+    }
+
+    /// A body broke. If nothing of its head went out either, there was no answer.
+    fn broken(&self, broken: Broken) -> Failed {
+        if !self.told.client_told.get() {
+            self.told.head_at.set(None);
+            self.told.remembered.set(Answered::default());
+        }
+        Failed::Body(broken)
     }
 
     /// Passes a 101 on, with what the member says behind it, if it is one that was asked for.
@@ -165,18 +204,28 @@ impl Answer<'_> {
         buffer: &mut Buffer,
         sheet: &mut Sheet,
     ) -> Result<ResponseHead, Failed> {
+        let mut waiting = Waiting::default();
         for _ in 0..=INTERIM_MAX {
-            let head = self.head(from, buffer, sheet).await?;
+            let head = self.head(from, buffer, sheet, &mut waiting).await?;
             match head.status {
                 101 => return Ok(head),
-                100..=199 => self.interim(&head, to, buffer, sheet).await.map_err(|_| Failed::Client)?,
+                100..=199 => {
+                    self.interim(&head, to, buffer, sheet).await.map_err(|_| Failed::Client)?;
+                    waiting = Waiting { interim: true, by: None, ..waiting };
+                }
                 _ => return Ok(head),
             }
         }
         Err(Failed::Bad(BadAnswer::TooManyInterim))
     }
 
-    async fn head(&self, from: &Stream, buffer: &mut Buffer, sheet: &mut Sheet) -> Result<ResponseHead, Failed> {
+    async fn head(
+        &self,
+        from: &Stream,
+        buffer: &mut Buffer,
+        sheet: &mut Sheet,
+        waiting: &mut Waiting,
+    ) -> Result<ResponseHead, Failed> {
         let mut searched = 0;
         let mut judged = 0;
         loop {
@@ -197,16 +246,30 @@ impl Answer<'_> {
                 return Err(Failed::Bad(BadAnswer::TooLarge));
             }
             buffer.make_room();
-            let read = wire::read(from, buffer.room(), self.head_patience).await;
+            let read = match waiting.interim || searched > 0 {
+                false => wire::fill(from, buffer, usize::MAX, self.head_patience).await,
+                true => self.read_more(from, buffer, waiting).await,
+            };
             match read {
                 Ok(n) if n > 0 => {
-                    buffer.fill(n);
                     self.told.any_byte.set(true);
                 }
                 _ if self.told.any_byte.get() => return Err(Failed::ClosedInHead),
                 _ => return Err(Failed::Closed),
             }
         }
+    }
+
+    /// Reads more of a head that has begun, or behind an interim one: not each read is waited for, but the whole head.
+    async fn read_more(&self, from: &Stream, buffer: &mut Buffer, waiting: &mut Waiting) -> io::Result<usize> {
+        let Patience { deadlines, wait, .. } = self.head_patience;
+        if !self.head_patience.is_excused() {
+            deadlines.set_at(wait, waiting.until(self.head_patience.ms));
+        }
+        let unused = Deadlines::default();
+        let read = wire::fill(from, buffer, usize::MAX, Patience::new(&unused, wait, 0)).await;
+        deadlines.clear(wait);
+        read
     }
 
     /// An HTTP/1.0 client knows no interim answers (RFC 9110 section 15.2).
@@ -275,7 +338,6 @@ impl Answer<'_> {
         buffer: &mut Buffer,
         written_head: &[u8],
     ) -> Result<(), Broken> {
-        self.told.client_told.set(true);
         let pump = |framing| Pump {
             framing,
             chunked_out: self.request.minor_version > 0,
@@ -284,6 +346,7 @@ impl Answer<'_> {
             passed: &self.told.body_out,
             turn_began: Cell::default(),
             end_counted: &self.told.end_counted,
+            answers: Some(self.told),
         };
         match head.body {
             Framing::Length(n) if n > (2 * BUFFER_LEN) as u64 => {

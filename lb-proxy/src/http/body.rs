@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::ops::Range;
 
+use super::answer::Told;
 use super::h1::Framing;
 use super::h1::chunked::{self, Decoder};
 use crate::buffer::{Buffer, Sheet};
@@ -34,6 +35,8 @@ pub struct Pump<'a> {
     pub turn_began: Cell<u64>,
     /// What the end of chunks adds to the size of the message as HAProxy counts it.
     pub end_counted: &'a Cell<u64>,
+    /// It is a member's answer, and the head before it is noted here when it goes out. `None`: it is a request.
+    pub answers: Option<&'a Told>,
 }
 
 /// Why a body was not passed on to its end.
@@ -55,7 +58,7 @@ pub type Prefix<'a> = &'a [u8];
 impl Pump<'_> {
     /// Passes the whole body on, beginning with what `buffer` holds. What follows the body stays in `buffer`.
     ///
-    /// `prefix` goes out with the first bytes of the body, or alone if none are there yet.
+    /// `prefix` goes out with the first bytes of the body, or alone if none are there yet; not at all if those are no chunked coding.
     pub async fn run(
         &self,
         from: &Stream,
@@ -64,6 +67,9 @@ impl Pump<'_> {
         sheet: &mut Sheet,
         prefix: Prefix<'_>,
     ) -> Result<(), Broken> {
+        if self.framing != Framing::Chunked {
+            self.begins(prefix);
+        }
         match self.framing {
             Framing::None => self.write(to, prefix, &[], &[]).await,
             Framing::Length(n) => self.length(from, to, buffer, n, prefix).await,
@@ -87,10 +93,8 @@ impl Pump<'_> {
         while left > 0 {
             // No more than the body is read: what follows belongs to the next message.
             self.ready(to, buffer).await?;
-            let room = buffer.room();
-            let most = (room.len() as u64).min(left) as usize;
-            let read = self.read(from, &mut room[..most]).await?;
-            buffer.fill(read);
+            let most = usize::try_from(left).unwrap_or(usize::MAX);
+            let read = self.read(from, buffer, most).await?;
             self.write(to, &[], buffer.filled(), &[]).await?;
             buffer.consume(read);
             left -= read as u64;
@@ -109,12 +113,11 @@ impl Pump<'_> {
         buffer.consume(buffer.len());
         loop {
             self.ready(to, buffer).await?;
-            let read = match self.read(from, buffer.room()).await {
+            let read = match self.read(from, buffer, usize::MAX).await {
                 Ok(read) => read,
                 Err(Broken::SourceClosed) => return Ok(()),
                 Err(broken) => return Err(broken),
             };
-            buffer.fill(read);
             self.write(to, &[], buffer.filled(), &[]).await?;
             buffer.consume(read);
         }
@@ -128,7 +131,7 @@ impl Pump<'_> {
         sheet: &mut Sheet,
         mut prefix: Prefix<'_>,
     ) -> Result<(), Broken> {
-        let mut decoder = Decoder::default();
+        let mut decoder = if self.answers.is_some() { Decoder::of_answer() } else { Decoder::default() };
         loop {
             let (bytes, filled) = buffer.parts();
             let decoded = decoder.decode(bytes, filled).map_err(|_| Broken::Malformed)?;
@@ -148,6 +151,7 @@ impl Pump<'_> {
                     sheet.out.truncate(before);
                 }
             }
+            self.begins(prefix);
             let (head, tail) = sheet.out.split_at(head_len);
             if !(head.is_empty() && tail.is_empty() && decoded.payload.is_empty()) {
                 self.write(to, head, buffer.at(decoded.payload), tail).await?;
@@ -159,8 +163,17 @@ impl Pump<'_> {
             }
             self.ready(to, buffer).await?;
             buffer.make_room();
-            let read = self.read(from, buffer.room()).await?;
-            buffer.fill(read);
+            self.read(from, buffer, usize::MAX).await?;
+        }
+    }
+
+    /// The head of an answer goes out: from here on nothing else can be said to the client.
+    fn begins(&self, prefix: Prefix<'_>) {
+        if let Some(told) = self.answers
+            && !prefix.is_empty()
+        {
+            told.client_told.set(true);
+            told.head_bytes.set(told.head_bytes.get() + prefix.len() as u64);
         }
     }
 
@@ -178,8 +191,8 @@ impl Pump<'_> {
         Ok(())
     }
 
-    async fn read(&self, from: &Stream, room: &mut [u8]) -> Result<usize, Broken> {
-        match wire::read(from, room, self.source).await {
+    async fn read(&self, from: &Stream, buffer: &mut Buffer, most: usize) -> Result<usize, Broken> {
+        match wire::fill(from, buffer, most, self.source).await {
             Ok(0) => Err(Broken::SourceClosed),
             Ok(n) => Ok(n),
             Err(error) => Err(Broken::Source(error)),

@@ -3,7 +3,7 @@
 
 use lb_core::config::InsertHeaders;
 
-use super::h1::fields::write_field;
+use super::h1::fields::{is_spelled_like, write_field};
 use crate::tls::facts::{ClientFacts, Told};
 
 /// One of the fields: its name, whether it is wanted, and its value.
@@ -38,9 +38,9 @@ const ROWS: [Row; 8] = [
     Row { name: "X-SSL-Client-Not-After", wanted: |i| i.x_ssl_client_not_after, value: |f| &f.not_after, absent: "" },
 ];
 
-/// True if a field of that name is written here, and the client's own stops.
+/// True if a field of that name, or of one that some readers take for it, is written here, and the client's own stops.
 pub fn replaces(insert: &InsertHeaders, name: &[u8]) -> bool {
-    ROWS.iter().any(|row| (row.wanted)(insert) && name.eq_ignore_ascii_case(row.name.as_bytes()))
+    ROWS.iter().any(|row| (row.wanted)(insert) && is_spelled_like(name, row.name))
 }
 
 /// Writes those that are wanted.

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::answer::INTERIM_MAX;
 use super::h1::chunked::Decoder;
 use super::h1::request::Method;
 use super::h1::response::{self, ResponseHead};
@@ -12,8 +13,6 @@ use crate::wire::{self, Stream};
 
 /// Longest body that is read to keep its connection, in bytes.
 const BODY_MAX: u64 = 1 << 20;
-/// Most interim answers before it.
-const INTERIM_MAX: u32 = 128;
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +86,7 @@ async fn skip(from: &Stream, buffer: &mut Buffer, length: u64) -> Option<()> {
 }
 
 async fn skip_chunks(from: &Stream, buffer: &mut Buffer) -> Option<()> {
-    let mut decoder = Decoder::default();
+    let mut decoder = Decoder::of_answer();
     let mut seen = 0;
     loop {
         let (bytes, filled) = buffer.parts();

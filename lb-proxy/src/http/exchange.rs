@@ -342,7 +342,8 @@ impl Session {
             Attempt::Failed(Failed::ClosedInHead) => Err(endings::MEMBER_CLOSED_HEAD),
             Attempt::Failed(Failed::Bad(ref answer)) => Err(bad(b"PH", answer.reason())),
             Attempt::Failed(Failed::Body(Broken::SourceClosed | Broken::Source(_))) => Err(endings::MEMBER_CUT),
-            Attempt::Failed(Failed::Body(Broken::Malformed)) => Err(endings::MEMBER_BAD_BODY),
+            Attempt::Failed(Failed::Body(Broken::Malformed)) if told.client_told.get() => Err(endings::MEMBER_BAD_BODY),
+            Attempt::Failed(Failed::Body(Broken::Malformed)) => Err(endings::MEMBER_BAD_BEGINNING),
             Attempt::Failed(Failed::Body(Broken::Sink(_))) => Err(endings::CLIENT_LEFT),
             Attempt::Failed(Failed::Client) => Err(endings::CLIENT_LEFT_WAITING),
             Attempt::Upload(Broken::Malformed) => Err(endings::BAD_BODY),
@@ -358,6 +359,7 @@ impl Session {
                 (Side::Client, true) => endings::CLIENT_TIMEOUT,
                 (Side::Client, false) => endings::BODY_TIMEOUT,
                 (Side::Member, true) => endings::MEMBER_STALLED,
+                (Side::Member, false) if told.any_byte.get() => endings::MEMBER_HEAD_TIMEOUT,
                 (Side::Member, false) => endings::MEMBER_TIMEOUT,
             }),
         }
@@ -440,6 +442,7 @@ impl Session {
                     passed: &told.body_in,
                     turn_began: Cell::default(),
                     end_counted: &unread,
+                    answers: None,
                 };
                 let client_side = pin!(async {
                     match pump.run(from, member, buffer, &mut framing, head).await {
@@ -529,6 +532,7 @@ pub(super) fn held_body(head: &RequestHead, buffer: &Buffer) -> Option<usize> {
 /// Keeps an eye on a client that waits: requests it sends ahead are read into `buffer` as far as there is room.
 /// Ends only when the client has reset the connection.
 async fn watch(from: &Stream, buffer: &mut Buffer, ticket: &Ticket) -> Attempt {
+    buffer.rest();
     if !from.is_watched() {
         // Most first requests of a connection are answered before it is worth telling the runtime of it.
         let mut asked = false;
@@ -544,13 +548,19 @@ async fn watch(from: &Stream, buffer: &mut Buffer, ticket: &Ticket) -> Attempt {
     let unused = Deadlines::default();
     let patience = Patience::new(&unused, Wait::ClientRead, 0);
     loop {
-        if buffer.room().is_empty() {
-            return std::future::pending().await;
-        }
-        match wire::read(from, buffer.room(), patience).await {
+        let read = match buffer.is_empty() {
+            true => wire::fill(from, buffer, usize::MAX, patience).await,
+            // What was sent ahead stays where it is read next.
+            false if buffer.room().is_empty() => std::future::pending().await,
+            false => wire::read(from, buffer.room(), patience).await.inspect(|read| buffer.fill(*read)),
+        };
+        match read {
             // The client has sent all it will; it may still be waiting for the answer.
-            Ok(0) => return std::future::pending().await,
-            Ok(n) => buffer.fill(n),
+            Ok(0) => {
+                buffer.rest();
+                return std::future::pending().await;
+            }
+            Ok(_) => {}
             Err(_) => return Attempt::Failed(Failed::Client),
         }
     }

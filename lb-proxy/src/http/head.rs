@@ -43,8 +43,8 @@ pub async fn read_head(
             return Ok(head);
         }
         buffer.make_room();
-        match wire::read(from, buffer.room(), patience).await {
-            Ok(n) if n > 0 => buffer.fill(n),
+        match wire::fill(from, buffer, usize::MAX, patience).await {
+            Ok(n) if n > 0 => {}
             _ => return Err(HeadFailure::Left),
         }
     }
@@ -53,9 +53,9 @@ pub async fn read_head(
 /// Judges a whole head, which ends with its empty line. `fields` is cleared and filled with its fields.
 pub fn judge(head: &[u8], fields: &mut Vec<Field>, limits: HeadLimits) -> Result<RequestHead, Malformed> {
     if head.len() > usize::from(limits.size) {
-        return Err(Malformed::TooLarge);
+        return Err(too_large(head, limits));
     }
-    let request = request::parse(head, fields)?;
+    let request = request::parse(head, fields).map_err(|bad| which(bad, head, limits))?;
     if request.target.len() > usize::from(limits.target) {
         return Err(Malformed::TargetTooLong);
     }
@@ -63,6 +63,20 @@ pub fn judge(head: &[u8], fields: &mut Vec<Field>, limits: HeadLimits) -> Result
         return Err(Malformed::TooLarge);
     }
     Ok(request)
+}
+
+/// What is wrong with a head that is too large, or with what has come of it: its target, if that alone is too long or its line does not
+/// fit (RFC 9112 section 3, RFC 9110 section 15.5.15), else the whole of it. So it does not matter in which pieces it came.
+fn too_large(head: &[u8], limits: HeadLimits) -> Malformed {
+    let line = head.split(|b| *b == b'\n').next().unwrap_or_default();
+    let target = line.split(|b| *b == b' ').nth(1).unwrap_or_default();
+    let target = target.strip_suffix(b"\r").unwrap_or(target);
+    let is_line = target.len() > usize::from(limits.target) || line.len() >= usize::from(limits.size);
+    if is_line { Malformed::TargetTooLong } else { Malformed::TooLarge }
+}
+
+fn which(bad: Malformed, head: &[u8], limits: HeadLimits) -> Malformed {
+    if bad == Malformed::TooLarge { too_large(head, limits) } else { bad }
 }
 
 impl Search {
@@ -86,13 +100,70 @@ impl Search {
         self.searched = buffer.len();
         // Judged again each time its length has doubled: a head that drips costs linear work in all.
         if self.searched > 2 * self.judged {
-            request::check_beginning(buffer.filled())?;
+            request::check_beginning(buffer.filled()).map_err(|bad| which(bad, buffer.filled(), limits))?;
             self.judged = self.searched;
         }
         if self.searched >= usize::from(limits.size) {
-            let one_line = memchr::memchr(b'\n', buffer.filled()).is_none();
-            return Err(if one_line { Malformed::TargetTooLong } else { Malformed::TooLarge });
+            return Err(too_large(buffer.filled(), limits));
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::buffer::Buffers;
+
+    /// What becomes of `head` if it comes in pieces of `piece` bytes.
+    fn judged(head: &[u8], piece: usize, limits: HeadLimits) -> Result<usize, Malformed> {
+        let buffers = Rc::new(Buffers::default());
+        let (mut buffer, mut sheet, mut search) = (buffers.lend(), buffers.lend_sheet(), Search::default());
+        for part in head.chunks(piece) {
+            buffer.room()[..part.len()].copy_from_slice(part);
+            buffer.fill(part.len());
+            if let Some(request) = search.look(&mut buffer, &mut sheet, limits)? {
+                return Ok(request.len);
+            }
+        }
+        panic!("a head without an end");
+    }
+
+    #[test]
+    fn a_refusal_does_not_depend_on_how_the_head_came() {
+        let with = |target: usize, value: usize| {
+            let (target, value) = ("t".repeat(target - 1), "v".repeat(value));
+            format!("GET /{target} HTTP/1.1\r\nHost: a\r\nX: {value}\r\n\r\n").into_bytes()
+        };
+        let many = |target: usize| {
+            let (target, fields) = ("t".repeat(target - 1), "A: b\r\n".repeat(200));
+            format!("GET /{target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n").into_bytes()
+        };
+        let small = HeadLimits { size: 2048, fields: 20, target: 256 };
+        let all = HeadLimits::default();
+        for (limits, head, wanted) in [
+            (small, with(256, 1), Ok(())),
+            (small, with(257, 1), Err(Malformed::TargetTooLong)),
+            (small, with(2900, 1), Err(Malformed::TargetTooLong)),
+            (small, with(256, 3000), Err(Malformed::TooLarge)),
+            (small, with(257, 3000), Err(Malformed::TargetTooLong)),
+            (small, many(100), Err(Malformed::TooLarge)),
+            (small, many(300), Err(Malformed::TargetTooLong)),
+            (all, with(12_288, 1), Ok(())),
+            (all, with(12_289, 1), Err(Malformed::TargetTooLong)),
+            (all, with(15_000, 1), Err(Malformed::TargetTooLong)),
+            (all, with(15_350, 1), Err(Malformed::TargetTooLong)),
+            (all, with(20_000, 1), Err(Malformed::TargetTooLong)),
+            (all, with(12_288, 8000), Err(Malformed::TooLarge)),
+            (all, [vec![b'A'; 16_000], b" / HTTP/1.1\r\n\r\n".to_vec()].concat(), Err(Malformed::TargetTooLong)),
+            (all, many(12_400), Err(Malformed::TargetTooLong)),
+        ] {
+            for piece in [head.len(), 1, 100, 1448, 15_360] {
+                let judged = judged(&head, piece, limits).map(|len| assert_eq!(len, head.len()));
+                assert_eq!(judged, wanted, "{} bytes by {piece}", head.len());
+            }
+        }
     }
 }

@@ -13,8 +13,8 @@ use lb_core::time::Millis;
 
 use super::answer::Told;
 use super::exchange::write_line;
-use super::h1::Framing;
 use super::h1::request::{Malformed, Method, RequestHead};
+use super::h1::{Framing, head_end};
 use super::head::{HeadFailure, Search, read_head};
 use super::refusal::{self, Answer};
 use crate::buffer::{Buffer, Buffers, LentSheet};
@@ -121,17 +121,19 @@ enum Idle {
 
 /// Serves one client until one side has had enough, or it has been silent for so long that it is parked.
 /// `first`: what it said already.
-pub async fn serve(downstream: Downstream, stream: Stream, first: Option<Buffer>) {
+///
+/// Not an `async fn`, which would keep its arguments beside what is made of them for as long as the client is there.
+pub fn serve(downstream: Downstream, stream: Stream, first: Option<Buffer>) -> impl Future<Output = ()> {
     let idle_since = downstream.accepted;
     let mut session = Session::new(downstream, 0, idle_since);
     session.buffer = first;
-    session.live(stream).await;
+    session.live(stream)
 }
 
 /// Goes on with a client that was parked after `served` requests, silent since `since`.
-pub async fn resume(downstream: Downstream, stream: Stream, served: u32, since: Millis) {
+pub fn resume(downstream: Downstream, stream: Stream, served: u32, since: Millis) -> impl Future<Output = ()> {
     let idle_since = downstream.worker.process.instant(since);
-    Session::new(downstream, served, idle_since).live(stream).await;
+    Session::new(downstream, served, idle_since).live(stream)
 }
 
 impl Session {
@@ -150,21 +152,29 @@ impl Session {
         }
     }
 
-    async fn live(mut self, stream: Stream) {
-        match self.run(&stream, &stream).await {
-            After::Reset => stream.reset(),
-            _ if stream.is_of_http2() => {
-                let _ = stream.shutdown();
-                // The request's end may come behind its last byte, so that it was not waited for.
-                self.buffer = None;
-                linger::stream(&stream).await;
-            }
-            After::Linger => self.linger(&stream).await,
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn keeps its arguments twice, and every client has one of these"
+    )]
+    fn live(mut self, stream: Stream) -> impl Future<Output = ()> {
+        async move {
+            let after = self.run(&stream, &stream).await;
             // Closing with bytes unread would reset the connection and throw away what the client has yet to take.
             // A client that asked for the end has nothing more to say.
-            After::Close if !self.client_ends && stream.unread() == Unread::Bytes => self.linger(&stream).await,
-            After::Park => self.park(stream),
-            After::Next | After::Rest | After::Close => {}
+            let unheard = || !self.client_ends && stream.unread() == Unread::Bytes;
+            match after {
+                After::Reset => stream.reset(),
+                _ if stream.is_of_http2() => {
+                    let _ = stream.shutdown();
+                    // The request's end may come behind its last byte, so that it was not waited for.
+                    drop(self.buffer.take());
+                    Box::pin(linger::stream(&stream)).await;
+                }
+                After::Close if !unheard() => {}
+                After::Linger | After::Close => self.linger(&stream).await,
+                After::Park => self.park(stream),
+                After::Next | After::Rest => {}
+            }
         }
     }
 
@@ -192,17 +202,24 @@ impl Session {
                     _ => After::Close,
                 };
             }
-            match Box::pin(self.work(from, to)).await {
+            let begun = self.buffer.as_ref().filter(|buffer| head_end(buffer.filled(), 0).is_none());
+            // While a head drips the large future can wait.
+            let first = if begun.is_some() { Some(Box::pin(self.next(from)).await) } else { None };
+            match Box::pin(self.work(first, from, to)).await {
                 After::Rest => {}
                 after => return after,
             }
         }
     }
 
-    /// Serves requests for as long as they come one soon after the other.
-    async fn work(&mut self, from: &Stream, to: &Stream) -> After {
+    /// Serves requests for as long as they come one soon after the other; `first`: what came already.
+    async fn work(&mut self, mut first: Option<Arrival>, from: &Stream, to: &Stream) -> After {
         loop {
-            let after = match self.next(from).await {
+            let arrival = match first.take() {
+                Some(arrival) => arrival,
+                None => self.next(from).await,
+            };
+            let after = match arrival {
                 Arrival::Request(mut request) => {
                     self.count_request();
                     match door::ask(&self.downstream) {
@@ -414,7 +431,9 @@ impl Session {
 
     async fn refuse_unread(&mut self, ending: Ending, began: Instant, to: &Stream) -> After {
         let told = Told::default();
-        let after = self.refuse(ending, Answer::default(), &told, to).await;
+        // There is no request, but whoever began with this takes no body for an answer's (RFC 9110 section 9.3.2).
+        let bodiless = self.buffer.as_ref().is_some_and(|buffer| buffer.filled().starts_with(b"HEAD "));
+        let after = self.refuse(ending, Answer { bodiless, ..Answer::default() }, &told, to).await;
         // What is answered before there is a request counts for nothing in HAProxy's lines.
         told.head_counted.set(0);
         let times = Times { total: millis_between(began, clock::now().into_std()), ..Times::NONE };
@@ -498,6 +517,7 @@ impl Session {
             bytes_out,
             bytes_in,
             ending: books.ending,
+            unnamed: None,
             noted: books.noted,
             load: Load::now(downstream, books.lease, books.journey),
             retries: books.journey.map_or(0, Journey::failed_attempts),
@@ -517,19 +537,29 @@ impl Session {
 
     /// Lets the client read the last answer: says that nothing more comes, then throws away what it still sends.
     async fn linger(&mut self, stream: &Stream) {
-        let mut buffer = self.buffer.take().unwrap_or_else(|| self.downstream.worker.buffers.lend());
-        buffer.consume(buffer.len());
-        let rest = async {
-            if stream.shutdown().is_err() {
-                return;
-            }
-            let mut more = async || poll_fn(|cx| stream.poll_discard(cx, buffer.room())).await;
-            while let Ok(Some(_)) = tokio::time::timeout(LINGER_SILENCE, more()).await {}
-        };
+        self.buffer = None;
+        if stream.shutdown().is_err() {
+            return;
+        }
         // Nothing is asked of it any more: its place may be needed.
         self.downstream.ticket.waits();
-        let rest = std::pin::pin!(tokio::time::timeout(LINGER_FOR, rest));
-        let _ = self.downstream.ticket.unless_shed(rest).await;
+        let Self { downstream, timer, deadlines, .. } = self;
+        let (worker, ticket) = (&downstream.worker, &downstream.ticket);
+        let guest = worker.lingering.enter();
+        let until = clock::now() + LINGER_FOR;
+        let mut rest = std::pin::pin!(async {
+            loop {
+                deadlines.set_at(Wait::ClientRead, Some(until.min(clock::now() + LINGER_SILENCE)));
+                if wire::discard(stream, &worker.buffers).await.is_none() {
+                    return;
+                }
+            }
+        });
+        let rest = std::pin::pin!(poll_fn(|cx| match rest.as_mut().poll(cx) {
+            Poll::Pending if guest.is_dismissed(cx) => Poll::Ready(()),
+            polled => polled,
+        }));
+        let _ = ticket.unless_shed(std::pin::pin!(timer.guard(deadlines, rest))).await;
     }
 }
 

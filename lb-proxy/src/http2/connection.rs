@@ -19,7 +19,7 @@ use super::preface;
 use crate::http::h1::HEAD_MAX;
 use crate::http::session;
 use crate::listener::Downstream;
-use crate::wire::Stream;
+use crate::wire::{self, Stream};
 use crate::{clock, timer};
 
 /// Requests of one client at once. A stream that was reset counts until the work for it has ended, so that resetting is
@@ -210,10 +210,9 @@ fn is_condemned(budget: &Budget, patience: Duration, mut sleep: Pin<&mut Sleep>,
 /// connection closed with something unread, the kernel would throw away what was said, too.
 async fn linger(downstream: &Downstream, stream: &Stream) {
     let _ = stream.shutdown();
-    let mut buffer = downstream.worker.buffers.lend();
     let mut left = LINGER_MAX;
     while left > 0 {
-        match poll_fn(|cx| stream.poll_discard(cx, buffer.room())).await {
+        match wire::discard(stream, &downstream.worker.buffers).await {
             Some(n) => left = left.saturating_sub(n),
             None => return,
         }
@@ -237,8 +236,9 @@ fn begin(connection: &Downstream, stream: Stream, alive: Alive) {
         stream_of.position = position;
         stream_of.view = current;
     }
-    tokio::task::spawn_local(clock::scoped(async move {
+    // In a box, for the runtime moves what it is given several times, the last time when it has ended.
+    tokio::task::spawn_local(clock::scoped(Box::pin(async move {
         let _alive = alive;
         session::serve(stream_of, stream, None).await;
-    }));
+    })));
 }

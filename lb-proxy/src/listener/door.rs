@@ -185,6 +185,7 @@ pub fn note(worker: &Worker, knock: &Knock, ending: Ending, began: Instant) {
             listener: listener.cells.sum(|c| c.open.get()) as u32,
             ..Load::default()
         },
+        unnamed: None,
         noted: Noted::NOTHING,
         queued: Default::default(),
         retries: 0,

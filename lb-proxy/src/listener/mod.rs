@@ -9,6 +9,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use lb_core::config::limits::OnConnectionLimit;
@@ -116,6 +117,25 @@ impl Downstream {
     /// Has `waker` woken when the worker begins to drain, or something else has changed.
     pub fn wake_on_change(&self, waker: &std::task::Waker) {
         self.ticket.wake_on_change(waker);
+    }
+
+    /// Reads once, behind what was read of the client's first bytes. The buffer is lent when there is something to read, and given
+    /// back if there is not. 0 is the end of the stream.
+    pub fn poll_first_bytes(
+        &self,
+        stream: &Stream,
+        cx: &mut Context<'_>,
+        first: &mut Option<Buffer>,
+    ) -> Poll<io::Result<usize>> {
+        ready!(stream.poll_readable(cx))?;
+        let mut lent = first.take().unwrap_or_else(|| self.worker.buffers.lend());
+        lent.make_room();
+        let read = stream.poll_read(cx, lent.room());
+        if let Poll::Ready(Ok(n)) = read {
+            lent.fill(n);
+        }
+        *first = Some(lent).filter(|lent| !lent.is_empty());
+        read
     }
 
     /// As whom it came.
@@ -234,8 +254,11 @@ fn serve(downstream: Downstream, stream: Stream, first: Option<Buffer>) {
         tokio::task::spawn_local(clock::scoped(http2::preface::serve(downstream, stream, first)));
     } else if downstream.listener.protocol.is_http() {
         tokio::task::spawn_local(clock::scoped(http::session::serve(downstream, stream, first)));
+    } else if downstream.listener.policies.is_some() {
+        tokio::task::spawn_local(clock::scoped(tcp::greeting::serve(downstream, stream, first)));
     } else {
-        tokio::task::spawn_local(clock::scoped(tcp::session::serve(downstream, stream, first)));
+        let choice = tcp::greeting::Choice::of_default(&downstream);
+        tokio::task::spawn_local(clock::scoped(tcp::session::serve(downstream, stream, first, choice)));
     }
 }
 

@@ -108,23 +108,16 @@ fn is_optional(downstream: &Downstream) -> bool {
     downstream.listener.proxy_protocol.as_ref().is_some_and(|senders| !senders.required)
 }
 
-/// Reads once into the buffer, which is lent when there is something to read.
+/// Reads once into the buffer.
 fn poll_more(
     downstream: &Downstream,
     stream: &Stream,
     cx: &mut Context<'_>,
     buffer: &mut Option<Buffer>,
 ) -> Poll<io::Result<()>> {
-    ready!(stream.poll_readable(cx))?;
-    let mut lent = buffer.take().unwrap_or_else(|| downstream.worker.buffers.lend());
     // Room enough: the parser has made up its mind before it is full.
-    debug_assert!(lent.len() < V2_LEN_MAX);
-    let read = stream.poll_read(cx, lent.room());
-    if let Poll::Ready(Ok(n)) = read {
-        lent.fill(n);
-    }
-    *buffer = Some(lent).filter(|lent| !lent.is_empty());
-    match ready!(read)? {
+    debug_assert!(buffer.as_ref().is_none_or(|buffer| buffer.len() < V2_LEN_MAX));
+    match ready!(downstream.poll_first_bytes(stream, cx, buffer))? {
         0 => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
         _ => Poll::Ready(Ok(())),
     }
@@ -145,6 +138,7 @@ fn refuse(downstream: &Downstream, ending: Ending) {
         bytes_out: 0,
         bytes_in: 0,
         ending,
+        unnamed: None,
         noted: Noted::NOTHING,
         load: Load::now(downstream, None, None),
         retries: 0,

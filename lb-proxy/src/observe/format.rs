@@ -175,6 +175,10 @@ struct JsonLine<'a> {
     policy: Option<&'a str>,
     method: Option<&'a str>,
     target: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_server_name: Option<&'static str>,
     status: Option<u16>,
     reason: Cow<'a, str>,
     flags: &'a str,
@@ -237,6 +241,8 @@ fn json_line(record: &Record, words: Words<'_>, began: Timestamp, out: &mut Vec<
             policy: words.policy,
             method,
             target,
+            server_name: Some(&*line).filter(|name| !record.http && !name.is_empty()),
+            no_server_name: record.unnamed,
             status: (record.http && record.status != 0).then_some(record.status),
             reason: reason(record, words),
             flags: flags(record),

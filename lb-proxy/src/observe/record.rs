@@ -54,6 +54,8 @@ pub mod endings {
     pub const PROXY_HEADER_TIMEOUT: Ending = ending(b"cR", 0, "the PROXY header did not come in time");
     /// The client left in the middle of its PROXY header.
     pub const CLIENT_LEFT_PROXY_HEADER: Ending = ending(b"CR", 0, "the client left before its PROXY header was whole");
+    /// The client reset the connection before its ClientHello was whole.
+    pub const CLIENT_LEFT_HELLO: Ending = ending(b"CR", 0, "the client left before its ClientHello was whole");
     /// The client left before its head was whole.
     pub const CLIENT_LEFT_HEAD: Ending = ending(b"CR", 400, "the client left before its request was whole");
     /// The client sent a body that is not chunked coding although it said so.
@@ -77,11 +79,15 @@ pub mod endings {
     pub const MEMBER_CLOSED_HEAD: Ending = ending(b"SH", 502, "the member closed in the middle of its head");
     /// The member said nothing in time.
     pub const MEMBER_TIMEOUT: Ending = ending(b"sH", 504, "the member did not answer in time");
+    /// It said something, but not the whole head of its answer, in time.
+    pub const MEMBER_HEAD_TIMEOUT: Ending = ending(b"sH", 504, "the head of the member's answer was not whole in time");
     /// The member closed inside the body.
     pub const MEMBER_CUT: Ending = ending(b"SD", 0, "the member closed before its answer was whole");
     /// The member stopped sending its body.
     pub const MEMBER_STALLED: Ending = ending(b"sD", 0, "the member stopped in the middle of its answer");
-    /// The body of the answer is not chunked coding.
+    /// The body of the answer is not chunked coding, and that was seen before anything of it went out.
+    pub const MEMBER_BAD_BEGINNING: Ending = ending(b"PH", 502, "the member's body is not valid chunked coding");
+    /// The same after that.
     pub const MEMBER_BAD_BODY: Ending = ending(b"SD", 0, "the member's body is not valid chunked coding");
     /// The member was marked down before its answer came, and its pool asks that its connections are closed then.
     pub const MEMBER_DOWN: Ending = ending(b"DH", 503, "the member was marked down and its connections are closed");
@@ -148,6 +154,8 @@ pub struct Record {
     pub bytes_in: u64,
     /// How it ended.
     pub ending: Ending,
+    /// Why no server name is known of it, where one was waited for.
+    pub unnamed: Option<&'static str>,
     /// Whether its client was remembered.
     pub noted: Noted,
     /// Connections or requests when it ended.
@@ -204,6 +212,6 @@ pub struct Words<'a> {
     pub member: Option<&'a str>,
     /// The L7 policy that decided, if one did.
     pub policy: Option<&'a str>,
-    /// The request line, empty for TCP.
+    /// The request line; of a relayed connection the server name, if it is known.
     pub line: &'a [u8],
 }

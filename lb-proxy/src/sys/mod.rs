@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 pub mod counted;
+pub mod recycle;
 pub mod socket;
 
 use std::io;
@@ -37,6 +38,7 @@ pub fn watch_listener(socket: TcpListener) -> io::Result<AsyncFd<TcpListener>> {
 /// Gives memory that is not in use back to the kernel. Called after an apply and when traffic has ended, so
 /// that an idle VIP weighs what it weighed before its busy hour.
 pub fn trim_heap() {
+    recycle::give_back();
     // SAFETY: malloc_trim has no preconditions; it locks the allocator's arenas itself.
     unsafe {
         libc::malloc_trim(0);

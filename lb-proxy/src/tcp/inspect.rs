@@ -20,16 +20,20 @@ pub async fn hash(
     client: &mut Stream,
     first: Option<&Buffer>,
 ) -> Option<u32> {
-    let patience_ms = match downstream.listener.timeouts.tcp_inspect_ms {
-        0 => PATIENCE_MS,
-        ms => ms,
-    };
     let first = first.map_or(&[][..], Buffer::filled);
-    let looked = tokio::time::timeout(Duration::from_millis(patience_ms), look(client, rule, first)).await;
+    let looked = tokio::time::timeout(patience(downstream), look(client, rule, first)).await;
     looked.unwrap_or_else(|_| {
         // The runtime may have been told that there is nothing more to read. There is: what was looked at.
         client.unwatch();
         None
+    })
+}
+
+/// How long the first bytes of this client are waited for.
+pub(super) fn patience(downstream: &Downstream) -> Duration {
+    Duration::from_millis(match downstream.listener.timeouts.tcp_inspect_ms {
+        0 => PATIENCE_MS,
+        ms => ms,
     })
 }
 

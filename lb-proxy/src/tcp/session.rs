@@ -7,6 +7,7 @@ use lb_core::persistence::{Answered, Found};
 use lb_core::request::Unread;
 use lb_core::snapshot::PoolSnapshot;
 
+use super::greeting::{Choice, Told};
 use super::inspect;
 use super::relay::{Moved, Silence, relay};
 use crate::buffer::Buffer;
@@ -21,17 +22,17 @@ use crate::wire::{self, Closing, Stream};
 use crate::worker::millis_between;
 
 /// Serves one client of a TCP (or passed-through HTTPS) listener. `first`: what it said already.
-pub async fn serve(downstream: Downstream, mut client: Stream, first: Option<Buffer>) {
-    let hash = match downstream.first_bytes_rule() {
+pub async fn serve(downstream: Downstream, mut client: Stream, first: Option<Buffer>, choice: Choice) {
+    let pool = choice.pool;
+    let hash = match downstream.first_bytes_rule(pool) {
         // Boxed: hardly any session does this, and each would be as large as one that does.
         Some(rule) => Box::pin(inspect::hash(&downstream, rule, &mut client, first.as_ref())).await,
         None => None,
     };
-    let key = downstream.flow_of_connection(hash);
+    let key = downstream.flow_of_connection(pool, hash);
     // What it asks for is not known here: it is served from the beginning.
     downstream.ticket.works();
     let (source, now) = (downstream.peer.ip(), downstream.worker.now());
-    let pool = downstream.listener.pool;
     let found = pool.map_or(Found::OFF, |p| persistence::look_up(downstream.view.pool(p), &Unread, source, now));
     let mut journey = pool.map(|pool| Journey::new(pool, key).homeward(found.member));
     let connect_ms = downstream.listener.timeouts.member_connect_ms;
@@ -53,8 +54,7 @@ pub async fn serve(downstream: Downstream, mut client: Stream, first: Option<Buf
             reached
         }
     };
-    let moved = Moved::default();
-    let mut outcome = Outcome { ending: endings::SERVED, connect_ms: -1, reached: None, moved };
+    let mut outcome = Outcome::of(endings::SERVED);
     match reached {
         Err(ending) => {
             // Nothing can be said in a protocol we do not speak: a reset is the clearest word there is.
@@ -75,6 +75,7 @@ pub async fn serve(downstream: Downstream, mut client: Stream, first: Option<Buf
     }
     finish(
         &downstream,
+        &choice,
         journey.as_ref(),
         &outcome,
         Noted::new(pool.map(|p| downstream.view.pool(p)), &found, Answered::Off),
@@ -86,6 +87,17 @@ struct Outcome {
     connect_ms: i32,
     reached: Option<Reached>,
     moved: Moved,
+}
+
+impl Outcome {
+    fn of(ending: Ending) -> Self {
+        Self { ending, connect_ms: -1, reached: None, moved: Moved::default() }
+    }
+}
+
+/// Ends a client that no member is looked for.
+pub fn end(downstream: &Downstream, ending: Ending, choice: &Choice) {
+    finish(downstream, choice, None, &Outcome::of(ending), Noted::NOTHING);
 }
 
 async fn run(
@@ -122,7 +134,7 @@ async fn run(
     }
 }
 
-fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome, noted: Noted) {
+fn finish(downstream: &Downstream, choice: &Choice, journey: Option<&Journey>, outcome: &Outcome, noted: Noted) {
     let worker = &downstream.worker;
     let (up, down) = (outcome.moved.up.get(), outcome.moved.down.get());
     let cell = downstream.view.listener_cell(&downstream.listener);
@@ -140,7 +152,7 @@ fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome,
     }
     let Some(sink) = downstream.view.sink(downstream.position) else { return };
     let lease = outcome.reached.as_ref().map(|r| &r.lease);
-    let pool = downstream.listener.pool.map(|p| downstream.view.pool(p));
+    let pool = choice.pool.map(|p| downstream.view.pool(p));
     let record = Record {
         sink,
         http: false,
@@ -158,6 +170,10 @@ fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome,
         bytes_out: down,
         bytes_in: up,
         ending: outcome.ending,
+        unnamed: match choice.told.as_deref() {
+            Some(Told::Unnamed(why)) => Some(why),
+            Some(Told::Name(_)) | None => None,
+        },
         noted,
         load: Load::now(downstream, lease, journey),
         retries: journey.map_or(0, Journey::failed_attempts),
@@ -168,8 +184,11 @@ fn finish(downstream: &Downstream, journey: Option<&Journey>, outcome: &Outcome,
         listener: &downstream.listener.label,
         pool: pool.map(|p| &*p.label),
         member: journey.and_then(|journey| journey.member_label(&downstream.view)),
-        policy: None,
-        line: b"",
+        policy: choice.policy(downstream).map(|policy| &*policy.label),
+        line: match choice.told.as_deref() {
+            Some(Told::Name(name)) => name.as_bytes(),
+            Some(Told::Unnamed(_)) | None => b"",
+        },
     };
     worker.process.log.note(worker.index, &record, words);
 }
@@ -178,12 +197,12 @@ impl Load {
     /// What is going on now. As in HAProxy's lines, this session still counts for process and listener, and no
     /// longer for pool and member. Those that wait in the pool's queue count for it.
     pub fn now(downstream: &Downstream, lease: Option<&Lease>, journey: Option<&Journey>) -> Self {
-        let queued = journey.filter(|journey| journey.queued().stood).and(downstream.listener.pool);
+        let queued = journey.filter(|journey| journey.queued().stood);
         let (pool, member) = match (lease, queued) {
             (Some(l), _) => (in_pool(l.pool()).saturating_sub(1), l.slot().state.in_flight().saturating_sub(1)),
-            (None, Some(pool)) => {
-                let member = journey.map_or(0, |journey| journey.member_in_flight(&downstream.view));
-                (in_pool(downstream.view.pool(pool)), member)
+            (None, Some(journey)) => {
+                let view = &downstream.view;
+                (in_pool(journey.pool(view)), journey.member_in_flight(view))
             }
             (None, None) => (0, 0),
         };

@@ -92,6 +92,7 @@ fn close_books(downstream: &Downstream, ending: Ending) {
         bytes_out: 0,
         bytes_in: 0,
         ending,
+        unnamed: None,
         noted: Noted::NOTHING,
         load: Load::now(downstream, None, None),
         retries: 0,

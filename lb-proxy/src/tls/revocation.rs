@@ -43,6 +43,11 @@ impl RevocationList {
     fn of(path: &Path, list: &[u8]) -> Result<Self, Wrong> {
         let (_, parsed) =
             CertificateRevocationList::from_der(list).map_err(|error| Wrong::BadRevocationList(error.to_string()))?;
+        if parsed.extensions().is_empty() {
+            let why = "it has neither an authority's key nor a number, so it is of version 1; version 2 is asked for (RFC 5280 \
+                       section 5.1.2.1; `openssl ca -gencrl` with `crl_extensions` and `crlnumber` set)";
+            return Err(Wrong::BadRevocationList(why.to_owned()));
+        }
         let ends =
             parsed.next_update().ok_or_else(|| Wrong::BadRevocationList("it names no next update".to_owned()))?;
         Ok(Self {

@@ -9,7 +9,7 @@ use lb_core::config::tls::{CipherSuite, ClientAuthentication, ListenerTls, TlsVe
 use rustls::crypto::{CryptoProvider, aws_lc_rs as library};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, ProducesTickets, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{ServerConfig, SupportedProtocolVersion, version};
 
 use super::certificate::{BadFile, Certificate, Wrong, authorities};
@@ -131,7 +131,10 @@ impl ServerTls {
                 if wanted == ClientAuthentication::Optional {
                     verifier = verifier.allow_unauthenticated();
                 }
-                Some(verifier.build().map_err(|error| refused(path, &error))?)
+                Some(verifier.build().map_err(|error| match (&error, &tls.client_crl) {
+                    (VerifierBuilderError::InvalidCrl(_), Some(list)) => refused(list, &error),
+                    _ => refused(path, &error),
+                })?)
             }
         };
         let builder = match &judge {

@@ -31,6 +31,9 @@ pub(crate) struct ExplainOptions {
     /// A field it sends
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = field)]
     fields: Vec<(String, String)>,
+    /// The server its TLS asks for, at a listener that passes TLS through; without it the host of URL
+    #[arg(long = "sni", value_name = "NAME")]
+    server_name: Option<String>,
     /// The same as --output json
     #[arg(long)]
     json: bool,
@@ -65,7 +68,7 @@ pub(crate) async fn explain(node: &NodeClient, options: ExplainOptions, format: 
 
 impl ExplainOptions {
     fn question(self) -> Question {
-        let Self { listener, loadbalancer, from, cookies, mut fields, method, url, .. } = self;
+        let Self { listener, loadbalancer, from, cookies, mut fields, server_name, method, url, .. } = self;
         let sets_host = fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("host"));
         let host = url.as_ref().and_then(|url| url.host.clone()).filter(|_| !sets_host);
         fields.extend(host.map(|host| ("Host".to_owned(), host)));
@@ -73,7 +76,7 @@ impl ExplainOptions {
             fields.push(("Cookie".to_owned(), cookies.join("; ")));
         }
         let request = method.zip(url).map(|(method, url)| Sketch { method, target: url.target });
-        Question { loadbalancer, listener, from: from.ip, port: from.port, request, fields }
+        Question { loadbalancer, listener, from: from.ip, port: from.port, request, server_name, fields }
     }
 }
 

@@ -205,7 +205,13 @@ fn mistakes_of_policies_are_located() {
 #[test]
 fn what_only_http_listeners_have_is_refused_elsewhere() {
     let text = document("{action: REJECT}").replace("- protocol: HTTP\n", "- protocol: TCP\n");
-    assert_eq!(mistakes(&text), ["9:5 `l7policies` is only for HTTP listeners, and this one is TCP | leave it out"]);
+    assert_eq!(
+        mistakes(&text),
+        [
+            "9:5 `l7policies` is only for HTTP and HTTPS listeners, and this one is TCP | leave it out; a listener of protocol \
+         HTTPS chooses by the server name of its clients"
+        ]
+    );
     let inserted = document("{action: PASS, set_request_headers: {x-forwarded-port: '1'}}")
         .replace("    l7policies", "    insert_headers: {X-Forwarded-Port: 'true'}\n    l7policies");
     assert!(mistakes(&inserted)[0].contains("`insert_headers` of this listener writes `x-forwarded-port`"));

@@ -4,6 +4,7 @@ mod door;
 mod hashings;
 mod http2;
 mod l7;
+mod l7_relayed;
 mod limits;
 mod mistakes;
 mod monitors;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::hashings::choices;
-use super::round_trip_l7::{policies, retries};
+use super::round_trip_l7::{of_protocol, policies, retries};
 use super::round_trip_limits::listener_limits;
 use super::round_trip_monitors::{agent_checks, marked_down, monitors, observations};
 use super::round_trip_persistence::persistence;
@@ -244,7 +244,7 @@ fn listeners() -> impl Strategy<Value = (Listener, usize)> {
                 admin_state_up,
                 connection_limit,
                 default_pool: None,
-                l7policies: if http { l7policies } else { Vec::new() },
+                l7policies: of_protocol(l7policies, protocol),
                 timeouts,
                 insert_headers: if http { insert_headers } else { InsertHeaders::default() },
                 log,

@@ -4,6 +4,8 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::round_trip::{paragraphs, words};
+use crate::client_hello::ServerName;
+use crate::config::ListenerProtocol;
 use crate::config::l7::*;
 use crate::config::retry::{ATTEMPTS_MAX, Retry, RetryOn};
 use crate::id::{L7PolicyId, L7RuleId, PoolId};
@@ -12,6 +14,27 @@ use crate::limits::cidr::Cidr;
 /// A listener's policies. Their pools are still to be given.
 pub(super) fn policies() -> impl Strategy<Value = Vec<L7Policy>> {
     prop::collection::vec(policy(), 0..5)
+}
+
+/// What a listener of that protocol may have of them.
+pub(super) fn of_protocol(policies: Vec<L7Policy>, protocol: ListenerProtocol) -> Vec<L7Policy> {
+    let seen = |rule: &L7Rule| match &rule.test {
+        Test::HostName(Comparison { compare, value }) => {
+            *compare == CompareType::Regex || (!value.ends_with('.') && ServerName::parse(value).is_some())
+        }
+        Test::SourceIp(_) | Test::Percent(_, PercentKey::Draw | PercentKey::SourceIp) => true,
+        _ => false,
+    };
+    let relayed = |mut policy: L7Policy| {
+        policy.rules.retain(seen);
+        let action = if matches!(policy.action, Action::ToPool(_)) { policy.action } else { Action::Reject };
+        L7Policy { action, changes: Changes::default(), mirror: None, ..policy }
+    };
+    match protocol {
+        ListenerProtocol::Tcp => Vec::new(),
+        ListenerProtocol::Https => policies.into_iter().map(relayed).collect(),
+        ListenerProtocol::Http | ListenerProtocol::TerminatedHttps => policies,
+    }
 }
 
 /// Gives them pools among those the listener may use; those that get none do something else.

@@ -73,7 +73,7 @@ pub(in crate::spec) struct L7Policy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(in crate::spec) enum PolicyAction {
-    /// It is answered with 403.
+    /// It is answered with 403; at an HTTPS listener the connection is reset.
     Reject,
     /// Members of another pool serve it.
     RedirectToPool,
@@ -118,7 +118,7 @@ pub(in crate::spec) struct L7Rule {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(in crate::spec) enum RuleType {
-    /// The host, with its port if it names one; without regard to case.
+    /// The host, with its port if it names one; at an HTTPS listener the server its client asks for. Without regard to case.
     HostName,
     /// The path, without the query.
     Path,

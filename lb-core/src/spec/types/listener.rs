@@ -67,7 +67,8 @@ pub(in crate::spec) struct Listener {
     pub(in crate::spec) default_pool: Option<Pool>,
     /// Where its traffic goes: the id of one of `pools`. Not together with `default_pool`.
     pub(in crate::spec) default_pool_id: Option<PoolId>,
-    /// What else becomes of requests, by what they look like. HTTP only.
+    /// What else becomes of requests, by what they look like; Extension: at an HTTPS listener of connections, by the server
+    /// their client asks for. Not for TCP.
     #[schemars(length(max = POLICIES_MAX))]
     pub(in crate::spec) l7policies: Option<Vec<L7Policy>>,
     /// Milliseconds a client may be silent; 0: no limit. Default: 50000.
@@ -79,8 +80,8 @@ pub(in crate::spec) struct Listener {
     /// Milliseconds a member may be silent; 0: no limit. Default: 50000.
     #[schemars(range(min = 0, max = TIMEOUT_MS_MAX))]
     pub(in crate::spec) timeout_member_data: Option<u64>,
-    /// Milliseconds to wait for a TCP client's first bytes where its pool chooses by them (RDP_COOKIE); 0, the
-    /// default: 5000.
+    /// Milliseconds to wait for a client's first bytes where its pool chooses by them (RDP_COOKIE), or policies of an HTTPS
+    /// listener by the server name; 0, the default: 5000.
     #[schemars(range(min = 0, max = TIMEOUT_MS_MAX))]
     pub(in crate::spec) timeout_tcp_inspect: Option<u64>,
     /// Headers to add to requests (HTTP and TERMINATED_HTTPS only).

@@ -31,7 +31,7 @@ const TARGETS: [(&str, &[types::PolicyAction]); 5] = [
 ];
 
 /// Keys that change requests or answers.
-const CHANGING: [&str; 8] = [
+pub(super) const CHANGING: [&str; 8] = [
     "remove_request_headers",
     "set_request_headers",
     "append_request_headers",
@@ -51,7 +51,7 @@ impl Border<'_> {
         home: Home<'_>,
     ) -> Option<Vec<L7Policy>> {
         let written = written.unwrap_or_default();
-        self.only_http(at, "l7policies", !written.is_empty(), home.protocol);
+        self.may_have_policies(at, !written.is_empty(), home.protocol);
         let count = written.len();
         let places: Vec<NodeId> = written.iter().map(|policy| policy.at).collect();
         let mut read: Vec<(u32, L7Policy)> = Vec::with_capacity(count);
@@ -79,12 +79,15 @@ impl Border<'_> {
         let identity = Identity { kind: "L7 policy", at, id: id.0, explicit, doubled: home.key.doubled };
         let doubled = self.doubled_id(&identity, |b| &mut b.unique.policy_ids);
         self.only_keys_of_policy(&policy);
+        self.only_what_is_relayed(&policy, home.protocol);
         let written = policy.rules.take().unwrap_or_default();
         let count = written.len();
         let rules: Vec<L7Rule> = written
             .into_iter()
             .enumerate()
-            .filter_map(|(place, rule)| self.l7rule(rule, L7RuleId::derived(id.0, &place.to_string()), doubled))
+            .filter_map(|(place, rule)| {
+                self.l7rule(rule, L7RuleId::derived(id.0, &place.to_string()), doubled, home.protocol)
+            })
             .collect();
         let changes = self.changes(&mut policy, home.own);
         let mirror = match policy.mirror.take() {
@@ -235,6 +238,7 @@ impl Border<'_> {
         if let (Some(listener), Some(pool)) = (home.protocol, pool.protocol)
             && self.pair(listener, pool, spot.clone())
         {
+            self.cookies_are_read(listener, index, spot.clone());
             self.sees_what_is_hashed(listener, index, spot);
         }
         Some(id)
@@ -246,13 +250,23 @@ impl Border<'_> {
         Some(Mirror { pool: self.fits(index, spot, home)?, percent: mirror.percent.unwrap_or(100) })
     }
 
-    fn l7rule(&mut self, mut rule: types::L7Rule, derived: L7RuleId, doubled: bool) -> Option<L7Rule> {
+    fn l7rule(
+        &mut self,
+        mut rule: types::L7Rule,
+        derived: L7RuleId,
+        doubled: bool,
+        protocol: Option<ListenerProtocol>,
+    ) -> Option<L7Rule> {
         let at = rule.at;
         let explicit = rule.id.is_some();
         let id = rule.id.unwrap_or(derived);
         let identity = Identity { kind: "L7 rule", at, id: id.0, explicit, doubled };
         self.doubled_id(&identity, |b| &mut b.unique.rule_ids);
+        let written = rule.kind;
         let test = self.test(&mut rule);
+        if protocol == Some(ListenerProtocol::Https) {
+            self.rule_of_connection(at, written, test.as_ref());
+        }
         Some(L7Rule {
             id,
             admin_state_up: rule.admin_state_up.unwrap_or(true),
@@ -274,7 +288,7 @@ impl Border<'_> {
     }
 }
 
-fn word(action: types::PolicyAction) -> &'static str {
+pub(super) fn word(action: types::PolicyAction) -> &'static str {
     match action {
         types::PolicyAction::Reject => "REJECT",
         types::PolicyAction::RedirectToPool => "REDIRECT_TO_POOL",

@@ -148,7 +148,7 @@ impl Border<'_> {
     }
 
     /// A pool that knows its clients by a cookie needs a listener that reads requests.
-    fn cookies_are_read(&mut self, listener: ListenerProtocol, pool: usize, spot: Spot) {
+    pub(super) fn cookies_are_read(&mut self, listener: ListenerProtocol, pool: usize, spot: Spot) {
         let pool = &self.pools[pool];
         // Where the pool cannot read them either, that is reported already.
         let may_read = !matches!(pool.protocol, Some(PoolProtocol::Tcp | PoolProtocol::Https));

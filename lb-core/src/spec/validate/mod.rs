@@ -11,6 +11,7 @@ mod host;
 mod http2;
 mod l7;
 mod l7_change;
+mod l7_relayed;
 mod l7_rule;
 mod limits;
 mod listener;

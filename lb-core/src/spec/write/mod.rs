@@ -67,10 +67,12 @@ fn listener(listener: &Listener) -> Value {
             tls::certificate_headers(&mut fields, &headers);
         }
         put(&mut body, "insert_headers", Some(fields));
-        put(&mut body, "l7policies", Some(l7::policies(&listener.l7policies)));
         let pages: BTreeMap<String, &str> =
             listener.error_pages.iter().map(|(status, page)| (status.to_string(), page.as_str())).collect();
         put(&mut body, "error_pages", Some(json!(pages)));
+    }
+    if listener.protocol != ListenerProtocol::Tcp {
+        put(&mut body, "l7policies", Some(l7::policies(&listener.l7policies)));
     }
     put(&mut body, KNOWN_BEFORE, listener.http2_prior_knowledge.then_some(true));
     if let Some(tls) = &listener.tls {

@@ -1,7 +1,8 @@
 //! The chunked coding, RFC 9112 section 7.1: decoded strictly as it arrives, encoded anew for the other side.
 //!
 //! Sizes, extensions and trailers are each bounded, however the bytes are cut. Extensions end here: they mean
-//! nothing beyond one hop.
+//! nothing beyond one hop. Of members, not of clients, white space behind a size is taken: old servers pad sizes with it, and it
+//! ends here too.
 
 use std::ops::Range;
 
@@ -35,6 +36,7 @@ pub struct Decoded {
 #[derive(Debug, Default)]
 pub struct Decoder {
     state: State,
+    padded: bool,
     trailers: Vec<u8>,
 }
 
@@ -43,6 +45,11 @@ enum State {
     #[default]
     SizeStart,
     Size {
+        size: u64,
+        line: usize,
+    },
+    /// In white space behind a size.
+    Padding {
         size: u64,
         line: usize,
     },
@@ -63,6 +70,11 @@ enum State {
 }
 
 impl Decoder {
+    /// Of a member's answer, where sizes may be padded.
+    pub fn of_answer() -> Self {
+        Self { padded: true, ..Self::default() }
+    }
+
     /// Reads `buffer[range]`, moves the payload in it together, and says where it stands.
     pub fn decode(&mut self, buffer: &mut [u8], range: Range<usize>) -> Result<Decoded, BadChunk> {
         let (mut at, end) = (range.start, range.end);
@@ -87,7 +99,7 @@ impl Decoder {
                     at += 1;
                 }
                 _ => {
-                    self.state = self.state.step(buffer[at])?;
+                    self.state = self.state.step(buffer[at], self.padded)?;
                     at += 1;
                 }
             }
@@ -114,7 +126,8 @@ impl Decoder {
 
     /// Writes what ends the body on the other side: the last chunk, the trailers that may pass, an empty line.
     ///
-    /// Fields that frame, route or authenticate a message are no trailers and stop here (RFC 9110 section 6.5.1).
+    /// Fields that frame, route, authenticate, describe or control a message are no trailers and stop here (RFC 9110 section 6.5.1,
+    /// which leaves their names to RFC 7231: sections 3.1, 3.3, 5.1, 7.1).
     /// Returns its size as HAProxy counts it for a log line: names and values of the trailers, and 1.
     pub fn write_end(&self, out: &mut Vec<u8>) -> Result<u64, BadChunk> {
         let mut counted = 1;
@@ -136,25 +149,33 @@ impl Decoder {
 
 fn may_trail(name: &[u8]) -> bool {
     let forbidden = [
+        "age",
         "authorization",
         "cache-control",
         "content-encoding",
+        "content-language",
+        "content-location",
         "content-range",
         "content-type",
         "cookie",
+        "expires",
         "forwarded",
         "if-match",
         "if-modified-since",
         "if-none-match",
         "if-range",
         "if-unmodified-since",
+        "location",
         "max-forwards",
+        "pragma",
         "proxy-authenticate",
         "proxy-authorization",
         "range",
+        "retry-after",
         "set-cookie",
         "trailer",
         "vary",
+        "warning",
         "www-authenticate",
         "x-forwarded-for",
     ];
@@ -162,8 +183,8 @@ fn may_trail(name: &[u8]) -> bool {
 }
 
 impl State {
-    /// One byte of the framing around the data.
-    fn step(self, byte: u8) -> Result<Self, BadChunk> {
+    /// One byte of the framing around the data. `padded`: sizes may be.
+    fn step(self, byte: u8, padded: bool) -> Result<Self, BadChunk> {
         match self {
             Self::SizeStart => {
                 let digit = hex(byte).ok_or(BadChunk)?;
@@ -171,14 +192,21 @@ impl State {
             }
             Self::Size { size, line } => match byte {
                 b'\r' => Ok(Self::SizeLf { size }),
-                // White space before the semicolon is "bad" even to the grammar that allows it: refused.
                 b';' => Ok(Self::Extension { size, line: line + 1 }),
+                // White space here is "bad" even to the grammar that allows it: refused, if it can be.
+                b'\t' | b' ' if padded => Ok(Self::Padding { size, line: line + 1 }),
                 _ => {
                     let digit = hex(byte).ok_or(BadChunk)?;
                     let too_big = size > u64::MAX >> 8 || line >= SIZE_DIGITS_MAX;
                     let size = Self::Size { size: (size << 4) | digit, line: line + 1 };
                     if too_big { Err(BadChunk) } else { Ok(size) }
                 }
+            },
+            Self::Padding { size, line } => match byte {
+                b'\r' => Ok(Self::SizeLf { size }),
+                b';' => Ok(Self::Extension { size, line: line + 1 }),
+                b'\t' | b' ' if line < LINE_MAX => Ok(Self::Padding { size, line: line + 1 }),
+                _ => Err(BadChunk),
             },
             Self::Extension { size, line } => match byte {
                 b'\r' => Ok(Self::SizeLf { size }),
@@ -219,7 +247,14 @@ mod tests {
     use super::*;
 
     fn decode_in_pieces(input: &[u8], piece: usize) -> Result<(Vec<u8>, usize, bool, Decoder), BadChunk> {
-        let mut decoder = Decoder::default();
+        decode_by(Decoder::default(), input, piece)
+    }
+
+    fn decode_by(
+        mut decoder: Decoder,
+        input: &[u8],
+        piece: usize,
+    ) -> Result<(Vec<u8>, usize, bool, Decoder), BadChunk> {
         let (mut body, mut read) = (Vec::new(), 0);
         for part in input.chunks(piece.max(1)) {
             let mut buffer = part.to_vec();
@@ -263,6 +298,38 @@ mod tests {
     }
 
     #[test]
+    fn members_may_pad_their_sizes_and_clients_may_not() {
+        for (padded, body) in [
+            ("5  \r\nhello\r\n0 \r\n\r\n", &b"hello"[..]),
+            ("5\t \t\r\nhello\r\n000000 \r\n\r\n", b"hello"),
+            ("5 ; a = b \r\nhello\r\n0\t;\r\n\r\n", b"hello"),
+        ] {
+            for piece in [1, 2, 1000] {
+                assert!(decode_in_pieces(padded.as_bytes(), piece).is_err(), "{padded:?}");
+                let (taken, read, done, _) =
+                    decode_by(Decoder::of_answer(), padded.as_bytes(), piece).expect("sound enough");
+                assert_eq!((&taken[..], read, done), (body, padded.len(), true), "{padded:?}");
+            }
+        }
+        let endless = format!("5{}\r\nhello\r\n0\r\n\r\n", " ".repeat(LINE_MAX));
+        for bad in [
+            " 5\r\nhello\r\n",
+            "\t5\r\nhello\r\n",
+            "5 5\r\n",
+            "5 a\r\n",
+            "5 \n",
+            "5\x0b\r\n",
+            " \r\n",
+            " ;\r\n",
+            &endless,
+        ] {
+            for piece in [1, 2, 1000] {
+                assert!(decode_by(Decoder::of_answer(), bad.as_bytes(), piece).is_err(), "{bad:?}");
+            }
+        }
+    }
+
+    #[test]
     fn bounds_extensions_and_trailers() {
         let long = format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(LINE_MAX));
         assert!(decode_in_pieces(long.as_bytes(), 100).is_err());
@@ -272,12 +339,14 @@ mod tests {
 
     #[test]
     fn passes_honest_trailers_only() {
-        let input = b"3;x=\"y\"\r\nabc\r\n0\r\nX-Sum: 7\r\nContent-Length: 3\r\nHost: evil\r\n\r\nrest";
+        let input = b"3;x=\"y\"\r\nabc\r\n0\r\nX-Sum: 7\r\nContent-Length: 3\r\nHost: evil\r\n\
+            location: /evil\r\nExpires: 0\r\nAge: 1\r\nRetry-After: 9\r\nPragma: a\r\nWarning: 199 a\r\nContent-Location: /b\r\n\
+            Content-Language: x\r\nETag: \"a\"\r\n\r\nrest";
         let (body, read, done, decoder) = decode_in_pieces(input, 4).expect("sound");
         assert_eq!((body.as_slice(), read, done), (&b"abc"[..], input.len() - 4, true));
         let mut out = Vec::new();
         decoder.write_end(&mut out).expect("sound");
-        assert_eq!(out, b"0\r\nX-Sum: 7\r\n\r\n");
+        assert_eq!(out, b"0\r\nX-Sum: 7\r\nETag: \"a\"\r\n\r\n");
     }
 
     proptest! {

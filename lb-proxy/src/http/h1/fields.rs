@@ -77,9 +77,11 @@ pub enum Kind {
     XForwardedPort,
     /// `X-Forwarded-Proto`
     XForwardedProto,
+    /// One of `X-Forwarded-For`, `-Port` and `-Proto` to readers that know no hyphens, told apart by its length.
+    ForwardedLookalike,
     /// It was taken out, and a line of ours stands in its place.
     Replaced,
-    /// `X-SSL-...`
+    /// `X-SSL-...`, or spelled like that
     XSsl,
     /// `Upgrade`: never passed on as it stands, see [`super::upgrade`].
     Upgrade,
@@ -92,6 +94,9 @@ impl Kind {
     /// Sorts a field name, in any case.
     pub fn of(name: &[u8]) -> Self {
         let is = |word: &str| name.eq_ignore_ascii_case(word.as_bytes());
+        // The first bytes tell most names from these, and this is on every field of every request.
+        let x = |third: u8| matches!(name, [b'x' | b'X', b'-' | b'_', t, ..] if *t | 0x20 == third);
+        let is_like = |word: &str| x(b'f') && is_spelled_like(name, word) && !is(word);
         match name.len() {
             2 if is("te") => Self::Te,
             4 if is("host") => Self::Host,
@@ -105,12 +110,15 @@ impl Kind {
             14 if is("content-length") => Self::ContentLength,
             14 if is("content_length") => Self::Lookalike,
             14 if is("http2-settings") => Self::HopByHop,
+            15 if is_like("x-forwarded-for") => Self::ForwardedLookalike,
             16 if is("x-forwarded-port") => Self::XForwardedPort,
+            16 if is_like("x-forwarded-port") => Self::ForwardedLookalike,
             16 if is("proxy-connection") => Self::HopByHop,
             17 if is("transfer-encoding") => Self::TransferEncoding,
             17 if is("transfer_encoding") => Self::Lookalike,
             17 if is("x-forwarded-proto") => Self::XForwardedProto,
-            12..=23 if name[..6].eq_ignore_ascii_case(b"x-ssl-") => Self::XSsl,
+            17 if is_like("x-forwarded-proto") => Self::ForwardedLookalike,
+            12..=23 if x(b's') && is_spelled_like(&name[..6], "x-ssl-") => Self::XSsl,
             _ => Self::Other,
         }
     }
@@ -249,6 +257,12 @@ pub fn decimal(digits: &[u8]) -> Option<u64> {
     }
     let n = digits.iter().fold(0, |n, d| n * 10 + u64::from(d - b'0'));
     (n <= i64::MAX as u64).then_some(n)
+}
+
+/// True if `name` is `word` to those who know no hyphens, as CGI and its heirs: they take `X_Forwarded_For` for `X-Forwarded-For`.
+pub fn is_spelled_like(name: &[u8], word: &str) -> bool {
+    let same = |(a, b): (&u8, u8)| a.eq_ignore_ascii_case(&b) || (*a == b'_' && b == b'-');
+    name.len() == word.len() && name.iter().zip(word.bytes()).all(same)
 }
 
 /// Writes one field line.

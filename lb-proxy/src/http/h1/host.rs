@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 /// A host with an optional port: reg-name, IPv4 or bracketed IPv6 (RFC 3986 section 3.2.2). User information is no part of it.
 ///
 /// By characters, and where readers differ, narrower than that: a `%` stands before two hexadecimal digits, brackets hold an
-/// address, and a port is one that a socket can have.
+/// address, a port is one that a socket can have, and there is no comma, with which some make one field of two.
 pub(super) fn is_host(value: &[u8]) -> bool {
     let (sound, port) = match value.iter().position(|b| *b == b']') {
         Some(end) if value.first() == Some(&b'[') => {
@@ -43,10 +43,10 @@ fn is_port(digits: &[u8]) -> bool {
         && digits.iter().fold(0, |n, d| n * 10 + u32::from(d - b'0')) <= u32::from(u16::MAX)
 }
 
-/// Bytes that stand for themselves in a registered name (RFC 3986 section 3.2.2).
+/// Bytes that stand for themselves in a registered name (RFC 3986 section 3.2.2), but for the comma.
 const REG_NAME: [bool; 256] = {
     let mut table = [false; 256];
-    let others = b"-._~!$&'()*+,;=";
+    let others = b"-._~!$&'()*+;=";
     let mut at = 0;
     while at < others.len() {
         table[others[at] as usize] = true;
@@ -92,6 +92,10 @@ mod tests {
             "a:x",
             "a:8 0",
             "a, b",
+            "a,b",
+            "a,",
+            ",a:80",
+            "a%41,b",
             "a b",
             "a/b",
             "a@b",

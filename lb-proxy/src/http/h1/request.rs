@@ -3,6 +3,7 @@
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 
+use lb_core::config::InsertHeaders;
 use lb_core::persistence::Persistence;
 use lb_core::request::Parts as _;
 
@@ -346,7 +347,7 @@ impl lb_core::request::Parts for Parts<'_> {
 #[derive(Clone, Copy, Debug)]
 pub struct Additions<'a> {
     /// Which `X-Forwarded-*` to write.
-    pub insert: lb_core::config::InsertHeaders,
+    pub insert: InsertHeaders,
     /// What the client told in its TLS handshake.
     pub told: Option<&'a Told>,
     /// The client.
@@ -411,6 +412,7 @@ pub fn write(
                 switches |= field.forward;
                 true
             }
+            Kind::ForwardedLookalike => is_lookalike(&add.insert, field.name.in_(head)),
             _ => false,
         };
         if field.forward && !replaced {
@@ -432,6 +434,15 @@ pub fn write(
         upgrade::write(parts.method(), head, table, out);
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// True for a field that some readers would take for one that is written here.
+fn is_lookalike(insert: &InsertHeaders, name: &[u8]) -> bool {
+    match name.len() {
+        15 => insert.x_forwarded_for,
+        16 => insert.x_forwarded_port,
+        _ => insert.x_forwarded_proto,
+    }
 }
 
 fn write_forwarded(add: &Additions<'_>, out: &mut Vec<u8>) {
@@ -486,9 +497,13 @@ mod tests {
     }
 
     fn forwarded(head: &str) -> String {
+        forwarded_with(InsertHeaders::default(), head)
+    }
+
+    fn forwarded_with(insert: InsertHeaders, head: &str) -> String {
         let (request, table) = judged(head).unwrap_or_else(|bad| panic!("{head:?}: {}", bad.reason()));
         let add = Additions {
-            insert: Default::default(),
+            insert,
             told: None,
             client: [192, 0, 2, 7].into(),
             scheme: "http",
@@ -569,6 +584,28 @@ mod tests {
              Close: x\r\n\r\n",
         );
         assert_eq!(seen, "GET /x?y HTTP/1.1\r\nHost: a\r\nX-End: 2\r\n\r\n");
+    }
+
+    #[test]
+    fn what_cgi_takes_for_an_inserted_field_stops_here() {
+        let twins = "X_Forwarded_For: 6.6.6.6\r\nx-forwarded_for: 6.6.6.6\r\nX_FORWARDED_PORT: 1\r\n\
+                     X_Forwarded-Proto: https\r\nX_SSL_Client_Verify: 0\r\nX-SSL_Client-DN: /CN=x\r\n";
+        let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{twins}X_Other: 1\r\n\r\n");
+        assert_eq!(forwarded(&head), head, "nothing is inserted, so nothing can be taken for it");
+        let insert = InsertHeaders {
+            x_forwarded_for: true,
+            x_forwarded_port: true,
+            x_forwarded_proto: true,
+            x_ssl_client_verify: true,
+            x_ssl_client_dn: true,
+            ..Default::default()
+        };
+        let ours = "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Port: 80\r\nX-Forwarded-Proto: http\r\n";
+        let all = format!("GET / HTTP/1.1\r\nHost: a\r\nX_Other: 1\r\n{ours}\r\n");
+        assert_eq!(forwarded_with(insert, &head), all);
+        let only_for = InsertHeaders { x_forwarded_for: true, ..Default::default() };
+        let seen = forwarded_with(only_for, &head);
+        assert!(!seen.contains("6.6.6.6") && seen.contains("X_FORWARDED_PORT: 1"), "{seen}");
     }
 
     #[test]

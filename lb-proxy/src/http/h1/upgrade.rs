@@ -55,8 +55,16 @@ pub fn has_websocket(asked: &[u8]) -> bool {
     fields::list(asked).any(|protocol| protocol.eq_ignore_ascii_case(WEBSOCKET))
 }
 
-/// The protocol that the head of a 101 names, if it is exactly one, and one of those that were asked for.
+/// The protocol that the head of a 101 names, if it is exactly one, and one of those that were asked for. Whoever switches has to
+/// say so in `Connection` too (RFC 9110 section 7.8): an `Upgrade` alone was left standing, or added, by somebody on the way.
 pub fn agreed(asked: &[u8], head: &[u8], table: &[Field]) -> Option<Span> {
+    let connection = table.iter().filter(|field| field.kind == Kind::Connection);
+    if !connection
+        .flat_map(|field| fields::list(field.value.in_(head)))
+        .any(|word| word.eq_ignore_ascii_case(b"upgrade"))
+    {
+        return None;
+    }
     let mut named = table.iter().filter(|field| field.kind == Kind::Upgrade).map(|field| field.value);
     let (only, None) = (named.next()?, named.next()) else { return None };
     fields::list(asked).any(|protocol| protocol.eq_ignore_ascii_case(only.in_(head))).then_some(only)
@@ -215,7 +223,7 @@ mod tests {
                 .map(|span| String::from_utf8(span.in_(head.as_bytes()).to_vec()).unwrap())
         };
         assert_eq!(told("Upgrade: WebSocket\r\nConnection: upgrade\r\n").as_deref(), Some("WebSocket"));
-        assert_eq!(told("Upgrade: foo/2\r\n").as_deref(), Some("foo/2"));
+        assert_eq!(told("Connection: x\r\nUpgrade: foo/2\r\nConnection: y, Upgrade\r\n").as_deref(), Some("foo/2"));
         for fields in [
             "",
             "Upgrade:\r\n",
@@ -224,7 +232,10 @@ mod tests {
             "Upgrade: foo/2, websocket\r\n",
             "Upgrade: websocket\r\nUpgrade: websocket\r\n",
         ] {
-            assert_eq!(told(fields), None, "{fields}");
+            assert_eq!(told(&format!("Connection: upgrade\r\n{fields}")), None, "{fields}");
+        }
+        for connection in ["", "Connection: close\r\n", "Connection: upgrades\r\n", "X-Connection: upgrade\r\n"] {
+            assert_eq!(told(&format!("{connection}Upgrade: foo/2\r\n")), None, "{connection}");
         }
     }
 
