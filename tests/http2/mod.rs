@@ -3,6 +3,7 @@
 mod attacks;
 mod conformance;
 mod early;
+mod fields;
 mod forms;
 mod grpc;
 mod members;

@@ -40,6 +40,20 @@ fn whoever_says_nothing_is_let_go() {
     }
 }
 
+/// Fields have their time to end, whatever else is under way.
+#[test]
+fn a_head_without_an_end_is_not_waited_for() {
+    let stage = Stage::http(1, impatient);
+    let mut speaker = Speaker::connect(stage.vip());
+    speaker.until(|f| f.kind == kind::SETTINGS && f.flags == ACK).unwrap();
+    // Longer under way than a head may take.
+    speaker.ask(1, "GET", "/delay/60000");
+    speaker.send(frame(kind::HEADERS, 1, 3, &request_fields("GET", "/", &[])));
+    let goaway = speaker.until(|f| f.kind == kind::GOAWAY);
+    assert_eq!(goaway.map(|f| f.number(4)), Ok(code::ENHANCE_YOUR_CALM));
+    assert!(speaker.until(|_| false).is_err(), "it stays");
+}
+
 #[test]
 fn a_body_that_stops_ends_its_stream_only() {
     let stage = Stage::http(1, impatient);

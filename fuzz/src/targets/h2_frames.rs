@@ -1,8 +1,8 @@
 //! Whatever frames a client sends, every request that is taken is one for the member and no more; and what its frames count is the same
 //! however they come.
 
-use lb_proxy::http2::law::Law;
-use lb_proxy::http2::toll::Toll;
+use lb_proxy::http2::gate::{Gate, Walked};
+use lb_proxy::http2::law::Side;
 
 use crate::drive_h2::requests;
 use crate::reference;
@@ -15,19 +15,30 @@ pub(super) fn run(bytes: &[u8]) {
             (forwarded.whole == 1).then_some(forwarded.to_member.len())
         );
     }
-    for lawful in [false, true] {
-        let toll = || Toll::after(0, lawful.then(Law::default));
-        let whole = toll().walk(bytes);
-        let (mut dripping, mut cost, mut fault) = (toll(), 0, None);
-        for (at, byte) in bytes.iter().enumerate() {
-            let walked = dripping.walk(&[*byte]);
+    for side in [Side::Client, Side::Member] {
+        let mut shown = Vec::new();
+        let whole = walk(&mut Gate::after(0, side), bytes, &mut shown);
+        let (mut dripping, mut cost, mut fault) = (Gate::after(0, side), 0, None);
+        let mut dripped = Vec::new();
+        for byte in bytes {
+            let walked = walk(&mut dripping, &[*byte], &mut dripped);
             cost += walked.cost;
-            fault = walked.fault.map(|(sound, reason)| (at + sound, reason));
+            fault = walked.fault;
             if fault.is_some() {
                 break;
             }
         }
         assert!(whole.cost >= 0);
         assert_eq!((cost, fault), (whole.cost, whole.fault));
+        // Of a frame that turns out to be wrong, what came before may have been shown already.
+        assert!(dripped.starts_with(&shown) && (fault.is_some() || dripped == shown));
     }
+}
+
+fn walk(gate: &mut Gate, bytes: &[u8], shown: &mut Vec<u8>) -> Walked {
+    let mut behind = Vec::new();
+    let walked = gate.walk(bytes, &mut behind);
+    shown.extend_from_slice(&bytes[..walked.shown]);
+    shown.extend(behind);
+    walked
 }

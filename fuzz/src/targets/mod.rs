@@ -7,6 +7,7 @@ mod control;
 mod cookies;
 mod dns_answer;
 mod document;
+mod h2_fields;
 mod h2_frames;
 mod h2_request;
 mod hash_rule;
@@ -45,6 +46,7 @@ pub const TARGETS: &[Target] = &[
     target("cookies", cookies::run, 4096),
     target("dns_answer", dns_answer::run, 1024),
     Target { words: "document", ..target("document", document::run, 8192) },
+    Target { words: "h2", ..target("h2_fields", h2_fields::run, 4096) },
     Target { words: "h2", ..target("h2_frames", h2_frames::run, 4096) },
     Target { words: "h2", ..target("h2_request", h2_request::run, 4096) },
     target("hash_rule", hash_rule::run, 4096),

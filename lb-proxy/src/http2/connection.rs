@@ -2,14 +2,16 @@
 
 use std::cell::Cell;
 use std::future::{Future as _, poll_fn};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use h2::Reason;
 use h2::server::Builder;
+use tokio::time::Sleep;
 
 use super::disguise::{self, Connected, Disguise};
 use super::io::{Budget, Io};
@@ -121,7 +123,7 @@ pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
                 was_busy = true;
                 return match connection.poll_closed(cx) {
                     Poll::Ready(_) => Poll::Ready(None),
-                    Poll::Pending if budget.verdict().is_some() => Poll::Ready(None),
+                    Poll::Pending if is_condemned(&budget, patience, sleep.as_mut(), cx) => Poll::Ready(None),
                     Poll::Pending => Poll::Pending,
                 };
             }
@@ -136,6 +138,9 @@ pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
             // The last answers have been passed on; what they were written to may still have to be sent.
             if work.streams.get() > 0 {
                 was_busy = true;
+                if is_condemned(&budget, patience, sleep.as_mut(), cx) {
+                    return Poll::Ready(None);
+                }
             } else if was_busy {
                 was_busy = false;
                 downstream.ticket.waits();
@@ -184,6 +189,21 @@ pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
     if was_wrong || budget.verdict().is_some() {
         let _ = tokio::time::timeout(LAST_WORDS, linger(&downstream, &stream)).await;
     }
+}
+
+/// True if the client is to be told to go. One that has requests under way has no other time than the one that the fields
+/// of the next may take: `sleep` is free for it.
+fn is_condemned(budget: &Budget, patience: Duration, mut sleep: Pin<&mut Sleep>, cx: &mut Context<'_>) -> bool {
+    if let Some(since) = budget.waits_since() {
+        let until = since + patience;
+        if sleep.deadline() != until {
+            sleep.as_mut().reset(until);
+        }
+        if sleep.poll(cx).is_ready() {
+            budget.condemn(Reason::ENHANCE_YOUR_CALM);
+        }
+    }
+    budget.verdict().is_some()
 }
 
 /// Lets the client read what it was told: says that nothing more comes, then throws away what it still sends. Were the

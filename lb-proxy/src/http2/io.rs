@@ -1,7 +1,7 @@
 //! A connection as the framing library wants it, with an eye on peers that send much and mean nothing.
 //!
-//! Frames that ask for no work (pings, settings, priorities, empty data, small windows) are counted by their bytes ([`Toll`]):
-//! what a peer may send of them depends on what it asks for and takes, and on time.
+//! Frames that ask for no work (pings, settings, priorities, empty data, small windows) are counted by their bytes
+//! ([`super::toll`]): what a peer may send of them depends on what it asks for and takes, and on time.
 
 use std::cell::Cell;
 use std::io;
@@ -12,8 +12,8 @@ use std::task::{Context, Poll};
 use h2::Reason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::law::Law;
-use super::toll::{Toll, Walked};
+use super::gate::{Gate, Walked};
+use super::law::{CONTINUATION, HEAD, Side};
 use crate::clock;
 use crate::wire::Stream;
 
@@ -47,6 +47,8 @@ pub struct Budget {
     heard: Cell<u64>,
     /// It broke the law.
     fault: Cell<Option<Reason>>,
+    /// Since when fields that were begun are to be continued.
+    waits_since: Cell<Option<tokio::time::Instant>>,
 }
 
 impl Default for Budget {
@@ -57,6 +59,7 @@ impl Default for Budget {
             resets: Cell::new(RESETS_MAX),
             heard: Cell::new(0),
             fault: Cell::new(None),
+            waits_since: Cell::new(None),
         }
     }
 }
@@ -83,6 +86,16 @@ impl Budget {
         self.resets.set((self.resets.get() + change).min(RESETS_MAX));
     }
 
+    /// Since when fields that were begun have not ended, if there are any.
+    pub fn waits_since(&self) -> Option<tokio::time::Instant> {
+        self.waits_since.get()
+    }
+
+    /// It is to be told to go.
+    pub fn condemn(&self, reason: Reason) {
+        self.fault.set(Some(reason));
+    }
+
     /// How often something came: another number than before shows that the peer lives.
     pub fn heard(&self) -> u64 {
         self.heard.get()
@@ -102,6 +115,11 @@ impl Budget {
     }
 }
 
+/// A frame that is refused wherever it comes: CONTINUATION of nothing.
+const REFUSED: [u8; HEAD] = [0, 0, 0, CONTINUATION, 0, 0, 0, 0, 0];
+/// Room of so many bytes is kept for the next that are not shown where they lie.
+const KEPT: usize = 4096;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Io {
@@ -109,60 +127,102 @@ pub struct Io {
     /// Read before the library began.
     first: Vec<u8>,
     budget: Rc<Budget>,
-    toll: Toll,
+    side: Side,
+    gate: Gate,
+    /// What the library is to see before more is read, and how much of it it has seen.
+    behind: Vec<u8>,
+    behind_at: usize,
 }
 
 impl Io {
     /// Of a client, which begins with `preface` bytes that are no frame; `first` was read from `stream` already.
     pub fn of_client(stream: Rc<Stream>, first: Vec<u8>, budget: Rc<Budget>, preface: usize) -> Self {
-        Self { stream, first, budget, toll: Toll::after(preface, Some(Law::default())) }
+        Self::of(Side::Client, stream, first, budget, preface)
     }
 
     /// Of a member.
     pub fn of_member(stream: Rc<Stream>, budget: Rc<Budget>) -> Self {
-        Self { stream, first: Vec::new(), budget, toll: Toll::after(0, None) }
+        Self::of(Side::Member, stream, Vec::new(), budget, 0)
     }
 
-    /// How many of `bytes`, which were just read, the library may see.
+    fn of(side: Side, stream: Rc<Stream>, first: Vec<u8>, budget: Rc<Budget>, preface: usize) -> Self {
+        let gate = Gate::after(preface, side);
+        Self { stream, first, budget, side, gate, behind: Vec::new(), behind_at: 0 }
+    }
+
+    /// How many of `bytes`, which were just read, the library may see where they lie.
     fn pass(&mut self, bytes: &[u8]) -> usize {
-        let Walked { cost, fault } = self.toll.walk(bytes);
+        let Walked { cost, shown, fault } = self.gate.walk(bytes, &mut self.behind);
         self.budget.spend(cost);
-        self.budget.fault.set(fault.map(|(_, reason)| reason));
-        fault.map_or(bytes.len(), |(sound, _)| sound)
+        self.budget.fault.set(fault);
+        if !self.gate.is_waiting() {
+            self.budget.waits_since.set(None);
+        } else if self.budget.waits_since.get().is_none() {
+            self.budget.waits_since.set(Some(clock::now()));
+        }
+        // Whoever serves a client says why it is to go. A member is told by the library, which can be asked for nothing.
+        if fault.is_some() && self.side == Side::Member {
+            let within = self.behind.len() + self.gate.unshown();
+            self.behind.resize(within, 0);
+            self.behind.extend_from_slice(&REFUSED);
+        }
+        shown
+    }
+
+    /// Shows what is not shown where it lay.
+    fn show_behind(&mut self, into: &mut ReadBuf<'_>) {
+        let rest = &self.behind[self.behind_at..];
+        let n = rest.len().min(into.remaining());
+        into.put_slice(&rest[..n]);
+        self.behind_at += n;
+        if self.behind_at == self.behind.len() {
+            self.behind.clear();
+            self.behind.shrink_to(KEPT);
+            self.behind_at = 0;
+        }
     }
 }
 
 impl AsyncRead for Io {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let room = into.remaining().min(READ_MAX);
-        if room == 0 {
+        if into.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        if self.budget.fault.get().is_some() {
-            // Nothing more is heard of it. Whoever serves the connection looks after each reading.
-            return Poll::Pending;
-        }
-        if !self.first.is_empty() {
-            let mut first = std::mem::take(&mut self.first);
-            let rest = first.split_off(first.len().min(room));
-            let sound = self.pass(&first);
-            self.first = rest;
-            into.put_slice(&first[..sound]);
-            return if sound > 0 { Poll::Ready(Ok(())) } else { Poll::Pending };
-        }
-        let Some(room) = into.initialize_unfilled().get_mut(..room) else { return Poll::Ready(Ok(())) };
-        match std::task::ready!(self.stream.poll_read(cx, room)) {
-            Ok(0) => Poll::Ready(Ok(())),
-            Ok(n) => match self.pass(&room[..n]) {
-                0 => Poll::Pending,
-                sound => {
-                    into.advance(sound);
-                    Poll::Ready(Ok(()))
+        loop {
+            let is_client = self.side == Side::Client;
+            if self.budget.fault.get().is_some() && (is_client || self.behind.is_empty()) {
+                // Nothing more is heard of it. Whoever serves the connection looks after each reading.
+                return Poll::Pending;
+            }
+            if !self.behind.is_empty() {
+                self.show_behind(into);
+                return Poll::Ready(Ok(()));
+            }
+            let room = into.remaining().min(READ_MAX);
+            let shown = if self.first.is_empty() {
+                let Some(room) = into.initialize_unfilled().get_mut(..room) else { return Poll::Ready(Ok(())) };
+                match std::task::ready!(self.stream.poll_read(cx, room)) {
+                    Ok(0) => return Poll::Ready(Ok(())),
+                    Ok(n) => {
+                        let shown = self.pass(&room[..n]);
+                        into.advance(shown);
+                        shown
+                    }
+                    // A peer that goes without a goodbye has gone: what was cut short is seen by each stream.
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Poll::Ready(Ok(())),
+                    Err(error) => return Poll::Ready(Err(error)),
                 }
-            },
-            // A peer that goes without a goodbye has gone: what was cut short is seen by each stream.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
-            Err(error) => Poll::Ready(Err(error)),
+            } else {
+                let mut first = std::mem::take(&mut self.first);
+                let rest = first.split_off(first.len().min(room));
+                let shown = self.pass(&first);
+                self.first = rest;
+                into.put_slice(&first[..shown]);
+                shown
+            };
+            if shown > 0 {
+                return Poll::Ready(Ok(()));
+            }
         }
     }
 }

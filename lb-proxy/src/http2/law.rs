@@ -1,25 +1,30 @@
-//! What a client's frames may be, as far as their heads (and the values of SETTINGS) tell: what breaks that is stopped
+//! What a peer's frames may be, as far as their heads (and the values of SETTINGS) tell: what breaks that is stopped
 //! before the framing library sees it, and ends the connection with the very code that RFC 9113 asks for. The library
-//! refuses the same frames, most of them with a general code, and some of them stream by stream.
+//! refuses most of the same frames, with a general code, and some of them stream by stream.
 
 use h2::Reason;
 
 /// Bytes of a frame's head.
-pub const HEAD: usize = 9;
+pub(super) const HEAD: usize = 9;
 /// Kinds of frames (RFC 9113 section 6).
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const PRIORITY: u8 = 2;
+pub(super) const DATA: u8 = 0;
+pub(super) const HEADERS: u8 = 1;
+pub(super) const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+pub(super) const PUSH_PROMISE: u8 = 5;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
+pub(super) const WINDOW_UPDATE: u8 = 8;
+pub(super) const CONTINUATION: u8 = 9;
 /// Flags of DATA and HEADERS, of HEADERS and CONTINUATION, of SETTINGS.
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub(super) const END_STREAM: u8 = 1;
+pub(super) const END_HEADERS: u8 = 4;
 const ACK: u8 = 1;
+/// Most bytes of a frame's payload: we announce nothing else (section 4.2).
+const PAYLOAD_MAX: usize = 16 * 1024;
+/// The setting by which a server would allow itself to push (section 6.5.2).
+const ENABLE_PUSH: u16 = 2;
 /// The setting of the room that streams begin with, and the most it may be (section 6.5.2).
 const INITIAL_WINDOW: u16 = 4;
 const WINDOW_MAX: u32 = 0x7fff_ffff;
@@ -30,9 +35,26 @@ const ENDED_KNOWN: usize = 16;
 /// Marks a stream that the client gave up; one that it ended has no mark.
 const GIVEN_UP: u32 = 1 << 31;
 
+/// Who sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// One of ours.
+    Client,
+    /// One we are a client of.
+    Member,
+}
+
+/// Length, kind, flags and stream of the frame that begins so.
+pub(super) fn parts([a, b, c, kind, flags, stream @ ..]: [u8; HEAD]) -> (usize, u8, u8, u32) {
+    (u32::from_be_bytes([0, a, b, c]) as usize, kind, flags, u32::from_be_bytes(stream) & !GIVEN_UP)
+}
+
 /// See the module.
-#[derive(Debug, Default)]
-pub struct Law {
+#[derive(Debug)]
+pub(super) struct Law {
+    side: Side,
+    /// Its settings, which come first, have come.
+    begun: bool,
     /// The last stream that was opened.
     last: u32,
     /// A ring of streams on which the client may say nothing more, each with its mark; 0: none.
@@ -45,19 +67,28 @@ pub struct Law {
 }
 
 impl Law {
+    /// For what comes from there.
+    pub(super) fn of(side: Side) -> Self {
+        Self { side, begun: false, last: 0, ended: [0; _], ended_at: 0, in_fields: false, setting: None }
+    }
+
     /// A frame begins.
-    pub fn head(&mut self, head: [u8; HEAD]) -> Result<(), Reason> {
-        let [a, b, c, kind, flags, stream @ ..] = head;
-        let len = u32::from_be_bytes([0, a, b, c]);
-        let stream = u32::from_be_bytes(stream) & !GIVEN_UP;
+    pub(super) fn head(&mut self, head: [u8; HEAD]) -> Result<(), Reason> {
+        let (len, kind, flags, stream) = parts(head);
         self.setting = None;
+        // Section 3.4.
+        if !self.begun && (kind != SETTINGS || flags & ACK > 0) {
+            return Err(Reason::PROTOCOL_ERROR);
+        }
+        self.begun = true;
         let fits = match kind {
+            _ if len > PAYLOAD_MAX => false,
             PRIORITY => len == 5,
             RST_STREAM | WINDOW_UPDATE => len == 4,
             PING => len == 8,
             GOAWAY => len >= 8,
             SETTINGS if flags & ACK > 0 => len == 0,
-            SETTINGS => len.is_multiple_of(SETTING as u32),
+            SETTINGS => len.is_multiple_of(SETTING),
             _ => true,
         };
         if !fits {
@@ -65,6 +96,8 @@ impl Law {
         }
         match kind {
             SETTINGS => self.setting = Some(([0; SETTING], 0)),
+            // What of a member's comes on streams that have ended is the library's to know.
+            _ if self.side == Side::Member => {}
             RST_STREAM => self.note(stream | GIVEN_UP),
             HEADERS | DATA if !self.in_fields && stream > 0 => return self.message(kind, flags, stream),
             CONTINUATION => self.in_fields &= flags & END_HEADERS == 0,
@@ -97,18 +130,23 @@ impl Law {
         self.ended_at = (self.ended_at + 1) % ENDED_KNOWN;
     }
 
-    /// More of the frame's payload. What is wrong is told with how many of `bytes` were sound.
-    pub fn payload(&mut self, bytes: &[u8]) -> Result<(), (usize, Reason)> {
+    /// More of the frame's payload.
+    pub(super) fn payload(&mut self, bytes: &[u8]) -> Result<(), Reason> {
         let Some((value, known)) = &mut self.setting else { return Ok(()) };
-        for (at, byte) in bytes.iter().enumerate() {
+        for byte in bytes {
             if let Some(place) = value.get_mut(*known) {
                 *place = *byte;
             }
             *known = (*known + 1) % SETTING;
             let [id @ .., a, b, c, d] = *value;
-            let is_wrong = u16::from_be_bytes(id) == INITIAL_WINDOW && u32::from_be_bytes([a, b, c, d]) > WINDOW_MAX;
-            if *known == 0 && is_wrong {
-                return Err((at, Reason::FLOW_CONTROL_ERROR));
+            if *known > 0 {
+                continue;
+            }
+            match (u16::from_be_bytes(id), u32::from_be_bytes([a, b, c, d])) {
+                (INITIAL_WINDOW, room) if room > WINDOW_MAX => return Err(Reason::FLOW_CONTROL_ERROR),
+                // Clients may; it would be for us that a member does.
+                (ENABLE_PUSH, 1) if self.side == Side::Member => return Err(Reason::PROTOCOL_ERROR),
+                _ => {}
             }
         }
         Ok(())
@@ -125,6 +163,34 @@ mod tests {
         [a, b, c, kind, flags, s, t, u, v]
     }
 
+    /// Of one that has said its settings.
+    fn law(side: Side) -> Law {
+        let mut law = Law::of(side);
+        assert_eq!(law.head(head(0, SETTINGS, 0, 0)), Ok(()));
+        law
+    }
+
+    #[test]
+    fn settings_come_first() {
+        for side in [Side::Client, Side::Member] {
+            for (kind, flags) in [(PING, 0), (SETTINGS, ACK), (HEADERS, END_HEADERS), (0xee, 0)] {
+                let told = Law::of(side).head(head(0, kind, flags, 1));
+                assert_eq!(told, Err(Reason::PROTOCOL_ERROR), "{side:?} {kind}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_member_does_not_push() {
+        for (side, value, expected) in
+            [(Side::Member, 1, Err(Reason::PROTOCOL_ERROR)), (Side::Member, 0, Ok(())), (Side::Client, 1, Ok(()))]
+        {
+            let mut law = law(side);
+            assert_eq!(law.head(head(6, SETTINGS, 0, 0)), Ok(()));
+            assert_eq!(law.payload(&[0, 2, 0, 0, 0, value]), expected, "{side:?} {value}");
+        }
+    }
+
     #[test]
     fn frames_have_their_lengths() {
         for (kind, flags, right, wrong) in [
@@ -135,14 +201,14 @@ mod tests {
             (PING, 0, &[8], &[0, 7, 9]),
             (GOAWAY, 0, &[8, 100], &[0, 7]),
             (WINDOW_UPDATE, 0, &[4], &[0, 3, 5]),
-            (DATA, 0, &[0, 1, 16_384], &[]),
-            (0xee, 0, &[0, 1, 16_384], &[]),
+            (DATA, 0, &[0, 1, 16_384], &[16_385]),
+            (0xee, 0, &[0, 1, 16_384], &[16_385]),
         ] {
             for len in right {
-                assert_eq!(Law::default().head(head(*len, kind, flags, 0)), Ok(()), "{kind} {len}");
+                assert_eq!(law(Side::Client).head(head(*len, kind, flags, 0)), Ok(()), "{kind} {len}");
             }
             for len in wrong {
-                let told = Law::default().head(head(*len, kind, flags, 0));
+                let told = law(Side::Client).head(head(*len, kind, flags, 0));
                 assert_eq!(told, Err(Reason::FRAME_SIZE_ERROR), "{kind} {len}");
             }
         }
@@ -151,7 +217,7 @@ mod tests {
     #[test]
     fn nothing_follows_what_ended() {
         let closed = Err(Reason::STREAM_CLOSED);
-        let mut law = Law::default();
+        let mut law = law(Side::Client);
         let mut say = |kind, flags, stream| law.head(head(4, kind, flags, stream));
         assert_eq!(say(HEADERS, END_HEADERS, 1), Ok(()));
         assert_eq!(say(DATA, 0, 1), Ok(()));
@@ -185,10 +251,11 @@ mod tests {
         for (bytes, expected) in [
             (value(4, WINDOW_MAX), Ok(())),
             (value(3, WINDOW_MAX + 1), Ok(())),
-            (value(4, WINDOW_MAX + 1), Err((5, Reason::FLOW_CONTROL_ERROR))),
-            ([value(4, 0), value(4, u32::MAX)].concat(), Err((11, Reason::FLOW_CONTROL_ERROR))),
+            (value(4, WINDOW_MAX + 1), Err(Reason::FLOW_CONTROL_ERROR)),
+            ([value(4, 0), value(4, u32::MAX)].concat(), Err(Reason::FLOW_CONTROL_ERROR)),
         ] {
-            let mut law = Law::default();
+            let mut law = law(Side::Client);
+            assert_eq!(law.head(head(100, DATA, 0, 1)), Ok(()));
             assert_eq!(law.payload(&bytes), Ok(()), "no SETTINGS");
             assert_eq!(law.head(head(bytes.len() as u32, SETTINGS, 0, 0)), Ok(()));
             assert_eq!(law.payload(&bytes), expected, "{bytes:?}");

@@ -24,6 +24,9 @@ use crate::http::h1::upgrade::{self, Accept};
 use crate::http::h1::{fields, head_end};
 use crate::upstream::h2::Place;
 
+/// What is told of an answer that was malformed: nothing that HTTP/1.1 knows.
+const MALFORMED: &[u8] = b"\0\r\n\r\n";
+
 /// See the module.
 #[derive(Debug)]
 pub struct Mirror {
@@ -186,7 +189,11 @@ impl Mirror {
                 Ok(Heard::Interim(head)) => self.begin_interim(&head),
                 Ok(Heard::Head(head)) => self.begin_answer(*head),
                 Err(error) => {
-                    self.refused = matches!(self.answer, Answer::Awaited(..)) && was_not_looked_at(&error);
+                    let awaited = matches!(self.answer, Answer::Awaited(..));
+                    self.refused = awaited && was_not_looked_at(&error);
+                    if awaited && is_malformed(&error) && self.begin_malformed() {
+                        continue;
+                    }
                     self.answer = Answer::Broken;
                     return Poll::Ready(Err(broken()));
                 }
@@ -244,6 +251,14 @@ impl Mirror {
         self.answer = Answer::Here(Incoming::new(text, rest, body, Rc::clone(place.budget())));
     }
 
+    /// The answer is none that can be told in text: whoever reads it is to see that it is a bad one.
+    fn begin_malformed(&mut self) -> bool {
+        let Some(place) = &self.place else { return false };
+        let text = MALFORMED.to_vec();
+        self.answer = Answer::Here(Incoming::new(text, None, Body::Length(0), Rc::clone(place.budget())));
+        true
+    }
+
     /// A tunnel's writer has nothing more to say.
     pub fn finish(&mut self) {
         if let Asked::Body(body) = &mut self.request {
@@ -281,6 +296,11 @@ impl Drop for Mirror {
 enum Heard {
     Interim(Box<Response<()>>),
     Head(Box<Response<RecvStream>>),
+}
+
+/// True if the member's answer was malformed: the library has reset the stream for it, and that stream alone.
+fn is_malformed(error: &h2::Error) -> bool {
+    error.is_library() && error.is_reset()
 }
 
 /// True if a member that sends `error` has done nothing for the request.

@@ -3,8 +3,12 @@
 //! both. A client's stream is a [`disguise`], a member's a [`mirror`]; both are made of what comes in ([`incoming`]) and
 //! what goes out ([`outgoing`]).
 
+mod blocks;
 pub mod connection;
 pub mod disguise;
+mod fields;
+pub mod gate;
+mod huffman;
 pub mod incoming;
 pub mod io;
 pub mod law;
@@ -12,4 +16,4 @@ pub mod linger;
 pub mod mirror;
 pub mod outgoing;
 pub mod preface;
-pub mod toll;
+mod toll;

@@ -376,7 +376,7 @@ async fn move_frames(mut frames: Frames<Io, Bytes>, life: Rc<Life>) {
     let mut tick = pin!(tokio::time::sleep(SILENT_FOR));
     let (mut heard, mut silent) = (0, 0);
     poll_fn(|cx| {
-        if pin!(&mut frames).poll(cx).is_ready() || life.budget.is_spent() {
+        if pin!(&mut frames).poll(cx).is_ready() || life.budget.verdict().is_some() {
             return Poll::Ready(());
         }
         life.mover.borrow_mut().get_or_insert_with(|| cx.waker().clone());

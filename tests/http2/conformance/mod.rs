@@ -46,6 +46,8 @@ enum Must {
     EndAll(&'static [u32]),
     /// RST_STREAM of the stream with one of these codes, or GOAWAY with one of them and the end.
     End(&'static [u32]),
+    /// RST_STREAM of the first stream with this code, and no other has to suffer.
+    Reset(u32),
     /// The connection ends, with or without a word.
     Close,
     /// An answer of status 200 on that stream, whole.
@@ -198,6 +200,14 @@ fn judge(speaker: &mut Speaker, must: Must) -> Result<(), String> {
                 _ if codes.contains(&last.number(0)) => Ok(()),
                 _ => Err(format!("RST_STREAM {}", last.number(0))),
             }
+        }
+        Must::Reset(code) => {
+            let last = speaker.until(|f| matches!(f.kind, kind::GOAWAY | kind::RST_STREAM)).map_err(heard)?;
+            if (last.kind, last.number(0)) != (kind::RST_STREAM, code) {
+                return Err(format!("{last:?}"));
+            }
+            speaker.send(ping());
+            judge(speaker, Must::Pong)
         }
         Must::Close => match speaker.until(|_| false) {
             Err(End::Idle) => Err("the connection stays".into()),
