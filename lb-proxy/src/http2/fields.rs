@@ -6,14 +6,11 @@
 //! and costs its own stream alone (RFC 9113 section 8.1.1). Of the table only sizes and kinds are kept: what is said again
 //! by its number costs next to nothing.
 
-use std::collections::VecDeque;
-
 use h2::Reason;
 
 use super::huffman;
+use super::table::{Entry, TABLE_MAX, Table};
 
-/// The most a table may hold: we announce nothing else (RFC 7541 section 4.1).
-const TABLE_MAX: usize = 4096;
 /// What a field counts beside its letters.
 const FIELD_COSTS: usize = 32;
 /// The library takes names that are shorter.
@@ -32,7 +29,7 @@ const REMEMBERED_SCHEME: u8 = 0x40 | 6;
 
 /// What a field is, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Name {
+pub(super) enum Name {
     /// One of a message.
     Plain,
     /// One of a connection, which HTTP/2 has not (RFC 9113 section 8.2.2).
@@ -83,146 +80,6 @@ impl Name {
 
 /// Pseudo-fields that a request has.
 const OF_REQUESTS: u8 = !Name::Status.bit();
-
-/// A field that can be meant by its number.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    /// As the peer counts it.
-    size: u16,
-    name_len: u16,
-    name: Name,
-    /// No message may have it.
-    flawed: bool,
-    /// The library knows another name by this number, one that no peer said.
-    renamed: bool,
-    /// A status that is not the last one.
-    interim: bool,
-}
-
-/// Names of the fields that everybody knows (RFC 7541 appendix A).
-const KNOWN: [&str; 61] = [
-    ":authority",
-    ":method",
-    ":method",
-    ":path",
-    ":path",
-    ":scheme",
-    ":scheme",
-    ":status",
-    ":status",
-    ":status",
-    ":status",
-    ":status",
-    ":status",
-    ":status",
-    "accept-charset",
-    "accept-encoding",
-    "accept-language",
-    "accept-ranges",
-    "accept",
-    "access-control-allow-origin",
-    "age",
-    "allow",
-    "authorization",
-    "cache-control",
-    "content-disposition",
-    "content-encoding",
-    "content-language",
-    "content-length",
-    "content-location",
-    "content-range",
-    "content-type",
-    "cookie",
-    "date",
-    "etag",
-    "expect",
-    "expires",
-    "from",
-    "host",
-    "if-match",
-    "if-modified-since",
-    "if-none-match",
-    "if-range",
-    "if-unmodified-since",
-    "last-modified",
-    "link",
-    "location",
-    "max-forwards",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "range",
-    "referer",
-    "refresh",
-    "retry-after",
-    "server",
-    "set-cookie",
-    "strict-transport-security",
-    "transfer-encoding",
-    "user-agent",
-    "vary",
-    "via",
-    "www-authenticate",
-];
-
-static STATIC: [Entry; KNOWN.len()] = known();
-
-const fn known() -> [Entry; KNOWN.len()] {
-    let plain = Entry { size: 0, name_len: 0, name: Name::Plain, flawed: false, renamed: false, interim: false };
-    let mut known = [plain; KNOWN.len()];
-    let mut n = 0;
-    while n < KNOWN.len() {
-        known[n].name_len = KNOWN[n].len() as u16;
-        known[n].name = match n + 1 {
-            1 => Name::Authority,
-            2 | 3 => Name::Method,
-            4 | 5 => Name::Path,
-            6 | 7 => Name::Scheme,
-            8..=14 => Name::Status,
-            57 => Name::Connection,
-            _ => Name::Plain,
-        };
-        n += 1;
-    }
-    known
-}
-
-/// The sizes and kinds of what a peer's numbers mean.
-#[derive(Debug)]
-struct Table {
-    entries: VecDeque<Entry>,
-    size: usize,
-    room: usize,
-}
-
-impl Table {
-    fn get(&self, number: usize) -> Result<Entry, Reason> {
-        let place = number.checked_sub(1).ok_or(Reason::COMPRESSION_ERROR)?;
-        let found = match STATIC.get(place) {
-            Some(entry) => Some(entry),
-            None => self.entries.get(place - STATIC.len()),
-        };
-        found.copied().ok_or(Reason::COMPRESSION_ERROR)
-    }
-
-    /// Forgets the oldest until there is so much room.
-    fn make_room(&mut self, size: usize) {
-        while self.size + size > self.room {
-            match self.entries.pop_back() {
-                Some(oldest) => self.size -= usize::from(oldest.size),
-                None => break,
-            }
-        }
-    }
-
-    /// One that is larger than all of the table leaves it empty.
-    fn add(&mut self, size: usize, entry: Entry) {
-        self.make_room(size);
-        if size <= self.room {
-            self.size += size;
-            self.entries.push_front(Entry { size: size as u16, ..entry });
-        }
-    }
-}
 
 /// What a byte may not be in.
 const NO_NAME: u8 = 1;
@@ -424,15 +281,9 @@ pub(super) enum Verdict {
 }
 
 /// Judges the blocks of one peer, all of them and in their order. After a fault there is nothing to judge.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Fields {
     table: Table,
-}
-
-impl Default for Fields {
-    fn default() -> Self {
-        Self { table: Table { entries: VecDeque::new(), size: 0, room: TABLE_MAX } }
-    }
 }
 
 impl Fields {

@@ -1,5 +1,9 @@
+//! Fields in every form that HPACK has, beside a reader that keeps all letters: what passes unchanged, what is written anew, what ends the
+//! connection.
+
 use proptest::prelude::*;
 
+use super::super::table::KNOWN;
 use super::*;
 
 /// The same once more, slow and plain: fields are kept in letters, whatever they are.

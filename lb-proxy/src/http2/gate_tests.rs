@@ -1,3 +1,5 @@
+//! What passes the gate, what is held back, and what ends there, however bytes are cut.
+
 use proptest::prelude::*;
 
 use super::*;

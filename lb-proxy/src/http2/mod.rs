@@ -16,4 +16,5 @@ pub mod linger;
 pub mod mirror;
 pub mod outgoing;
 pub mod preface;
+mod table;
 mod toll;
