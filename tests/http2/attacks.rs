@@ -156,3 +156,29 @@ fn windows_that_stay_closed() {
     drop(stalled);
     until_true(PATIENCE, "all work for them to end", || stage.weir.control.member("m1").active_connections == 0);
 }
+
+/// Nor do those who have room for nothing at all: what was read beside the head of their answer is all that is held.
+#[test]
+fn windows_that_never_open() {
+    let stage = stage();
+    let before = stage.weir.process.memory_kib();
+    let mut stalled: Vec<Speaker> = (0..5)
+        .map(|_| {
+            let mut speaker = Speaker::connect(stage.vip());
+            // SETTINGS_INITIAL_WINDOW_SIZE (RFC 9113 section 6.5.2).
+            speaker.send(frame(kind::SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]));
+            for n in 0..100 {
+                speaker.ask(2 * n + 1, "GET", "/bytes/200000");
+            }
+            speaker
+        })
+        .collect();
+    for speaker in &mut stalled {
+        for _ in 0..100 {
+            speaker.until(|f| f.kind == kind::HEADERS).unwrap();
+        }
+    }
+    others_are_served(&stage);
+    let grown = stage.weir.process.memory_kib().saturating_sub(before);
+    assert!(grown < 14 * 1024, "{grown} KiB for 500 streams");
+}

@@ -27,6 +27,10 @@ pub(super) const INTERIM_MAX: u32 = 32;
 /// member works, and is a reason to wait on: whoever says so every 20 s, as RFC 2518 section 10.1 asks, has minutes. None is a reason to
 /// wait for ever.
 const INTERIM_PATIENCE: u32 = 10;
+/// Bytes read at once of an answer to a stream, until its head is whole: a client may have room for nothing on a hundred streams, and what was
+/// read beside the head stays here until it has. What comes later is read when that has gone. With the allocator's own word before it, two
+/// pages.
+const STREAM_FIRST: usize = 8 * 1024 - 64;
 
 /// What is known of an exchange while it runs; its log line is made of this.
 #[derive(Debug, Default)]
@@ -205,8 +209,9 @@ impl Answer<'_> {
         sheet: &mut Sheet,
     ) -> Result<ResponseHead, Failed> {
         let mut waiting = Waiting::default();
+        let most = if to.is_of_http2() { STREAM_FIRST } else { usize::MAX };
         for _ in 0..=INTERIM_MAX {
-            let head = self.head(from, buffer, sheet, &mut waiting).await?;
+            let head = self.head(from, most, buffer, sheet, &mut waiting).await?;
             match head.status {
                 101 => return Ok(head),
                 100..=199 => {
@@ -222,6 +227,7 @@ impl Answer<'_> {
     async fn head(
         &self,
         from: &Stream,
+        most: usize,
         buffer: &mut Buffer,
         sheet: &mut Sheet,
         waiting: &mut Waiting,
@@ -247,8 +253,8 @@ impl Answer<'_> {
             }
             buffer.make_room();
             let read = match waiting.interim || searched > 0 {
-                false => wire::fill(from, buffer, usize::MAX, self.head_patience).await,
-                true => self.read_more(from, buffer, waiting).await,
+                false => wire::fill(from, buffer, most, self.head_patience).await,
+                true => self.read_more(from, most, buffer, waiting).await,
             };
             match read {
                 Ok(n) if n > 0 => {
@@ -261,13 +267,19 @@ impl Answer<'_> {
     }
 
     /// Reads more of a head that has begun, or behind an interim one: not each read is waited for, but the whole head.
-    async fn read_more(&self, from: &Stream, buffer: &mut Buffer, waiting: &mut Waiting) -> io::Result<usize> {
+    async fn read_more(
+        &self,
+        from: &Stream,
+        most: usize,
+        buffer: &mut Buffer,
+        waiting: &mut Waiting,
+    ) -> io::Result<usize> {
         let Patience { deadlines, wait, .. } = self.head_patience;
         if !self.head_patience.is_excused() {
             deadlines.set_at(wait, waiting.until(self.head_patience.ms));
         }
         let unused = Deadlines::default();
-        let read = wire::fill(from, buffer, usize::MAX, Patience::new(&unused, wait, 0)).await;
+        let read = wire::fill(from, buffer, most, Patience::new(&unused, wait, 0)).await;
         deadlines.clear(wait);
         read
     }
