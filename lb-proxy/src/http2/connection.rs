@@ -76,17 +76,7 @@ pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
     let connected = Connected { budget: Rc::clone(&budget), told: stream.told(), carrier: Rc::downgrade(&stream) };
     let io = Io::of_client(Rc::clone(&stream), first, Rc::clone(&budget), preface::PREFACE.len());
     let timeouts = downstream.listener.timeouts;
-    let shaking = Builder::new()
-        .max_concurrent_streams(STREAMS_MAX)
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(HEAD_MAX as u32)
-        .max_send_buffer_size(SEND_BUFFER)
-        .max_concurrent_reset_streams(RESETS_MAX)
-        .max_pending_accept_reset_streams(RESETS_MAX)
-        .max_local_error_reset_streams(Some(RESETS_MAX))
-        .enable_connect_protocol()
-        .handshake::<_, Bytes>(io);
+    let shaking = bounds().handshake::<_, Bytes>(io);
     let patience = timer::duration(timeouts.http_request_ms);
     let shaking = std::pin::pin!(tokio::time::timeout(patience, shaking));
     let mut connection = match downstream.ticket.unless_shed(shaking).await {
@@ -189,6 +179,22 @@ pub async fn serve(downstream: Downstream, stream: Stream, first: Vec<u8>) {
     if was_wrong || budget.verdict().is_some() {
         let _ = tokio::time::timeout(LAST_WORDS, linger(&downstream, &stream)).await;
     }
+}
+
+/// What a client may have under way, as the framing library keeps it.
+fn bounds() -> Builder {
+    let mut bounds = Builder::new();
+    bounds
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(HEAD_MAX as u32)
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_concurrent_reset_streams(RESETS_MAX)
+        .max_pending_accept_reset_streams(RESETS_MAX)
+        .max_local_error_reset_streams(Some(RESETS_MAX))
+        .enable_connect_protocol();
+    bounds
 }
 
 /// True if the client is to be told to go. One that has requests under way has no other time than the one that the fields
